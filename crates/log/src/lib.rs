@@ -6,12 +6,26 @@
 //! What flows back is one stream of [`Event`]s. After `open` an engine sends what it finds on disk
 //! (`Restore`, then `Entries`), then `Replayed`, and from then on what is decided. A reader that follows
 //! the stream needs no other source of truth.
+//!
+//! Engines open with a function of their own (`memory::open`, `solo::open`) that answers with the log and
+//! its one [`EventReceiver`].
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+mod events;
+pub mod memory;
+
+pub use events::EventReceiver;
+
+/// Largest command that the engines take unless configured otherwise, in bytes.
+pub const MAX_COMMAND_BYTES: usize = 2 << 20;
+
+/// Most commands that may wait, for the disk or for the reader, unless configured otherwise.
+pub const MAX_QUEUED: usize = 1 << 16;
 
 /// Place of an entry in the agreed order. The first entry has index 1; 0 means "before everything".
 pub type Index = u64;
@@ -103,6 +117,9 @@ pub struct LogStatus {
     pub queued: u64,
     /// Why the engine stopped, if it did.
     pub stopped: Option<String>,
+    /// What opening passed over and an operator should know of: a torn tail that was cut, a damaged
+    /// checkpoint that an older one stood in for.
+    pub warnings: Vec<String>,
 }
 
 /// What can go wrong with a log.
@@ -162,4 +179,24 @@ pub enum LogError {
         /// Who, where known.
         pid: String,
     },
+    /// A checkpoint was offered for an index that is not decided yet.
+    #[error("save a checkpoint at index {index}: the last decided index is {last}")]
+    Ahead {
+        /// Index offered.
+        index: Index,
+        /// Last decided index.
+        last: Index,
+    },
+}
+
+impl LogError {
+    pub(crate) fn io(attempted: &'static str, path: impl Into<String>, cause: io::Error) -> Self {
+        Self::Io { attempted, path: path.into(), cause }
+    }
+
+    /// The closure that writes a state panicked: the thread died without an answer.
+    pub(crate) fn writer_panicked(index: Index) -> Self {
+        let cause = io::Error::other("the thread that wrote it panicked");
+        Self::io("write", format!("checkpoint {index}"), cause)
+    }
 }
