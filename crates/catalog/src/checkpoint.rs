@@ -1,0 +1,341 @@
+//! The state as bytes: a header, then one record after another, so that neither writing nor reading holds
+//! the whole in memory twice.
+//!
+//! Records are MessagePack with named fields. A field may be added with `#[serde(default)]`; a new kind of
+//! record or another meaning takes a new version, and [`read`] keeps reading the old one.
+
+use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Check, CheckDef, Index, Instance, InstanceDef, Kind, KvEntry, NodeDef, NodeEntry, Owner, Service,
+    Settings, Status,
+};
+use crate::snapshot::{Proposer, Snapshot, Tables};
+use crate::virtual_ip::{Slot, VirtualIp};
+
+const MAGIC: &[u8; 4] = b"PCAT";
+/// Version that [`write()`] writes.
+pub const CHECKPOINT_VERSION: u8 = 1;
+
+/// Why a checkpoint could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Not a checkpoint, or a newer version.
+    #[error("read a checkpoint: {0}")]
+    Header(String),
+    /// A record is damaged or missing.
+    #[error("read record {number} of a checkpoint")]
+    Record {
+        /// Number of the record, from 1.
+        number: u64,
+        /// Why.
+        #[source]
+        cause: rmp_serde::decode::Error,
+    },
+    /// A record refers to something that no earlier record brought.
+    #[error("read record {number} of a checkpoint: it refers to {what}, which is missing")]
+    Dangling {
+        /// Number of the record, from 1.
+        number: u64,
+        /// What is missing.
+        what: String,
+    },
+}
+
+/// One record. Nodes come before what stands on them.
+#[derive(Serialize, Deserialize)]
+enum Record {
+    Head {
+        index: Index,
+        time_ms: u64,
+        tables: Tables,
+        settings: Settings,
+        floors: (Index, Index),
+    },
+    Proposer {
+        node: Arc<str>,
+        epoch: u64,
+        floor: u64,
+        above: Vec<u64>,
+    },
+    Slot {
+        address: Ipv4Addr,
+        slot: Slot,
+    },
+    Node {
+        def: NodeDef,
+        create: Index,
+        modify: Index,
+        touched: Index,
+    },
+    Service {
+        name: Arc<str>,
+        kind: Kind,
+        virtual_ip: Option<VirtualIp>,
+        port: u16,
+        create: Index,
+        touched: Index,
+    },
+    Instance {
+        node: Arc<str>,
+        def: InstanceDef,
+        owner: Owner,
+        registered: Index,
+        create: Index,
+        modify: Index,
+        checks: Vec<CheckRecord>,
+    },
+    NodeCheck {
+        node: Arc<str>,
+        check: CheckRecord,
+    },
+    Key {
+        key: Arc<str>,
+        entry: KvEntry,
+    },
+    GoneService {
+        name: Arc<str>,
+        index: Index,
+    },
+    GoneKey {
+        key: Arc<str>,
+        index: Index,
+    },
+    End {
+        records: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct CheckRecord {
+    def: CheckDef,
+    status: Status,
+    output: Arc<str>,
+    since_ms: u64,
+    create: Index,
+    modify: Index,
+}
+
+/// Writes a snapshot.
+///
+/// # Errors
+/// What `to` says.
+pub fn write(snapshot: &Snapshot, to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(MAGIC)?;
+    to.write_all(&[CHECKPOINT_VERSION])?;
+    let mut count = 0;
+    for record in records(snapshot) {
+        count += 1;
+        rmp_serde::encode::write_named(to, &record).map_err(io::Error::other)?;
+    }
+    rmp_serde::encode::write_named(to, &Record::End { records: count }).map_err(io::Error::other)
+}
+
+fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
+    let head = Record::Head {
+        index: s.index,
+        time_ms: s.time_ms,
+        tables: s.tables,
+        settings: s.settings.clone(),
+        floors: (s.gone_services.floor(), s.gone_keys.floor()),
+    };
+    let proposers = s.proposers.iter().map(|(node, p)| Record::Proposer {
+        node: node.clone(),
+        epoch: p.epoch,
+        floor: p.floor,
+        above: p.above.iter().copied().collect(),
+    });
+    let slots = s.slots.iter().map(|(address, slot)| Record::Slot { address: *address, slot: slot.clone() });
+    let keys = s.kv.iter().map(|(key, e)| Record::Key { key: key.clone(), entry: (**e).clone() });
+    let gone = s.gone_services.iter().map(|(n, index)| Record::GoneService { name: n.clone(), index });
+    let gone_keys = s.gone_keys.iter().map(|(k, index)| Record::GoneKey { key: k.clone(), index });
+    std::iter::once(head)
+        .chain(proposers)
+        .chain(slots)
+        .chain(s.services().map(|service| service_record(service)))
+        .chain(s.nodes().flat_map(node_records))
+        .chain(keys)
+        .chain(gone)
+        .chain(gone_keys)
+}
+
+fn service_record(service: &Service) -> Record {
+    Record::Service {
+        name: service.name.clone(),
+        kind: service.kind,
+        virtual_ip: service.virtual_ip,
+        port: service.port,
+        create: service.create_index,
+        touched: service.touched_index,
+    }
+}
+
+fn node_records(node: &Arc<NodeEntry>) -> impl Iterator<Item = Record> + '_ {
+    let own = Record::Node {
+        def: (*node.def).clone(),
+        create: node.create_index,
+        modify: node.modify_index,
+        touched: node.touched_index,
+    };
+    let name = &node.def.name;
+    let checks = node.checks.iter().map(|c| Record::NodeCheck { node: name.clone(), check: check_record(c) });
+    let instances = node.instances.iter().map(|(_, i)| Record::Instance {
+        node: name.clone(),
+        def: (*i.def).clone(),
+        owner: i.owner.clone(),
+        registered: i.registered_index,
+        create: i.create_index,
+        modify: i.modify_index,
+        checks: i.checks.iter().map(|c| check_record(c)).collect(),
+    });
+    std::iter::once(own).chain(checks).chain(instances)
+}
+
+fn check_record(check: &Check) -> CheckRecord {
+    CheckRecord {
+        def: (*check.def).clone(),
+        status: check.status,
+        output: check.output.clone(),
+        since_ms: check.since_ms,
+        create: check.create_index,
+        modify: check.modify_index,
+    }
+}
+
+/// Reads what any version up to this one wrote.
+///
+/// # Errors
+/// See [`ReadError`]; nothing is guessed.
+pub fn read(mut from: impl Read) -> Result<Snapshot, ReadError> {
+    let mut header = [0; 5];
+    from.read_exact(&mut header).map_err(|cause| ReadError::Header(cause.to_string()))?;
+    if header[..4] != *MAGIC {
+        return Err(ReadError::Header("it does not begin with PCAT".into()));
+    }
+    if header[4] > CHECKPOINT_VERSION {
+        return Err(ReadError::Header(format!(
+            "version {} is newer than {CHECKPOINT_VERSION}; upgrade this node",
+            header[4]
+        )));
+    }
+    let mut snapshot = Snapshot::default();
+    let mut number = 0;
+    loop {
+        number += 1;
+        let record =
+            rmp_serde::decode::from_read(&mut from).map_err(|cause| ReadError::Record { number, cause })?;
+        match record {
+            Record::End { records } if records + 1 == number => return Ok(snapshot),
+            Record::End { records } => {
+                return Err(ReadError::Header(format!("it has {} of {records} records", number - 1)));
+            }
+            record => restore(&mut snapshot, record).map_err(|what| ReadError::Dangling { number, what })?,
+        }
+    }
+}
+
+fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
+    match record {
+        Record::Head { index, time_ms, tables, settings, floors } => {
+            (s.index, s.time_ms, s.tables, s.settings) = (index, time_ms, tables, settings);
+            s.gone_services.restore_floor(floors.0);
+            s.gone_keys.restore_floor(floors.1);
+        }
+        Record::Proposer { node, epoch, floor, above } => {
+            s.proposers.insert(node, Proposer { epoch, floor, above: above.into_iter().collect() });
+        }
+        Record::Slot { address, slot } => {
+            s.slots.insert(address, slot);
+        }
+        Record::Service { name, kind, virtual_ip, port, create, touched } => {
+            s.changed_services.insert((touched, name.clone()));
+            let instances = imbl::OrdMap::new();
+            let (create_index, touched_index) = (create, touched);
+            let service = Service {
+                name: name.clone(),
+                kind,
+                instances,
+                virtual_ip,
+                port,
+                create_index,
+                touched_index,
+            };
+            s.services.insert(name, Arc::new(service));
+        }
+        Record::Node { def, create, modify, touched } => restore_node(s, def, create, modify, touched),
+        Record::NodeCheck { node, check } => {
+            let entry = s.nodes.get_mut(&node).ok_or_else(|| format!("node {node}"))?;
+            let check = restore_check(check, &entry.def.name, "".into());
+            Arc::make_mut(entry).checks.push(check);
+        }
+        record @ Record::Instance { .. } => restore_instance(s, record)?,
+        Record::Key { key, entry } => {
+            s.kv.insert(key, Arc::new(entry));
+        }
+        Record::GoneService { name, index } => {
+            s.changed_services.insert((index, name.clone()));
+            s.gone_services.restore(name, index);
+        }
+        Record::GoneKey { key, index } => s.gone_keys.restore(key, index),
+        Record::End { .. } => {}
+    }
+    Ok(())
+}
+
+fn restore_node(s: &mut Snapshot, def: NodeDef, create: Index, modify: Index, touched: Index) {
+    let entry = NodeEntry {
+        def: Arc::new(def.clone()),
+        checks: Vec::new(),
+        instances: imbl::OrdMap::new(),
+        instance_checks: imbl::OrdMap::new(),
+        create_index: create,
+        modify_index: modify,
+        touched_index: touched,
+    };
+    s.nodes.insert(def.name, Arc::new(entry));
+}
+
+fn restore_instance(s: &mut Snapshot, record: Record) -> Result<(), String> {
+    let Record::Instance { node, mut def, owner, registered, create, modify, checks } = record else {
+        return Ok(());
+    };
+    let entry = s.nodes.get_mut(&node).ok_or_else(|| format!("node {node}"))?;
+    let service = s.services.get_mut(&def.service).ok_or_else(|| format!("service {}", def.service))?;
+    let entry = Arc::make_mut(entry);
+    def.service = service.name.clone();
+    let checks: Vec<_> =
+        checks.into_iter().map(|c| restore_check(c, &entry.def.name, def.service.clone())).collect();
+    for check in &checks {
+        entry.instance_checks.insert(check.def.id.clone(), def.id.clone());
+    }
+    let instance = Arc::new(Instance {
+        node: entry.def.name.clone(),
+        def: Arc::new(def),
+        owner,
+        checks,
+        registered_index: registered,
+        create_index: create,
+        modify_index: modify,
+    });
+    let key = (instance.node.clone(), instance.def.id.clone());
+    entry.instances.insert(key.1.clone(), instance.clone());
+    Arc::make_mut(service).instances.insert(key, instance);
+    Ok(())
+}
+
+fn restore_check(record: CheckRecord, node: &Arc<str>, service: Arc<str>) -> Arc<Check> {
+    Arc::new(Check {
+        node: node.clone(),
+        def: Arc::new(record.def),
+        service,
+        status: record.status,
+        output: record.output,
+        since_ms: record.since_ms,
+        create_index: record.create,
+        modify_index: record.modify,
+    })
+}

@@ -1,0 +1,292 @@
+//! Wishes in the agreed order, and their bytes.
+//!
+//! An envelope is encoded as one version byte followed by MessagePack with named fields: a field may be
+//! added with `#[serde(default)]` under the same version; anything else takes a new version, and
+//! [`Envelope::decode`] keeps reading the old one.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CheckDef, Index, InstanceDef, NodeDef, Settings, Status};
+
+/// Version byte that [`Envelope::encode`] writes.
+pub const ENVELOPE_VERSION: u8 = 1;
+
+/// A command with who proposes it and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Proposing node.
+    pub node: Arc<str>,
+    /// That node's boot epoch: it only grows.
+    pub epoch: u64,
+    /// Number of this command among the epoch's, from 1. The same triple applies once, however often it
+    /// is appended.
+    pub sequence: u64,
+    /// Proposer's clock in Unix milliseconds. The only time that `apply` knows.
+    pub time_ms: u64,
+    /// What is wished.
+    pub command: Command,
+}
+
+/// What can be wished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Registers a node, an instance, checks: any of them, all or nothing.
+    Register(Box<Register>),
+    /// Takes one of them away.
+    Deregister(Deregister),
+    /// A check changed its verdict.
+    SetStatus {
+        /// Node of the check.
+        node: Arc<str>,
+        /// Check id.
+        check: Arc<str>,
+        /// New verdict.
+        status: Status,
+        /// What the probe said.
+        output: Arc<str>,
+    },
+    /// Keys.
+    Kv(KvCommand),
+    /// A host found that a virtual address is in use there by something else: give the service another.
+    AvoidVirtualIp {
+        /// Address to avoid from now on.
+        address: Ipv4Addr,
+    },
+    /// Replaces the settings.
+    Configure(Settings),
+    /// Several in one place of the order; each has its own outcome and none depends on another's success.
+    Batch(Vec<Command>),
+}
+
+/// See [`Command::Register`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// Node to create or update. May be absent when the node named by `on` exists.
+    pub node: Option<NodeRegistration>,
+    /// Name of the node that instance and checks belong to.
+    pub on: Arc<str>,
+    /// Instance to create or replace.
+    #[serde(default)]
+    pub instance: Option<InstanceRegistration>,
+    /// Checks to create or replace.
+    #[serde(default)]
+    pub checks: Vec<CheckRegistration>,
+}
+
+/// A node to create or update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRegistration {
+    /// Definition.
+    pub def: NodeDef,
+    /// Leave an existing node as it is (Consul's `SkipNodeUpdate`).
+    #[serde(default)]
+    pub only_if_absent: bool,
+}
+
+/// An instance to create or replace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRegistration {
+    /// Definition.
+    pub def: InstanceDef,
+    /// Drop checks of the instance that this registration does not name.
+    #[serde(default)]
+    pub replace_checks: bool,
+}
+
+/// A check to create or replace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRegistration {
+    /// Definition.
+    pub def: CheckDef,
+    /// Status to begin with.
+    pub status: InitialStatus,
+    /// Output to begin with; ignored where an existing check keeps its verdict.
+    #[serde(default)]
+    pub output: Arc<str>,
+}
+
+/// Status of a check right after its registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InitialStatus {
+    /// This one, whatever it was.
+    Set(Status),
+    /// An existing check keeps its verdict, a new one starts with this.
+    Keep(Status),
+}
+
+/// What to take away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deregister {
+    /// A node and everything on it.
+    Node {
+        /// Name.
+        node: Arc<str>,
+    },
+    /// An instance and its checks.
+    Instance {
+        /// Node name.
+        node: Arc<str>,
+        /// Instance id.
+        id: Arc<str>,
+        /// Only if it was last registered at this index: whoever decided upon an older registration (a
+        /// lease that ran out) must not take away a newer one.
+        #[serde(default)]
+        registered_index: Option<Index>,
+    },
+    /// One check.
+    Check {
+        /// Node name.
+        node: Arc<str>,
+        /// Check id.
+        id: Arc<str>,
+    },
+}
+
+/// Commands on keys, with Consul's semantics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvCommand {
+    /// Sets a key; with `cas`, only if its modify index is that (0: only if absent).
+    Set {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Compare-and-set index.
+        cas: Option<Index>,
+    },
+    /// Deletes a key; with `cas`, only if its modify index is that.
+    Delete {
+        /// Key.
+        key: Arc<str>,
+        /// Compare-and-set index.
+        cas: Option<Index>,
+    },
+    /// Deletes every key that starts with `prefix`.
+    DeleteTree {
+        /// Prefix, may be empty.
+        prefix: Arc<str>,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds now; whether anything had to change for that.
+    Done {
+        /// False when everything already was as wished.
+        changed: bool,
+    },
+    /// It was refused, and nothing changed.
+    Refused(Refusal),
+    /// One outcome per command of a batch.
+    Batch(Vec<Outcome>),
+    /// This envelope had been applied before.
+    Duplicate,
+}
+
+impl Outcome {
+    /// True when the command holds now.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Outcome::Done { .. })
+    }
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Node is not registered.
+    #[error("node \"{0}\" is not registered")]
+    UnknownNode(Arc<str>),
+    /// Instance is not registered.
+    #[error("no service instance with id \"{id}\" on node \"{node}\"")]
+    UnknownInstance {
+        /// Node name.
+        node: Arc<str>,
+        /// Instance id.
+        id: Arc<str>,
+    },
+    /// Check is not registered.
+    #[error("no check with id \"{id}\" on node \"{node}\"")]
+    UnknownCheck {
+        /// Node name.
+        node: Arc<str>,
+        /// Check id.
+        id: Arc<str>,
+    },
+    /// Compare-and-set failed.
+    #[error("the key's index is {actual}, not {expected}")]
+    CasFailed {
+        /// Index asked for.
+        expected: Index,
+        /// Index found, 0 when absent.
+        actual: Index,
+    },
+    /// The instance was registered again after this was decided.
+    #[error("the instance was registered again at index {registered_index}")]
+    RegisteredAgain {
+        /// Index of the newer registration.
+        registered_index: Index,
+    },
+    /// A name, size or reference that validation does not let through.
+    #[error(transparent)]
+    Invalid(#[from] crate::validate::Invalid),
+}
+
+/// Bytes that are not an envelope.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// No bytes at all.
+    #[error("decode a command: it is empty")]
+    Empty,
+    /// Written by a newer version.
+    #[error(
+        "decode a command: version {found} is newer than {ENVELOPE_VERSION}; upgrade this node before it goes on"
+    )]
+    Newer {
+        /// Version byte found.
+        found: u8,
+    },
+    /// Not understood.
+    #[error("decode a command of version {version}")]
+    Malformed {
+        /// Version byte.
+        version: u8,
+        /// Why.
+        #[source]
+        cause: rmp_serde::decode::Error,
+    },
+}
+
+impl Envelope {
+    /// Bytes for the log.
+    ///
+    /// # Errors
+    /// Only when memory runs out: every field can be encoded.
+    pub fn encode(&self) -> Result<Bytes, rmp_serde::encode::Error> {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(ENVELOPE_VERSION);
+        rmp_serde::encode::write_named(&mut bytes, self)?;
+        Ok(bytes.into())
+    }
+
+    /// Reads what any version up to this one wrote.
+    ///
+    /// # Errors
+    /// See [`DecodeError`]. A node that cannot decode a decided command must stop: skipping it would make
+    /// its state differ from everybody else's.
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, DecodeError> {
+        let (&version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        match version {
+            ENVELOPE_VERSION => {
+                rmp_serde::from_slice(body).map_err(|cause| DecodeError::Malformed { version, cause })
+            }
+            found => Err(DecodeError::Newer { found }),
+        }
+    }
+}

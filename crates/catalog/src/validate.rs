@@ -1,0 +1,197 @@
+//! What may be registered: names by DNS label rules, sizes that nobody should need to exceed.
+
+use crate::command::Register;
+use crate::model::{CheckDef, InstanceDef, NodeDef, Probe};
+
+/// Longest check output kept, in bytes.
+pub const MAX_OUTPUT: usize = 4 * 1024;
+/// Longest key, in bytes.
+pub const MAX_KEY: usize = 512;
+/// Largest value of a key, in bytes, as in Consul.
+pub const MAX_VALUE: usize = 512 * 1024;
+/// Most tags on one instance.
+pub const MAX_TAGS: usize = 64;
+/// Most labels in one `Meta`, as in Consul.
+pub const MAX_META: usize = 64;
+/// Longest free text field (tag, label value, notes), in bytes.
+pub const MAX_TEXT: usize = 2048;
+
+/// Why something may not be registered: what, and the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} \"{value}\": {rule}")]
+pub struct Invalid {
+    /// Which field.
+    pub what: &'static str,
+    /// Its value, shortened.
+    pub value: String,
+    /// The rule it breaks, as a sentence without a full stop.
+    pub rule: String,
+}
+
+impl Invalid {
+    /// An error about `value` of field `what`.
+    pub fn new(what: &'static str, value: &str, rule: impl Into<String>) -> Invalid {
+        let shown: String = value.chars().take(80).flat_map(char::escape_debug).collect();
+        Invalid { what, value: shown, rule: rule.into() }
+    }
+}
+
+/// Checks a name that becomes a DNS label (RFC 1035 section 2.3.1, digits first allowed by RFC 1123
+/// section 2.1): 1 to 63 letters, digits and hyphens, no hyphen at either end. An underscore inside is let
+/// through, because Consul's users have such names and DNS carries them.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn label(what: &'static str, name: &str) -> Result<(), Invalid> {
+    let broken = |rule: String| Err(Invalid::new(what, name, rule));
+    if name.is_empty() {
+        return broken("it is empty, and a name needs 1 to 63 characters".into());
+    }
+    if name.len() > 63 {
+        return broken(format!("it has {} characters, and a DNS label has at most 63", name.len()));
+    }
+    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
+        return broken(format!("{bad:?} is not allowed, a DNS label has letters, digits and hyphens only"));
+    }
+    if name.starts_with(['-', '_']) || name.ends_with(['-', '_']) {
+        return broken("it must start and end with a letter or a digit".into());
+    }
+    Ok(())
+}
+
+/// Checks a node name: labels joined by dots, 253 characters at most, because host names are used.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn node_name(name: &str) -> Result<(), Invalid> {
+    if name.len() > 253 {
+        return Err(Invalid::new("node name", name, "it is longer than 253 characters"));
+    }
+    name.split('.').try_for_each(|part| label("node name", part))
+}
+
+/// Checks an id (instance, check): 1 to 256 printable characters.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn id(what: &'static str, value: &str) -> Result<(), Invalid> {
+    if value.is_empty() || value.len() > 256 {
+        return Err(Invalid::new(what, value, "it needs 1 to 256 characters"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Invalid::new(what, value, "control characters are not allowed"));
+    }
+    Ok(())
+}
+
+/// Checks an address: an IP address or a host name.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn address(what: &'static str, value: &str) -> Result<(), Invalid> {
+    let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if value.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(());
+    }
+    if !value.is_empty() && value.len() <= 253 && value.chars().all(host) {
+        return Ok(());
+    }
+    Err(Invalid::new(what, value, "it is neither an IP address nor a host name"))
+}
+
+fn text(what: &'static str, value: &str) -> Result<(), Invalid> {
+    if value.len() > MAX_TEXT {
+        return Err(Invalid::new(what, value, format!("it is longer than {MAX_TEXT} bytes")));
+    }
+    Ok(())
+}
+
+/// Checks a key: 1 to 512 bytes, no control characters.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn key(value: &str) -> Result<(), Invalid> {
+    if value.is_empty() || value.len() > MAX_KEY {
+        return Err(Invalid::new("key", value, format!("it needs 1 to {MAX_KEY} bytes")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Invalid::new("key", value, "control characters are not allowed"));
+    }
+    Ok(())
+}
+
+/// Checks a whole registration.
+///
+/// # Errors
+/// The first [`Invalid`] found.
+pub fn registration(register: &Register) -> Result<(), Invalid> {
+    if let Some(node) = &register.node {
+        node_def(&node.def)?;
+        if node.def.name != register.on {
+            return Err(Invalid::new("node name", &node.def.name, "instance and checks name another node"));
+        }
+    }
+    if let Some(instance) = &register.instance {
+        instance_def(&instance.def)?;
+    }
+    register.checks.iter().try_for_each(|check| check_def(&check.def))
+}
+
+fn node_def(def: &NodeDef) -> Result<(), Invalid> {
+    node_name(&def.name)?;
+    address("node address", &def.address)?;
+    labels(&def.meta)
+}
+
+fn instance_def(def: &InstanceDef) -> Result<(), Invalid> {
+    label("service name", &def.service)?;
+    id("service id", &def.id)?;
+    if !def.address.is_empty() {
+        address("service address", &def.address)?;
+    }
+    if def.tags.len() > MAX_TAGS {
+        return Err(Invalid::new(
+            "tags",
+            &def.tags.len().to_string(),
+            format!("at most {MAX_TAGS} are kept"),
+        ));
+    }
+    def.tags.iter().try_for_each(|tag| text("tag", tag))?;
+    labels(&def.meta)
+}
+
+fn labels(meta: &crate::model::Labels) -> Result<(), Invalid> {
+    if meta.len() > MAX_META {
+        return Err(Invalid::new("meta", &meta.len().to_string(), format!("at most {MAX_META} are kept")));
+    }
+    for (name, value) in meta {
+        if name.is_empty() || name.len() > 128 {
+            return Err(Invalid::new("meta key", name, "it needs 1 to 128 characters"));
+        }
+        text("meta value", value)?;
+    }
+    Ok(())
+}
+
+fn check_def(def: &CheckDef) -> Result<(), Invalid> {
+    id("check id", &def.id)?;
+    text("check name", &def.name)?;
+    text("check notes", &def.notes)?;
+    match &def.probe {
+        Probe::External | Probe::Ttl { ttl_ms: 1.. } => Ok(()),
+        Probe::Ttl { .. } => Err(Invalid::new("check TTL", "0", "it must be longer than zero")),
+        Probe::Tcp { cadence, .. }
+        | Probe::Http { cadence, .. }
+        | Probe::Grpc { cadence, .. }
+        | Probe::Command { cadence, .. }
+            if cadence.interval_ms < 100 =>
+        {
+            Err(Invalid::new(
+                "check interval",
+                &format!("{} ms", cadence.interval_ms),
+                "it must be 100 ms or more",
+            ))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,14 @@
+//! Where a name leads, and whether it may.
+//!
+//! [`Routes`] is the projection of a snapshot that the data plane reads; [`Routes::decide`] is the one
+//! decision that dns, proxy and broker carry out and that `explain` prints. It answers with a [`Permit`], a
+//! value that the code which splices bytes must be given: skipping the decision does not compile.
+//!
+//! What is absent: no clock, no sockets, no resolving of host names, no choice between endpoints (the
+//! balancer in `relay` knows their latencies; this crate does not).
+
+mod decide;
+mod routes;
+
+pub use decide::{Decision, Denial, Mode, Permit, Principal, Step};
+pub use routes::{Backend, Endpoint, Routes, Target};

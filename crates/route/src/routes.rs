@@ -1,0 +1,154 @@
+//! The projection: every service with the endpoints that may get traffic.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use catalog::{Instance, Kind, Service, Snapshot, Status};
+use imbl::OrdMap;
+
+/// Where an endpoint is dialed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// An address.
+    Ip(SocketAddr),
+    /// A host name that the dialer resolves, and a port.
+    Host(Arc<str>, u16),
+}
+
+/// A dialable place with the instance that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Node name.
+    pub node: Arc<str>,
+    /// Instance id on that node.
+    pub id: Arc<str>,
+    /// Where to dial.
+    pub target: Target,
+    /// Share of traffic, at least 1.
+    pub weight: u16,
+    /// Passing or warning.
+    pub status: Status,
+    /// Tags of the instance.
+    pub tags: Vec<Arc<str>>,
+}
+
+/// A service as the data plane sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Service name as registered.
+    pub service: Arc<str>,
+    /// Endpoints that may get traffic, in the stable order (node, id). Critical ones, those without a port
+    /// and those of weight 0 are left out.
+    pub endpoints: Vec<Endpoint>,
+    /// Instances registered in all, to tell "unknown" from "unhealthy".
+    pub registered: usize,
+    /// Stable address.
+    pub virtual_ip: Option<Ipv4Addr>,
+    /// Port that belongs to the virtual address; 0 when the service has none.
+    pub port: u16,
+    /// Index of the service's last change.
+    pub index: u64,
+}
+
+/// Every service by its name in lower case. Cloning costs a reference count; successors share structure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes {
+    index: u64,
+    backends: OrdMap<Arc<str>, Arc<Backend>>,
+    by_virtual_ip: OrdMap<Ipv4Addr, Arc<str>>,
+}
+
+impl Routes {
+    /// The whole projection.
+    pub fn project(snapshot: &Snapshot) -> Routes {
+        let mut routes = Routes { index: snapshot.index(), ..Routes::default() };
+        snapshot.services().for_each(|service| routes.put(snapshot, service));
+        routes
+    }
+
+    /// The projection of `snapshot`, reusing this one for every service that did not change. Equal to
+    /// [`Routes::project`], only cheaper.
+    pub fn advance(&self, snapshot: &Snapshot) -> Routes {
+        let Some(touched) = snapshot.services_touched_since(self.index) else {
+            return Routes::project(snapshot);
+        };
+        let mut routes = Routes { index: snapshot.index(), ..self.clone() };
+        for name in touched {
+            routes.remove(name);
+            if let Some(service) = snapshot.service(name) {
+                routes.put(snapshot, service);
+            }
+        }
+        routes
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(backend) = self.backends.remove(&*name.to_ascii_lowercase())
+            && let Some(address) = backend.virtual_ip
+            && self.by_virtual_ip.get(&address).is_some_and(|holder| holder.eq_ignore_ascii_case(name))
+        {
+            self.by_virtual_ip.remove(&address);
+        }
+    }
+
+    fn put(&mut self, snapshot: &Snapshot, service: &Service) {
+        if service.kind == Kind::Tunnel {
+            return;
+        }
+        let key: Arc<str> = service.name.to_ascii_lowercase().into();
+        let backend = Backend {
+            service: service.name.clone(),
+            endpoints: service.iter().filter_map(|instance| endpoint(snapshot, instance)).collect(),
+            registered: service.instances.len(),
+            virtual_ip: service.virtual_ip.map(|virtual_ip| virtual_ip.0),
+            port: service.port,
+            index: service.touched_index,
+        };
+        if let Some(address) = backend.virtual_ip {
+            self.by_virtual_ip.insert(address, key.clone());
+        }
+        self.backends.insert(key, Arc::new(backend));
+    }
+
+    /// Index of the snapshot that this was projected from.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// A service by name, in any case.
+    pub fn backend(&self, name: &str) -> Option<&Arc<Backend>> {
+        match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => self.backends.get(&*name.to_ascii_lowercase()),
+            false => self.backends.get(name),
+        }
+    }
+
+    /// The service that holds a virtual address.
+    pub fn backend_of(&self, address: Ipv4Addr) -> Option<&Arc<Backend>> {
+        self.backends.get(self.by_virtual_ip.get(&address)?)
+    }
+
+    /// All services, by name.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.iter().map(|(_, backend)| backend)
+    }
+}
+
+fn endpoint(snapshot: &Snapshot, instance: &Instance) -> Option<Endpoint> {
+    let status = snapshot.health(instance);
+    let weight = match status {
+        Status::Passing => instance.def.weights.passing,
+        Status::Warning => instance.def.weights.warning,
+        Status::Critical => 0,
+    };
+    if weight == 0 || instance.def.port == 0 {
+        return None;
+    }
+    let address = snapshot.address_of(instance);
+    let target = match address.parse::<IpAddr>() {
+        Ok(ip) => Target::Ip(SocketAddr::new(ip, instance.def.port)),
+        Err(_) => Target::Host(address, instance.def.port),
+    };
+    let tags = instance.def.tags.clone();
+    Some(Endpoint { node: instance.node.clone(), id: instance.def.id.clone(), target, weight, status, tags })
+}
