@@ -8,7 +8,9 @@
 //! balancer in `relay` knows their latencies; this crate does not).
 
 mod decide;
+mod facts;
 mod routes;
 
 pub use decide::{Decision, Denial, Mode, Permit, Principal, Step};
+pub use facts::{Facts, OpenVirtual, VirtualSocket};
 pub use routes::{Backend, Endpoint, Routes, Target};
