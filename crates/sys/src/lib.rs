@@ -1,0 +1,6 @@
+//! What Portolan asks of the kernel, each thing in a module of its own behind plain functions and types.
+//!
+//! The only crate with `unsafe`, and with calls that the standard library does not offer. It decides
+//! nothing: which socket to open, what to send, when to splice is its callers' business.
+
+pub mod mmsg;
