@@ -15,6 +15,8 @@ pub mod checkpoint;
 pub mod command;
 pub mod model;
 pub mod snapshot;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tombstones;
 pub mod validate;
 pub mod virtual_ip;

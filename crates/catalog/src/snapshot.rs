@@ -96,7 +96,9 @@ impl Snapshot {
         self.nodes.iter().map(|(_, node)| node.instances.len()).sum()
     }
 
-    /// Index for watchers of one service, also of one that is gone or never was. At least 1.
+    /// Index for watchers of one service, also of one that is gone or never was. At least 1, because
+    /// clients take 0 for "no index"; nobody can miss a change at index 1, because a daemon registers its
+    /// own node there before it serves anybody.
     pub fn service_index(&self, name: &str) -> Index {
         let index = match self.services.get(name) {
             Some(service) => service.touched_index,

@@ -1,0 +1,133 @@
+//! Random histories over few names, so that commands meet each other: the same node registered twice, a
+//! check that moves, a service that dies and comes back.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{
+    Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
+    InstanceRegistration, KvCommand, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
+};
+
+/// A history of up to `most` commands, in envelopes numbered from 1 by one proposer.
+pub fn history(most: usize) -> impl Strategy<Value = Vec<Envelope>> {
+    vec((command(), 0..120_000u64), 0..most).prop_map(|commands| {
+        let mut time_ms = 1_000_000;
+        let numbered = commands.into_iter().zip(1..).map(|((command, pause), sequence)| {
+            time_ms += pause;
+            Envelope { node: "n0".into(), epoch: 1, sequence, time_ms, command }
+        });
+        numbered.collect()
+    })
+}
+
+/// A catalog that has applied a history, at dense indexes from 1.
+pub fn applied(history: &[Envelope]) -> Catalog {
+    let mut catalog = Catalog::default();
+    for (envelope, index) in history.iter().zip(1..) {
+        catalog.apply(index, envelope);
+    }
+    catalog
+}
+
+fn name(stem: &'static str, most: u32) -> impl Strategy<Value = Arc<str>> {
+    (0..most).prop_map(move |number| format!("{stem}{number}").into())
+}
+
+/// Any one command.
+pub fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        6 => register(),
+        2 => deregister().prop_map(Command::Deregister),
+        3 => (name("n", 3), name("c", 4), status(), name("out", 2)).prop_map(
+            |(node, check, status, output)| Command::SetStatus { node, check, status, output }
+        ),
+        3 => kv().prop_map(Command::Kv),
+        1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
+        1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
+    ]
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    prop_oneof![Just(Status::Passing), Just(Status::Warning), Just(Status::Critical)]
+}
+
+fn register() -> impl Strategy<Value = Command> {
+    let node = proptest::option::weighted(0.7, (0..2u8, any::<bool>()));
+    let instance = proptest::option::weighted(0.8, (instance(), any::<bool>()));
+    (name("n", 3), node, instance, vec(check(), 0..3)).prop_map(|(on, node, instance, checks)| {
+        let node = node.map(|(host, only_if_absent)| NodeRegistration {
+            def: NodeDef {
+                name: on.clone(),
+                id: "".into(),
+                address: format!("10.0.0.{host}").into(),
+                tagged_addresses: Default::default(),
+                meta: Default::default(),
+            },
+            only_if_absent,
+        });
+        let instance = instance.map(|(def, replace_checks)| InstanceRegistration { def, replace_checks });
+        Command::Register(Box::new(Register { node, on, instance, checks }))
+    })
+}
+
+fn instance() -> impl Strategy<Value = InstanceDef> {
+    (name("i", 3), name("s", 4), vec(name("t", 2), 0..2), 0..3u16).prop_map(|(id, service, tags, port)| {
+        InstanceDef {
+            id,
+            service,
+            kind: Default::default(),
+            tags,
+            address: "".into(),
+            port: port * 80,
+            tagged_addresses: Default::default(),
+            meta: Default::default(),
+            weights: Weights::default(),
+            enable_tag_override: false,
+            lease: None,
+        }
+    })
+}
+
+fn check() -> impl Strategy<Value = CheckRegistration> {
+    let of = prop_oneof![1 => Just(Arc::from("")), 2 => name("i", 3)];
+    (name("c", 4), of, status(), any::<bool>()).prop_map(|(id, service_id, status, keep)| CheckRegistration {
+        def: CheckDef {
+            name: id.clone(),
+            id,
+            notes: "".into(),
+            service_id,
+            probe: Probe::External,
+            deregister_after_ms: None,
+            success_before_passing: 0,
+            failures_before_warning: 0,
+            failures_before_critical: 0,
+        },
+        status: if keep { InitialStatus::Keep(status) } else { InitialStatus::Set(status) },
+        output: "".into(),
+    })
+}
+
+fn deregister() -> impl Strategy<Value = Deregister> {
+    prop_oneof![
+        1 => name("n", 3).prop_map(|node| Deregister::Node { node }),
+        4 => (name("n", 3), name("i", 3), proptest::option::of(1..30u64))
+            .prop_map(|(node, id, registered_index)| Deregister::Instance { node, id, registered_index }),
+        2 => (name("n", 3), name("c", 4)).prop_map(|(node, id)| Deregister::Check { node, id }),
+    ]
+}
+
+fn kv() -> impl Strategy<Value = KvCommand> {
+    let key = || prop_oneof![name("k", 4), name("dir/k", 3)];
+    let cas = || proptest::option::of(0..20u64);
+    prop_oneof![
+        4 => (key(), name("v", 3), 0..2u64, cas()).prop_map(|(key, value, flags, cas)| {
+            KvCommand::Set { key, value: value.as_bytes().to_vec().into(), flags, cas }
+        }),
+        2 => (key(), cas()).prop_map(|(key, cas)| KvCommand::Delete { key, cas }),
+        1 => prop_oneof![Just(Arc::from("dir/")), Just(Arc::from("k1"))]
+            .prop_map(|prefix| KvCommand::DeleteTree { prefix }),
+    ]
+}
