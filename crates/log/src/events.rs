@@ -53,8 +53,8 @@ impl Shared {
     }
 }
 
-/// A connected sender and receiver.
-pub(crate) fn channel() -> (EventSender, EventReceiver) {
+/// A connected sender and receiver, for engines; one outside this crate may be a test's script.
+pub fn channel() -> (EventSender, EventReceiver) {
     let (tx, rx) = unbounded_channel();
     let shared = Arc::new(Shared::default());
     (EventSender { tx, shared: Arc::clone(&shared) }, EventReceiver { rx, shared })
@@ -62,7 +62,7 @@ pub(crate) fn channel() -> (EventSender, EventReceiver) {
 
 /// The engine's end.
 #[derive(Debug, Clone)]
-pub(crate) struct EventSender {
+pub struct EventSender {
     tx: UnboundedSender<Event>,
     shared: Arc<Shared>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct EventSender {
 #[allow(dead_code)] // replay, in the engine that has something to replay, is the caller of two of these
 impl EventSender {
     /// Sends without waiting. A reader that is gone is not an error: what is durable stays durable.
-    pub(crate) fn send(&self, event: Event) {
+    pub fn send(&self, event: Event) {
         let weight = Backlog::of(&event);
         {
             let mut state = self.shared.lock();

@@ -19,7 +19,7 @@ use bytes::Bytes;
 mod events;
 pub mod memory;
 
-pub use events::EventReceiver;
+pub use events::{EventReceiver, EventSender, channel};
 
 /// Largest command that the engines take unless configured otherwise, in bytes.
 pub const MAX_COMMAND_BYTES: usize = 2 << 20;

@@ -15,7 +15,7 @@ proptest! {
         let mut routes = Routes::project(&catalog.snapshot());
         for (envelope, index) in history.iter().zip(1..) {
             catalog.apply(index, envelope);
-            if index as usize % skip == 0 {
+            if (index as usize).is_multiple_of(skip) {
                 routes = routes.advance(&catalog.snapshot());
                 prop_assert_eq!(&routes, &Routes::project(&catalog.snapshot()));
             }

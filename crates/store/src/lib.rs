@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use catalog::{Applied, Command, Envelope, Outcome, Refusal, Snapshot};
 use log::{Log, LogError, LogStatus};
 use state::Reader;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub use driver::{Clock, Config, open};
 pub use topics::{Watch, Watched};
@@ -204,4 +204,4 @@ impl Store {
 }
 
 /// What an engine hands to [`open`].
-pub type Events = mpsc::Receiver<log::Event>;
+pub type Events = log::EventReceiver;
