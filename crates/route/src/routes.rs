@@ -30,6 +30,9 @@ pub struct Endpoint {
     pub status: Status,
     /// Tags of the instance.
     pub tags: Vec<Arc<str>>,
+    /// What it speaks, when its registration says so: label `protocol`, else a tag `protocol=…`. `h2c` and
+    /// `grpc` are reached by HTTP/2, `udp` by datagrams, `tcp+udp` by both; anything else says nothing here.
+    pub protocol: Option<Arc<str>>,
 }
 
 /// A service as the data plane sees it.
@@ -150,5 +153,11 @@ fn endpoint(snapshot: &Snapshot, instance: &Instance) -> Option<Endpoint> {
         Err(_) => Target::Host(address, instance.def.port),
     };
     let tags = instance.def.tags.clone();
-    Some(Endpoint { node: instance.node.clone(), id: instance.def.id.clone(), target, weight, status, tags })
+    let (node, id, protocol) = (instance.node.clone(), instance.def.id.clone(), protocol(instance));
+    Some(Endpoint { node, id, target, weight, status, tags, protocol })
+}
+
+fn protocol(instance: &Instance) -> Option<Arc<str>> {
+    let tagged = || instance.def.tags.iter().find_map(|tag| tag.strip_prefix("protocol=").map(Arc::from));
+    instance.def.meta.get("protocol").cloned().or_else(tagged)
 }

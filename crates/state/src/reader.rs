@@ -65,6 +65,14 @@ impl<T> Reader<T> {
         self.0.borrow().clone()
     }
 
+    /// Brings `held` up to date. Costs one atomic load when nothing changed: for a thread that looks before
+    /// every connection and must not share a lock with the others.
+    pub fn refresh(&mut self, held: &mut Arc<T>) {
+        if self.0.has_changed().unwrap_or(false) {
+            *held = self.0.borrow_and_update().clone();
+        }
+    }
+
     /// Waits for a state newer than the last one that this reader saw through `next`. Skips freely.
     /// `None` when the writer is gone, which means draining.
     pub async fn next(&mut self) -> Option<Arc<T>> {
