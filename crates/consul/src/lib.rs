@@ -1,0 +1,79 @@
+//! The JSON types of Consul's HTTP API, as its clients send and read them.
+//!
+//! One set of types for both ends: the API server, the client crate, and the command line. Answers carry
+//! Go's field names (`ServiceID`, `ModifyIndex`); requests are read as Go's decoder and Consul's key
+//! translation read them: any letter case, `snake_case` too, `null` for a zero value. Use [`decode`] for
+//! both directions.
+//!
+//! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
+//! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], durations in [`duration`], the paths
+//! of our own in [`own`].
+//!
+//! What is absent: no HTTP, no rule about what is valid, no catalog.
+
+pub mod agent;
+pub mod duration;
+mod fold;
+pub mod kv;
+pub mod listing;
+pub mod own;
+pub mod register;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use duration::GoDuration;
+pub use fold::decode;
+
+/// Text that is cheap to hand on.
+pub type Text = Arc<str>;
+
+/// `Meta` and the like.
+pub type Labels = BTreeMap<Text, Text>;
+
+/// An address with a port: `TaggedAddresses` of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceAddress {
+    /// IP address or host name.
+    pub address: Text,
+    /// Port.
+    pub port: u16,
+}
+
+/// Tag (`lan`, `wan`, `consul-virtual`, …) to address.
+pub type TaggedAddresses = BTreeMap<Text, ServiceAddress>;
+
+/// `Weights`: share of traffic by status. What is not given counts 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Weights {
+    /// Weight while passing.
+    pub passing: u16,
+    /// Weight while warning.
+    pub warning: u16,
+}
+
+impl Default for Weights {
+    fn default() -> Weights {
+        Weights { passing: 1, warning: 1 }
+    }
+}
+
+/// An object that Consul always shows and that is always empty here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// `Proxy` of a service that is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Proxy {
+    /// Always empty here.
+    pub mode: Text,
+    /// Always empty here.
+    pub mesh_gateway: Empty,
+    /// Always empty here.
+    pub expose: Empty,
+}
