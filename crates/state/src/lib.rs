@@ -6,6 +6,7 @@
 mod drain;
 mod reader;
 mod report;
+pub mod units;
 
 pub use drain::{Drain, DrainTrigger, drain};
 pub use reader::{Behind, Publisher, Reader, Versioned, channel};
