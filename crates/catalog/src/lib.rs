@@ -13,6 +13,7 @@
 mod apply;
 pub mod checkpoint;
 pub mod command;
+mod labels;
 pub mod model;
 pub mod snapshot;
 #[cfg(feature = "testing")]
@@ -26,6 +27,7 @@ pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
     NodeRegistration, Outcome, Refusal, Register,
 };
+pub use labels::Labels;
 pub use model::{
     Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
     NodeEntry, Owner, Probe, Service, Settings, Status, Weights,

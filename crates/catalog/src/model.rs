@@ -9,13 +9,11 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use crate::labels::Labels;
 use crate::virtual_ip::{Range, VirtualIp};
 
 /// Place of a command in the agreed order; also the version of whatever it touched.
 pub type Index = u64;
-
-/// Free-form labels, ordered so that every replica renders them alike.
-pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Health, ordered from best to worst so that `max` is the verdict over several checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,7 +223,7 @@ pub enum Probe {
     /// An HTTP request.
     Http {
         /// What to send and expect.
-        http: HttpProbe,
+        http: Box<HttpProbe>,
         /// Cadence.
         cadence: Cadence,
     },

@@ -160,7 +160,7 @@ fn instance_def(def: &InstanceDef) -> Result<(), Invalid> {
     labels(&def.meta)
 }
 
-fn labels(meta: &crate::model::Labels) -> Result<(), Invalid> {
+fn labels(meta: &crate::labels::Labels) -> Result<(), Invalid> {
     if meta.len() > MAX_META {
         return Err(Invalid::new("meta", &meta.len().to_string(), format!("at most {MAX_META} are kept")));
     }

@@ -1,4 +1,5 @@
 //! What an operator or a client would notice, one behaviour at a time.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like tests")]
 
 use catalog::{
     Applied, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,

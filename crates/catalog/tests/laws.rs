@@ -1,4 +1,5 @@
 //! Laws that hold for every history.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like tests")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

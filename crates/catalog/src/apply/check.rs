@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::apply::compact::{compact_check, shared_text};
 use crate::apply::{Topic, Turn};
 use crate::command::{CheckRegistration, InitialStatus, Outcome, Refusal};
 use crate::model::{Check, NodeEntry, Status};
@@ -39,7 +40,7 @@ impl Turn<'_> {
         };
         Check {
             node: node.def.name.clone(),
-            def: Arc::new(wanted.def.clone()),
+            def: Arc::new(compact_check(node, wanted.def.clone())),
             service: service.unwrap_or_default(),
             status,
             output,
@@ -141,14 +142,17 @@ impl Turn<'_> {
 fn put_by_id(checks: &mut Vec<Arc<Check>>, check: Arc<Check>) {
     match checks.binary_search_by(|other| other.def.id.cmp(&check.def.id)) {
         Ok(at) => checks[at] = check,
-        Err(at) => checks.insert(at, check),
+        Err(at) => {
+            checks.reserve_exact(1);
+            checks.insert(at, check);
+        }
     }
 }
 
 /// Output as it is kept: at most 4 KiB, cut at a character.
 fn cut(output: &Arc<str>) -> Arc<str> {
     if output.len() <= MAX_OUTPUT {
-        return output.clone();
+        return shared_text(output.clone());
     }
     output[..output.floor_char_boundary(MAX_OUTPUT)].into()
 }

@@ -1,6 +1,7 @@
 //! The one place where replicated state changes.
 
 mod check;
+mod compact;
 mod deregister;
 mod kv;
 mod register;

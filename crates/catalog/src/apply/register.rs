@@ -79,7 +79,7 @@ impl Turn<'_> {
         let Some(entry) = self.state.nodes.get(node) else { return false };
         let node = entry.def.name.clone();
         let def = &registration.def;
-        let owner = Owner { node: self.envelope.node.clone(), epoch: self.envelope.epoch };
+        let owner = self.owner();
         let mut existing = entry.instances.get(&def.id).cloned();
         if let Some(previous) = existing.take_if(|previous| previous.def.service != def.service) {
             self.take_instance(&previous);
@@ -97,7 +97,7 @@ impl Turn<'_> {
         instance.registered_index = self.index;
         instance.owner = owner;
         if !is_same {
-            instance.def = Arc::new(self.shared(def.clone()));
+            instance.def = Arc::new(self.compact_instance(def.clone()));
             instance.modify_index = self.index;
         }
         if drops {
@@ -118,7 +118,7 @@ impl Turn<'_> {
     }
 
     fn put_new_instance(&mut self, node: Arc<str>, registration: &InstanceRegistration, owner: Owner) {
-        let def = self.shared(registration.def.clone());
+        let def = self.compact_instance(registration.def.clone());
         let service = def.service.clone();
         if !def.tags.is_empty() {
             self.touch_service_names();
@@ -136,11 +136,10 @@ impl Turn<'_> {
         self.touch_node(&node);
     }
 
-    /// Lets a definition share the service's copy of its name: one allocation per service, not per instance.
-    fn shared(&self, mut def: crate::model::InstanceDef) -> crate::model::InstanceDef {
-        if let Some(service) = self.state.services.get(&def.service) {
-            def.service = service.name.clone();
-        }
-        def
+    /// The proposer, sharing the memory of its name.
+    fn owner(&self) -> Owner {
+        let name = &self.envelope.node;
+        let node = self.state.proposers.get_key_value(name).map_or(name, |(known, _)| known).clone();
+        Owner { node, epoch: self.envelope.epoch }
     }
 }
