@@ -8,9 +8,10 @@
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
 //! Where to look: nouns in [`model`], wishes in [`command`], rules for names and sizes in [`validate`],
-//! reading in [`snapshot`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
+//! reading in [`snapshot`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
+pub mod changes;
 pub mod checkpoint;
 pub mod command;
 mod labels;
@@ -23,6 +24,7 @@ pub mod validate;
 pub mod virtual_ip;
 
 pub use apply::{Applied, Catalog, Topic};
+pub use changes::Change;
 pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
     NodeRegistration, Outcome, Refusal, Register,
