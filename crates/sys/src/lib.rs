@@ -2,5 +2,12 @@
 //!
 //! The only crate with `unsafe`, and with calls that the standard library does not offer. It decides
 //! nothing: which socket to open, what to send, when to splice is its callers' business.
+//!
+//! [`listen`] opens sockets, [`mmsg`] moves datagrams in batches, [`splice`] moves streams inside the
+//! kernel, [`host`] observes this host, [`process`] adjusts this process.
 
+pub mod host;
+pub mod listen;
 pub mod mmsg;
+pub mod process;
+pub mod splice;

@@ -1,0 +1,66 @@
+//! What this process may and where it runs.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Raises the limit of open descriptors as far as it goes without privilege; returns what holds then.
+///
+/// # Errors
+/// The kernel's.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let now = getrlimit(Resource::Nofile);
+    if now.current != now.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?;
+    }
+    Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+}
+
+/// Numbers of the processors that this thread may run on, in order.
+///
+/// # Errors
+/// The kernel's.
+pub fn processors() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect())
+}
+
+/// Keeps the calling thread on one processor.
+///
+/// # Errors
+/// The kernel's, also when this thread may not run there.
+pub fn stay_on(processor: usize) -> io::Result<()> {
+    if processor >= CpuSet::MAX_CPU {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is no processor {processor}"),
+        ));
+    }
+    let mut only = CpuSet::new();
+    only.set(processor);
+    Ok(sched_setaffinity(None, &only)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_at_its_maximum_afterwards() {
+        let limit = raise_descriptor_limit().unwrap();
+        assert_eq!(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX), limit);
+    }
+
+    #[test]
+    fn a_thread_stays_where_it_is_told() {
+        std::thread::spawn(|| {
+            let first = processors().unwrap()[0];
+            stay_on(first).unwrap();
+            assert_eq!(processors().unwrap(), vec![first]);
+        })
+        .join()
+        .unwrap();
+        assert!(stay_on(1 << 20).is_err());
+    }
+}
