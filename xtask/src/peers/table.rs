@@ -1,0 +1,76 @@
+//! `peers.toml`: which programs of others we talk to, and why.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// The whole table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    pub(crate) debian: Vec<Debian>,
+    pub(crate) pypi: Vec<PyPi>,
+}
+
+/// A Debian package and the executables wanted from it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Debian {
+    pub(crate) package: String,
+    /// A release other than the host's; then the host's own copy does not count.
+    pub(crate) suite: Option<String>,
+    pub(crate) tools: Vec<String>,
+    #[serde(rename = "for")]
+    pub(crate) group: Group,
+    /// Read by people.
+    #[serde(rename = "why")]
+    pub(crate) _why: String,
+}
+
+/// A package of the Python index.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PyPi {
+    pub(crate) package: String,
+    #[serde(rename = "for")]
+    pub(crate) group: Group,
+    #[serde(rename = "why")]
+    pub(crate) _why: String,
+}
+
+/// When a peer is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Group {
+    /// By `cargo xtask test`.
+    Test,
+    /// By `cargo xtask bench` besides.
+    Bench,
+}
+
+impl Table {
+    pub(crate) fn read(root: &Path) -> Result<Self> {
+        let path = root.join("xtask/peers.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("read {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+
+    #[test]
+    fn every_peer_has_a_reason_and_is_named_once() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let table = Table::read(root).unwrap();
+        let mut names: Vec<_> = table.debian.iter().map(|peer| (&peer.package, &peer._why)).collect();
+        names.extend(table.pypi.iter().map(|peer| (&peer.package, &peer._why)));
+        assert!(names.iter().all(|(_, why)| why.len() > 10));
+        let count = names.len();
+        names.sort();
+        names.dedup_by_key(|name| name.0);
+        assert_eq!(names.len(), count);
+    }
+}
