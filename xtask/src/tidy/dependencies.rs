@@ -131,7 +131,8 @@ fn term(tokens: &[&str], at: &mut usize, allowed: &BTreeSet<&str>) -> bool {
         *at += 2;
         return allowed.contains(name.as_str());
     }
-    allowed.contains(token)
+    // "or a later version": the version that we allow is among them
+    allowed.contains(token.trim_end_matches('+'))
 }
 
 /// Everything comes from a registry on the list, nothing from Git.
@@ -230,6 +231,7 @@ mod tests {
         assert!(satisfied("(MIT OR Apache-2.0) AND Unicode-3.0", &allowed));
         assert!(satisfied("Apache-2.0 WITH LLVM-exception", &allowed));
         assert!(satisfied("Unlicense/MIT", &allowed));
+        assert!(satisfied("MIT+", &allowed));
         assert!(!satisfied("MIT AND GPL-3.0", &allowed));
         assert!(!satisfied("Apache-2.0", &allowed));
         assert!(!satisfied("", &allowed));

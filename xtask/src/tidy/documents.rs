@@ -20,8 +20,7 @@ pub(crate) fn every_crate_on_the_map(tree: &Tree) -> Vec<Finding> {
 pub(crate) fn decisions(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut last = "";
-    for (path, text) in tree.texts().filter(|(path, _)| path.starts_with(DECISIONS) && path.ends_with(".md"))
-    {
+    for (path, text) in tree.texts().filter(|(path, _)| is_decision(path)) {
         let name = &path[DECISIONS.len()..];
         let (number, rest) = name.split_at_checked(4).unwrap_or((name, ""));
         if !number.bytes().all(|byte| byte.is_ascii_digit()) || !rest.starts_with('-') {
@@ -35,6 +34,11 @@ pub(crate) fn decisions(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Everything in the folder but the note on how to write one.
+fn is_decision(path: &str) -> bool {
+    path.starts_with(DECISIONS) && path.ends_with(".md") && !path.ends_with("/README.md")
 }
 
 #[cfg(test)]
@@ -62,6 +66,7 @@ mod tests {
             ("docs/decisions/0001-b.md", good),
             ("docs/decisions/0002-c.md", "## Context\n## Choice\n"),
             ("docs/decisions/notes.md", good),
+            ("docs/decisions/README.md", "how to write one"),
         ]);
         let found: Vec<String> = decisions(&tree).iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), 3, "{found:?}");

@@ -1,0 +1,95 @@
+//! The table, and what each target promises.
+
+use std::fmt::Debug;
+
+use catalog::{Command, Deregister, Envelope, KvCommand, Register};
+use serde::de::DeserializeOwned;
+
+/// One entry point for foreign bytes.
+pub struct Target {
+    /// Name of the libFuzzer binary and of the corpus' folder.
+    pub name: &'static str,
+    /// Panics when a promise is broken.
+    pub run: fn(&[u8]),
+    /// Inputs that code makes better than a file holds, such as encodings that change with a version.
+    pub examples: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target. To add one: a row here, and its `[[bin]]` in `fuzz/Cargo.toml`.
+pub const TARGETS: &[Target] = &[
+    Target { name: "catalog_envelope", run: catalog_envelope, examples: envelopes },
+    Target { name: "catalog_checkpoint", run: catalog_checkpoint, examples: none },
+    Target {
+        name: "consul_service",
+        run: consul_body::<consul::register::ServiceRegistration>,
+        examples: none,
+    },
+    Target { name: "consul_check", run: consul_body::<consul::register::CheckRegistration>, examples: none },
+    Target {
+        name: "consul_catalog",
+        run: consul_body::<consul::register::CatalogRegistration>,
+        examples: none,
+    },
+    Target { name: "consul_txn", run: consul_body::<Vec<consul::kv::TxnOp>>, examples: none },
+    Target { name: "state_units", run: state_units, examples: none },
+];
+
+/// A target by name.
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+fn none() -> Vec<Vec<u8>> {
+    Vec::new()
+}
+
+/// Bytes from a log: refused, or a command that survives being written again.
+fn catalog_envelope(bytes: &[u8]) {
+    if let Ok(envelope) = Envelope::decode(bytes) {
+        let again = survives(envelope.encode());
+        assert_eq!(survives(Envelope::decode(&again)), envelope);
+    }
+}
+
+/// A saved state: refused, or read into one that can be saved again.
+fn catalog_checkpoint(bytes: &[u8]) {
+    if let Ok(snapshot) = catalog::checkpoint::read(bytes) {
+        let mut again = Vec::new();
+        survives(catalog::checkpoint::write(&snapshot, &mut again));
+        drop(survives(catalog::checkpoint::read(again.as_slice())));
+    }
+}
+
+fn envelopes() -> Vec<Vec<u8>> {
+    let key = KvCommand::Set { key: "a/b".into(), value: "v".into(), flags: 7, cas: Some(3) };
+    let gone = Deregister::Instance { node: "n".into(), id: "web-1".into(), registered_index: Some(9) };
+    let commands = [
+        Command::Register(Box::new(Register { on: "n".into(), ..Register::default() })),
+        Command::Kv(key),
+        Command::Batch(vec![Command::Deregister(gone)]),
+        Command::AvoidVirtualIp { address: [127, 77, 0, 1].into() },
+    ];
+    let envelope = |command| Envelope { node: "n".into(), epoch: 1, sequence: 2, time_ms: 3, command };
+    commands.into_iter().filter_map(|command| Some(envelope(command).encode().ok()?.to_vec())).collect()
+}
+
+/// A request's body: refused with an error, or read.
+fn consul_body<T: DeserializeOwned>(bytes: &[u8]) {
+    drop(consul::decode::<T>(bytes));
+}
+
+/// Durations and sizes as people write them.
+fn state_units(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        drop(state::units::parse_duration(text));
+        drop(state::units::parse_size(text));
+    }
+}
+
+#[expect(clippy::panic, reason = "a broken promise is what the fuzzer looks for")]
+fn survives<T, E: Debug>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("what was read cannot be written and read again: {error:?}"),
+    }
+}
