@@ -60,6 +60,21 @@ pub fn channel() -> (EventSender, EventReceiver) {
     (EventSender { tx, shared: Arc::clone(&shared) }, EventReceiver { rx, shared })
 }
 
+/// What waits for the reader, seen from outside the engine's thread. Does not keep the stream open.
+#[derive(Debug, Clone)]
+pub(crate) struct Gauge(Arc<Shared>);
+
+impl Gauge {
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.0.lock().backlog
+    }
+
+    /// Wakes a sender that waits for room, for good.
+    pub(crate) fn release(&self) {
+        self.0.release();
+    }
+}
+
 /// The engine's end.
 #[derive(Debug, Clone)]
 pub struct EventSender {
@@ -67,8 +82,11 @@ pub struct EventSender {
     shared: Arc<Shared>,
 }
 
-#[allow(dead_code)] // replay, in the engine that has something to replay, is the caller of two of these
 impl EventSender {
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.shared))
+    }
+
     /// Sends without waiting. A reader that is gone is not an error: what is durable stays durable.
     pub fn send(&self, event: Event) {
         let weight = Backlog::of(&event);
@@ -77,12 +95,13 @@ impl EventSender {
             state.backlog.entries += weight.entries;
             state.backlog.bytes += weight.bytes;
         }
-        // A failed send leaves the count high, which nobody reads any more.
-        drop(self.tx.send(event));
+        if self.tx.send(event).is_err() {
+            self.shared.lock().backlog = Backlog::default();
+        }
     }
 
     /// Sends once fewer than `limit` bytes wait to be received. False when that will never be: the reader
-    /// is gone or [`EventSender::release`] was called.
+    /// is gone or [`Gauge::release`] was called.
     pub(crate) fn send_when_below(&self, limit: usize, event: Event) -> bool {
         let mut state = self.shared.lock();
         while state.backlog.bytes >= limit && !state.released {
@@ -94,15 +113,6 @@ impl EventSender {
             self.send(event);
         }
         !released
-    }
-
-    /// Wakes a sender that waits for room, for good.
-    pub(crate) fn release(&self) {
-        self.shared.release();
-    }
-
-    pub(crate) fn backlog(&self) -> Backlog {
-        self.shared.lock().backlog
     }
 }
 
@@ -182,23 +192,19 @@ mod tests {
         tx.send(entries(1, 10));
         tx.send(Event::Replayed);
         tx.send(entries(2, 5));
-        assert_eq!(tx.backlog(), Backlog { entries: 2, bytes: 15 });
+        assert_eq!(tx.gauge().backlog(), Backlog { entries: 2, bytes: 15 });
         for _ in 0..3 {
             rx.blocking_recv().expect("an event");
         }
-        assert_eq!(tx.backlog(), Backlog::default());
+        assert_eq!(tx.gauge().backlog(), Backlog::default());
     }
 
     #[test]
     fn a_sender_waits_for_room_and_a_lost_reader_frees_it() {
         let (tx, mut rx) = channel();
         tx.send(entries(1, 10));
-        let waiting = {
-            let tx = tx.clone();
-            std::thread::spawn(move || {
-                (tx.send_when_below(10, entries(2, 10)), tx.send_when_below(1, entries(3, 1)))
-            })
-        };
+        let send = move || (tx.send_when_below(10, entries(2, 10)), tx.send_when_below(1, entries(3, 1)));
+        let waiting = std::thread::spawn(send);
         assert!(matches!(rx.blocking_recv(), Some(Event::Entries(e)) if e[0].index == 1));
         drop(rx);
         let (second, third) = waiting.join().expect("no panic");

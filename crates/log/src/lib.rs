@@ -16,8 +16,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod disk;
 mod events;
 pub mod memory;
+mod queue;
+pub mod solo;
 
 pub use events::{EventReceiver, EventSender, channel};
 
@@ -179,6 +184,12 @@ pub enum LogError {
         /// Who, where known.
         pid: String,
     },
+    /// The settings contradict each other.
+    #[error("open the log: {reason}")]
+    Settings {
+        /// Which, and how.
+        reason: String,
+    },
     /// A checkpoint was offered for an index that is not decided yet.
     #[error("save a checkpoint at index {index}: the last decided index is {last}")]
     Ahead {
@@ -199,4 +210,16 @@ impl LogError {
         let cause = io::Error::other("the thread that wrote it panicked");
         Self::io("write", format!("checkpoint {index}"), cause)
     }
+}
+
+/// An error and its causes, on one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }

@@ -67,7 +67,7 @@ impl Log for Memory {
         }
         let mut state = lock(&self.state);
         let events = state.events.as_ref().ok_or_else(closed)?;
-        let queued = events.backlog().entries;
+        let queued = events.gauge().backlog().entries;
         if queued >= self.config.max_queued {
             return Err(LogError::Full { queued });
         }

@@ -1,0 +1,213 @@
+//! Writing: one batch per turn at the end of the active segment, and the step to the next segment.
+//!
+//! Nothing is written behind bytes that are not synced. After an error the journal must not be used again:
+//! what the failed write or sync left on the disk is unknown, and only opening anew finds out.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::format::{
+    CONTINUES, DATA_START, Integrity, MARK_EVERY, MARKS, SECTOR, SegmentHeader, batch_length, encode_batch,
+    encode_mark,
+};
+use super::names::{self, NEW_SEGMENT};
+use super::scan::Head;
+use super::shelf::{Finished, Shelf};
+use crate::disk::{Disk, DiskFile};
+use crate::{Index, LogError};
+
+/// Sectors that entries leave free at the end of a segment: one for a seal, one to say that it continues.
+pub(crate) const RESERVED: u64 = 2 * SECTOR as u64;
+
+/// The segment that is being written.
+pub(crate) struct Active {
+    pub(crate) file: Box<dyn DiskFile>,
+    pub(crate) head: Head,
+    /// Where the next batch goes.
+    pub(crate) end: u64,
+}
+
+/// Syncs done, and the time they took in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Syncs {
+    pub(crate) count: u64,
+    pub(crate) time: Duration,
+}
+
+pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
+    integrity: Integrity,
+    segment_bytes: u64,
+    shelf: Shelf,
+    active: Active,
+    next: Index,
+    /// The last batch is a seal or there is none: all entries are proven to have been synced.
+    sealed: bool,
+    syncs: Syncs,
+    buf: Vec<u8>,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        integrity: Integrity,
+        segment_bytes: u64,
+        shelf: Shelf,
+        (active, next): (Active, Index),
+    ) -> Self {
+        Self {
+            disk,
+            integrity,
+            segment_bytes,
+            shelf,
+            active,
+            next,
+            sealed: false,
+            syncs: Syncs::default(),
+            buf: Vec::new(),
+        }
+    }
+
+    /// Index of the entry that comes next.
+    pub(crate) fn next(&self) -> Index {
+        self.next
+    }
+
+    pub(crate) fn syncs(&self) -> Syncs {
+        self.syncs
+    }
+
+    pub(crate) fn sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Writes again what was found at the end, `(start, length)`, and syncs. It may be in the page cache
+    /// alone: a process was killed before its sync, or the sync failed and the kernel called the pages
+    /// clean all the same. Nothing may be told to anyone before this.
+    pub(crate) fn settle(&mut self, last: Option<(u64, usize)>, sealed: bool) -> Result<(), LogError> {
+        if let Some((start, length)) = last {
+            self.buf.resize(length, 0);
+            let read = self.active.file.read_at(start, &mut self.buf);
+            let whole = read
+                .and_then(|n| if n == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
+            whole.map_err(|e| self.error("read", e))?;
+            let buf = std::mem::take(&mut self.buf);
+            self.write(start, &buf)?;
+            self.active.head.mark = self.active.head.mark.max(start);
+        }
+        self.write_mark(self.active.head.mark)?;
+        self.sync()?;
+        self.sealed = sealed;
+        Ok(())
+    }
+
+    /// Writes one batch and syncs. Its entries start at the answer.
+    pub(crate) fn append(&mut self, payloads: &[Bytes]) -> Result<Index, LogError> {
+        let length = batch_length(payloads) as u64;
+        if self.active.end + length + RESERVED > self.active.head.header.length {
+            self.rotate()?;
+        }
+        let first = self.next;
+        self.put(payloads, 0)?;
+        self.next += payloads.len() as u64;
+        self.sealed = false;
+        Ok(first)
+    }
+
+    /// Writes an empty batch, so that damage to the batch before it is never taken for a torn tail.
+    pub(crate) fn seal(&mut self) -> Result<(), LogError> {
+        if !self.sealed {
+            self.put(&[], 0)?;
+            self.sealed = true;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, payloads: &[Bytes], flags: u32) -> Result<(), LogError> {
+        let (start, salt) = (self.active.end, self.active.head.header.salt);
+        let mut buf = std::mem::take(&mut self.buf);
+        encode_batch(&mut buf, (self.next, start, flags), payloads, salt, &self.integrity);
+        if start.saturating_sub(self.active.head.mark) >= MARK_EVERY {
+            self.write_mark(start)?;
+        }
+        self.write(start, &buf)?;
+        self.sync()?;
+        self.active.end += buf.len() as u64;
+        self.buf = buf;
+        Ok(())
+    }
+
+    /// Over the older of the two marks, so that a torn write leaves the other.
+    fn write_mark(&mut self, offset: u64) -> Result<(), LogError> {
+        let head = &mut self.active.head;
+        let sector = encode_mark(offset, head.header.salt, &self.integrity);
+        let at = MARKS[head.slot];
+        head.mark = offset;
+        head.slot = 1 - head.slot;
+        self.write(at, &sector)
+    }
+
+    /// Puts the next segment in place and then says so in this one.
+    fn rotate(&mut self) -> Result<(), LogError> {
+        let header = SegmentHeader {
+            first: self.next,
+            salt: (self.integrity.salt)(),
+            length: self.segment_bytes,
+            previous_end: self.active.end,
+        };
+        let active = prepare(&*self.disk, &self.integrity, header, self.shelf.take_spare())?;
+        self.syncs.count += 1;
+        self.put(&[], CONTINUES)?;
+        let finished = Finished { first: self.active.head.header.first, last: self.next - 1 };
+        self.shelf.finish(finished);
+        self.active = active;
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), LogError> {
+        self.active.file.write_at(at, bytes).map_err(|e| self.error("write to segment", e))
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        let start = Instant::now();
+        self.active.file.sync().map_err(|e| self.error("sync segment", e))?;
+        self.syncs.count += 1;
+        self.syncs.time += start.elapsed();
+        Ok(())
+    }
+
+    fn error(&self, attempted: &'static str, cause: io::Error) -> LogError {
+        LogError::io(attempted, self.disk.path(&names::segment(self.active.head.header.first)), cause)
+    }
+}
+
+/// Makes a segment, out of a spare where there is one. It gets its name only when its header is durable: a
+/// file under a segment's name has a good header, or is damaged.
+pub(crate) fn prepare(
+    disk: &dyn Disk,
+    integrity: &Integrity,
+    header: SegmentHeader,
+    spare: Option<String>,
+) -> Result<Active, LogError> {
+    let name = names::segment(header.first);
+    let error = |attempted, cause| LogError::io(attempted, disk.path(&name), cause);
+    let (mut file, from) = match spare {
+        Some(spare) => (disk.open(&spare).map_err(|e| error("reuse a spare file for", e))?, spare),
+        None => {
+            let mut file = disk.create(NEW_SEGMENT).map_err(|e| error("create", e))?;
+            file.reserve(header.length).map_err(|e| error("reserve space for", e))?;
+            (file, NEW_SEGMENT.to_owned())
+        }
+    };
+    let mark = encode_mark(DATA_START, header.salt, integrity);
+    let start = [header.encode(integrity), mark, mark].concat();
+    file.write_at(0, &start).map_err(|e| error("write the header of", e))?;
+    file.sync().map_err(|e| error("sync the header of", e))?;
+    disk.rename(&from, &name).map_err(|e| error("name", e))?;
+    disk.sync_dir().map_err(|e| error("sync the directory of", e))?;
+    let head = Head { header, mark: DATA_START, slot: 0, exact: true };
+    Ok(Active { file, head, end: DATA_START })
+}
