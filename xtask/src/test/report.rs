@@ -48,7 +48,7 @@ impl Report {
             self.add(line);
         }
         match &mut self.section {
-            Section::Open => !line.starts_with("test ") || !line.ends_with(" ... ok"),
+            Section::Open => is_worth_showing(line),
             Section::Successes(name) => {
                 if let Some(test) =
                     line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
@@ -96,6 +96,14 @@ impl Report {
     pub(crate) fn skips(&self) -> String {
         self.reasons.iter().map(|reason| format!("not run: {reason}\n")).collect()
     }
+}
+
+/// Failures, and one line for each binary that had tests.
+fn is_worth_showing(line: &str) -> bool {
+    let passed = line.starts_with("test ") && line.ends_with(" ... ok");
+    let nothing =
+        line == "running 0 tests" || line.starts_with("test result: ok. 0 passed; 0 failed; 0 ignored");
+    !(passed || nothing || line.is_empty())
 }
 
 impl fmt::Display for Report {
