@@ -20,24 +20,26 @@ impl Leases {
         }
         let mut tables = self.tables_mut();
         for change in snapshot.instance_changes(&progress.seen) {
-            self.follow_instance(&mut tables, change, tick);
+            self.follow_instance(&mut tables, snapshot, change, tick);
         }
         let own = |snapshot: &Snapshot| snapshot.node(&self.node).cloned();
-        follow_node(&mut tables, own(&progress.seen), own(snapshot), tick);
+        self.follow_node(&mut tables, snapshot, own(&progress.seen), own(snapshot), tick);
         drop(tables);
         progress.seen = snapshot.clone();
     }
 
-    fn follow_instance(&self, tables: &mut Tables, change: Change<'_, Instance>, tick: Tick) {
+    fn follow_instance(
+        &self,
+        tables: &mut Tables,
+        snapshot: &Snapshot,
+        change: Change<'_, Instance>,
+        tick: Tick,
+    ) {
         if let Some(old) = change.old {
-            let kept = change.new.filter(|new| self.owns(new));
-            if kept.is_none() {
+            if !change.new.is_some_and(|new| self.owns(new)) {
                 tables.instances.remove(&old.node, &old.def.id);
             }
-            let keeps = |check: &Check| {
-                kept.is_some_and(|new| new.checks.iter().any(|other| other.def.id == check.def.id))
-            };
-            old.checks.iter().filter(|check| !keeps(check)).for_each(|check| tables.forget_check(check));
+            old.checks.iter().for_each(|check| self.forget_unless_kept(tables, snapshot, check));
         }
         let Some(new) = change.new.filter(|new| self.owns(new)) else { return };
         self.admit(tables, new, tick);
@@ -46,6 +48,38 @@ impl Leases {
             let old = change.old.and_then(|old| old.checks.iter().find(|c| c.def.id == check.def.id));
             tables.admit_check(old.filter(|_| !again), check, tick);
             tables.admit_critical(new, check, tick);
+        }
+    }
+
+    /// The checks of this node itself.
+    fn follow_node(
+        &self,
+        tables: &mut Tables,
+        snapshot: &Snapshot,
+        old: Option<Arc<NodeEntry>>,
+        new: Option<Arc<NodeEntry>>,
+        tick: Tick,
+    ) {
+        let checks =
+            |entry: Option<Arc<NodeEntry>>| entry.map(|entry| entry.checks.clone()).unwrap_or_default();
+        let (old, new) = (checks(old), checks(new));
+        old.iter().for_each(|check| self.forget_unless_kept(tables, snapshot, check));
+        for check in &new {
+            tables.admit_check(old.iter().find(|c| c.def.id == check.def.id), check, tick);
+        }
+    }
+
+    /// Forgets a check that is gone or not ours any more. It may have moved from one instance to another,
+    /// or to the node.
+    fn forget_unless_kept(&self, tables: &mut Tables, snapshot: &Snapshot, check: &Check) {
+        let now = snapshot.check(&check.node, &check.def.id);
+        let owner = now.map(|now| match snapshot.instance(&now.node, &now.def.service_id) {
+            Some(instance) => instance.owner.node.clone(),
+            None => now.node.clone(),
+        });
+        if owner.is_none_or(|owner| owner != self.node) {
+            tables.reports.remove(&check.node, &check.def.id);
+            tables.criticals.remove(&check.node, &check.def.id);
         }
     }
 
@@ -66,27 +100,7 @@ impl Leases {
     }
 }
 
-/// The checks of this node itself.
-fn follow_node(tables: &mut Tables, old: Option<Arc<NodeEntry>>, new: Option<Arc<NodeEntry>>, tick: Tick) {
-    let checks = |entry: Option<Arc<NodeEntry>>| entry.map(|entry| entry.checks.clone()).unwrap_or_default();
-    let (old, new) = (checks(old), checks(new));
-    let find = |list: &[Arc<Check>], check: &Check| list.iter().find(|c| c.def.id == check.def.id).cloned();
-    for check in &old {
-        if find(&new, check).is_none() {
-            tables.forget_check(check);
-        }
-    }
-    for check in &new {
-        tables.admit_check(find(&old, check).as_ref(), check, tick);
-    }
-}
-
 impl Tables {
-    fn forget_check(&mut self, check: &Check) {
-        self.reports.remove(&check.node, &check.def.id);
-        self.criticals.remove(&check.node, &check.def.id);
-    }
-
     /// A TTL check: `old` is the same check before, unless it was registered again.
     pub(crate) fn admit_check(&mut self, old: Option<&Arc<Check>>, check: &Check, tick: Tick) {
         let Probe::Ttl { ttl_ms } = check.def.probe else {

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant};
 
 use catalog::{Index, Instance, Snapshot};
+use serde::{Deserialize, Serialize};
 
 pub use expired::Expired;
 pub use report::ReportError;
@@ -31,13 +32,16 @@ use report::{Deferred, TtlCheck};
 use table::{Table, Tick};
 
 /// How leases are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// A sweep that comes later than this after the one before it takes nothing away: this node was not
     /// running, so renewals may be waiting. Default 5 s.
+    #[serde(with = "state::units::duration")]
     pub late_sweep: Duration,
     /// Output of a TTL check that changes without a change of status is proposed at most this often.
     /// Default 5 min.
+    #[serde(with = "state::units::duration")]
     pub output_interval: Duration,
 }
 

@@ -352,3 +352,21 @@ fn what_is_deregistered_leaves_no_slot() {
     world.sweep(2_001);
     assert_eq!(world.leases.stats().instances, 0);
 }
+
+#[test]
+fn a_check_that_moves_to_another_instance_keeps_its_deadline() {
+    let mut world = World::new();
+    // The ids order the two changes: a check must survive moving in either direction.
+    for (from, to) in [("web-1", "aaa"), ("aaa", "zzz")] {
+        let on = |id: &str| {
+            let mut check = ttl_check(Status::Passing, None);
+            check.def.service_id = id.into();
+            registration(id, None, vec![check])
+        };
+        world.apply(on(from));
+        world.sweep(0);
+        world.apply(on(to));
+        world.sweep(1);
+        assert_eq!(world.leases.stats().ttl_checks, 1, "from {from} to {to}");
+    }
+}
