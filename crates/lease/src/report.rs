@@ -122,6 +122,14 @@ impl Leases {
         Some(slot.entry.output())
     }
 
+    /// How long ago the last report that armed a TTL check came; `None` when it is not armed here.
+    pub fn silence(&self, node: &str, id: &str, now: Instant) -> Option<Duration> {
+        let tables = self.tables();
+        let left = tables.reports.left(tables.reports.find(node, id)?, self.tick(now))?;
+        let term = tables.reports.term_ms(tables.reports.find(node, id)?);
+        Some(Duration::from_millis(term.saturating_sub(left)))
+    }
+
     fn own_ttl_check(&self, snapshot: &Snapshot, node: &str, id: &str) -> Result<Arc<Check>, ReportError> {
         let unknown = || ReportError::Unknown { node: node.into(), id: id.into() };
         let check = snapshot.check(node, id).ok_or_else(unknown)?;

@@ -105,6 +105,12 @@ impl<E> Table<E> {
         self.deadlines[at as usize].load(Ordering::Relaxed) & EXPIRED == 0
     }
 
+    /// Milliseconds until an armed slot runs out.
+    pub(crate) fn left(&self, at: u32, now: Tick) -> Option<u64> {
+        let deadline = self.deadlines[at as usize].load(Ordering::Relaxed);
+        (deadline & EXPIRED == 0).then(|| deadline.saturating_sub(now))
+    }
+
     /// Gives an armed slot a full term from `now`; false when it ran out already or is not armed.
     pub(crate) fn renew(&self, at: u32, now: Tick) -> bool {
         let deadline = &self.deadlines[at as usize];
