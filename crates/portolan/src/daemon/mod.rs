@@ -1,0 +1,6 @@
+//! What a node is made of beside its faces.
+
+pub(crate) mod holder;
+pub(crate) mod identity;
+pub(crate) mod metrics;
+pub(crate) mod tasks;

@@ -1,0 +1,22 @@
+//! The daemon as a library: [`Server`] starts a whole node inside a program, [`config`] is what it can be
+//! told, and [`cli`] is the command line that the binary runs.
+//!
+//! Where to look: how a node is put together in `compose`, every command in a file of `command/`, what goes
+//! to the terminal in `output`.
+
+#![allow(dead_code)] // the faces that call it are composed one by one
+
+pub mod cli;
+mod command;
+mod compose;
+pub mod config;
+mod daemon;
+mod exit;
+mod listeners;
+mod logging;
+mod output;
+mod server;
+mod signals;
+
+pub use listeners::Addresses;
+pub use server::{Running, Server};

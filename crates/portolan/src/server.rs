@@ -1,0 +1,87 @@
+//! A whole node inside another program: for tests, and for those who ship one binary.
+
+use std::path::PathBuf;
+
+use crate::compose::{self, Memory};
+use crate::config::Config;
+use crate::listeners::Addresses;
+
+/// A node that has not started.
+///
+/// ```no_run
+/// # async fn example() -> anyhow::Result<()> {
+/// let node = portolan::Server::in_memory().ephemeral_ports().start().await?;
+/// println!("the API is at {:?}", node.addresses().http);
+/// node.shutdown().await
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Server {
+    config: Config,
+    memory: Memory,
+}
+
+impl Server {
+    /// A node that forgets everything when it stops.
+    pub fn in_memory() -> Server {
+        Server { config: Config::default(), memory: Memory::Volatile }
+    }
+
+    /// A node that keeps its state in this directory.
+    pub fn durable(data_dir: impl Into<PathBuf>) -> Server {
+        Server { config: Config::default(), memory: Memory::Durable(data_dir.into()) }
+    }
+
+    /// Replaces the configuration. `node.data_dir` in it is not looked at: where the state is kept was said.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Server {
+        self.config = config;
+        self
+    }
+
+    /// Takes free ports instead of the configured ones, on the same addresses.
+    #[must_use]
+    pub fn ephemeral_ports(mut self) -> Server {
+        self.config.for_each_listener(|address| address.set_port(0));
+        self
+    }
+
+    /// Starts it. Call inside a multi-threaded tokio runtime. Everything answers when this returns.
+    ///
+    /// # Errors
+    /// An address in use (with who holds it), a data directory in use or damaged.
+    pub async fn start(self) -> anyhow::Result<Running> {
+        Ok(Running { node: compose::start(self.config, self.memory).await? })
+    }
+}
+
+/// A node that serves. Dropping it ends it without draining; [`Running::shutdown`] ends it in order.
+pub struct Running {
+    node: compose::Node,
+}
+
+impl Running {
+    /// Where it answers.
+    pub fn addresses(&self) -> &Addresses {
+        &self.node.addresses
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.node.identity.name
+    }
+
+    /// Resolves when the node cannot go on, with the reason. Bring it to an end with
+    /// [`Running::shutdown`] then.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        self.node.failed().await
+    }
+
+    /// Stops accepting, finishes what is in progress, makes everything durable.
+    ///
+    /// # Errors
+    /// What could not be finished.
+    pub async fn shutdown(self) -> anyhow::Result<()> {
+        self.node.stop().await
+    }
+}
