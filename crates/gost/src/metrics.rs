@@ -22,7 +22,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
         let help = "Requests to GOST's discovery, by protocol, verb and result";
-        registry.register("portolan_gost_requests", help, metrics.requests.clone());
+        registry.register("gost_requests", help, metrics.requests.clone());
         metrics
     }
 

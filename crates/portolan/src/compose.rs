@@ -1,20 +1,21 @@
 //! A node from its parts, in the order in which they depend on each other. Read it from top to bottom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use catalog::{Command, NodeDef, NodeRegistration, Register};
-use log::Log as _;
+use lease::Leases;
+use log::Log;
 use state::DrainTrigger;
-use store::Store;
+use store::{Events, Store};
+use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, Storage};
 use crate::daemon::identity::Identity;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
-use crate::listeners::{Addresses, Listeners};
+use crate::listeners::{Addresses, Listeners, node_address};
 
 /// Where a node keeps what it must not forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +40,36 @@ pub(crate) struct Node {
 pub(crate) async fn start(config: Config, memory: Memory) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     let listeners = Listeners::reserve(&config)?;
-    let addresses = listeners.addresses();
+    let addresses = listeners.addresses()?;
 
+    // Who this is, and what it knew: replayed before anybody sees it.
     let identity = identify(&config, &memory)?;
     let store = open_store(&config, &memory, &identity).await?;
-    register_node(&config, &store, &identity, &addresses).await?;
+    let itself = health::node_def(&identity.name, &identity.id, node_address(&config, &addresses));
+    health::register_node(&store, &itself).await.context("register this node")?;
 
-    let registry = metrics::registry(&store);
+    // What the faces share.
     let (trigger, drain) = state::drain();
-    let tasks = Tasks::default();
-    drop((registry, drain, listeners));
+    let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
+    let mut registry = metrics::registry(&store);
+    let counted = registry.sub_registry_with_prefix("portolan");
+    let mut tasks = Tasks::default();
+
+    let health_metrics = health::Metrics::default();
+    health_metrics.register(counted);
+    tasks.spawn("health", {
+        let (store, leases, drain) = (store.clone(), leases.clone(), drain.clone());
+        let settings = config.health.clone();
+        health::run(settings, itself, store, leases, health_metrics, drain)
+    });
+
+    let discovery = gost::Discovery::new(store.clone(), leases.clone(), config.gost.clone());
+    let gost = gost::Handler::new(&config.gost, discovery, counted)?;
+    if let Some(listener) = listeners.gost {
+        let listener = TcpListener::from_std(listener).context("watch the GOST listener")?;
+        let (handler, drain) = (gost.clone(), drain.clone());
+        tasks.spawn("gost", gost::run(listener, handler, drain));
+    }
 
     let drain_timeout = config.node.drain_timeout;
     Ok(Node { addresses, identity, store, tasks, drain: trigger, drain_timeout })
@@ -92,47 +113,26 @@ fn identify(config: &Config, memory: &Memory) -> anyhow::Result<Identity> {
     }
 }
 
-/// Replays what is on disk, then publishes.
 async fn open_store(config: &Config, memory: &Memory, identity: &Identity) -> anyhow::Result<Store> {
-    let mut settings = store::Config::new(&identity.name);
-    settings.checkpoint_bytes = config.storage.checkpoint_size;
-    match memory {
+    let (log, events): (Arc<dyn Log>, Events) = match memory {
         Memory::Volatile => {
             let (log, events) = log::memory::open(log::memory::Config::default());
-            store::open(settings, log, events).await.context("open the catalog in memory")
+            (log, events)
         }
-        Memory::Durable(data_dir) => {
-            let folder = data_dir.join("log");
-            let mut disk = log::solo::Config::new(&folder);
-            disk.segment_bytes = config.storage.segment_size;
-            let (log, events) =
-                log::solo::open(&disk).with_context(|| format!("open the log in {}", folder.display()))?;
-            for warning in log.status().warnings {
-                tracing::warn!(warning, "the log was opened, but not as it was left");
-            }
-            store::open(settings, log, events).await.context("replay the log")
-        }
-    }
+        Memory::Durable(data_dir) => open_disk(&config.storage, &data_dir.join("log"))?,
+    };
+    let mut settings = store::Config::new(&identity.name);
+    settings.checkpoint_bytes = config.storage.checkpoint_size;
+    store::open(settings, log, events).await.context("open the catalog")
 }
 
-/// Puts this node into its own catalog, so that what registers here has a node to belong to.
-async fn register_node(
-    config: &Config,
-    store: &Store,
-    identity: &Identity,
-    addresses: &Addresses,
-) -> anyhow::Result<()> {
-    let address = crate::listeners::node_address(config, addresses);
-    let def = NodeDef {
-        name: identity.name.as_str().into(),
-        id: identity.id.as_str().into(),
-        address: address.to_string().into(),
-        tagged_addresses: [(Arc::from("lan"), Arc::from(address.to_string()))].into(),
-        meta: [(Arc::from("portolan-version"), Arc::from(env!("CARGO_PKG_VERSION")))].into(),
-    };
-    let on = def.name.clone();
-    let node = Some(NodeRegistration { def, only_if_absent: false });
-    let register = Register { node, on, ..Register::default() };
-    store.submit(Command::Register(Box::new(register))).await.context("register this node")?;
-    Ok(())
+fn open_disk(settings: &Storage, folder: &Path) -> anyhow::Result<(Arc<dyn Log>, Events)> {
+    let mut disk = log::solo::Config::new(folder);
+    disk.segment_bytes = settings.segment_size;
+    let opened = log::solo::open(&disk);
+    let (log, events) = opened.with_context(|| format!("open the log in {}", folder.display()))?;
+    for warning in log.status().warnings {
+        tracing::warn!(warning, "the log was opened, but not as it was left");
+    }
+    Ok((log, events))
 }

@@ -1,8 +1,13 @@
 //! Every address that a node answers on, taken before anything else happens.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context as _, anyhow};
+use sys::listen::Sharing;
 
 use crate::config::Config;
+use crate::daemon::holder::{Transport, holder};
 
 /// Where a running node answers. Ports are the real ones, also where 0 was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,49 +20,77 @@ pub struct Addresses {
     pub tcp_proxy: Vec<SocketAddr>,
     /// HTTP proxy.
     pub http_proxy: Vec<SocketAddr>,
+    /// GOST's discovery on a port of its own.
+    pub gost: Vec<SocketAddr>,
 }
 
 impl Addresses {
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> {
-        [&self.http, &self.dns, &self.tcp_proxy, &self.http_proxy].into_iter().flatten().copied()
+    /// All of them, with what each is.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let all = [
+            ("HTTP API", &self.http),
+            ("DNS", &self.dns),
+            ("TCP proxy", &self.tcp_proxy),
+            ("HTTP proxy", &self.http_proxy),
+            ("GOST", &self.gost),
+        ];
+        all.into_iter().flat_map(|(what, list)| list.iter().map(move |address| (what, *address)))
     }
 }
 
 /// The open sockets, until their faces take them.
 #[derive(Debug)]
-pub(crate) struct Listeners;
+pub(crate) struct Listeners {
+    pub(crate) gost: Option<TcpListener>,
+}
 
 impl Listeners {
-    pub(crate) fn reserve(_config: &Config) -> anyhow::Result<Listeners> {
-        Ok(Listeners)
+    /// Takes every address, or none.
+    ///
+    /// # Errors
+    /// The first that cannot be had: which one, who holds it, which key moves it.
+    pub(crate) fn reserve(config: &Config) -> anyhow::Result<Listeners> {
+        let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
+        Ok(Listeners { gost })
     }
 
-    pub(crate) fn addresses(&self) -> Addresses {
-        Addresses::default()
+    pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
+        let gost = self.gost.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
+        Ok(Addresses { gost: gost.context("ask for a listener's address")?, ..Addresses::default() })
     }
+}
+
+fn tcp(what: &str, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    sys::listen::tcp(address, Sharing::Exclusive)
+        .map_err(|cause| refused(what, key, Transport::Tcp, address, cause))
+}
+
+/// Why an address cannot be had, and what moves it.
+fn refused(what: &str, key: &str, by: Transport, address: SocketAddr, cause: io::Error) -> anyhow::Error {
+    let kind = cause.kind();
+    let error = anyhow!(cause);
+    let error = match kind {
+        io::ErrorKind::AddrInUse => match holder(by, address) {
+            Some(who) => error.context(format!("{who} holds that address")),
+            None => error,
+        },
+        io::ErrorKind::PermissionDenied => error.context("ports below 1024 need CAP_NET_BIND_SERVICE"),
+        io::ErrorKind::AddrNotAvailable => error.context("no interface of this host has that address"),
+        _ => error,
+    };
+    error.context(format!("listen on {address} for {what}; `{key}` in the configuration moves it"))
 }
 
 /// The address that this node registers: the configured one, else loopback while nobody else can reach it
 /// anyway, else the one that the default route leaves from. A wrong guess is no reason not to start.
 pub(crate) fn node_address(config: &Config, addresses: &Addresses) -> IpAddr {
-    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     if let Some(address) = config.node.address {
         return address;
     }
-    if addresses.iter().all(|address| address.ip().is_loopback()) {
-        return loopback;
+    if addresses.iter().all(|(_, address)| address.ip().is_loopback()) {
+        return Ipv4Addr::LOCALHOST.into();
     }
-    let guess = outward().unwrap_or(loopback);
+    let guess = health::default_address();
     tracing::info!(address = %guess, "chose this node's address by the default route; node.address sets another");
     guess
-}
-
-/// Asks the kernel which address it would send from. Nothing is sent: connecting a datagram socket only
-/// looks up the route.
-fn outward() -> Option<IpAddr> {
-    const DOCUMENTATION: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(DOCUMENTATION).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }

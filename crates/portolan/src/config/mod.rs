@@ -30,9 +30,15 @@ pub struct Config {
     pub logging: Logging,
     /// The log on disk.
     pub storage: Storage,
+    /// Health checks and leases.
+    pub health: health::Config,
+    /// GOST's service discovery.
+    pub gost: gost::Config,
 }
 
 impl Config {
     /// Every address that something listens on, to be changed.
-    pub(crate) fn for_each_listener(&mut self, _change: impl FnMut(&mut SocketAddr)) {}
+    pub(crate) fn for_each_listener(&mut self, mut change: impl FnMut(&mut SocketAddr)) {
+        self.gost.listen.iter_mut().for_each(&mut change);
+    }
 }

@@ -30,14 +30,30 @@ impl Ended {
     }
 }
 
+/// What a face returns when it ends: nothing, or whether it ended well.
+pub(crate) trait Ending {
+    fn ending(self) -> anyhow::Result<()>;
+}
+
+impl Ending for () {
+    fn ending(self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+impl<E: Into<anyhow::Error>> Ending for Result<(), E> {
+    fn ending(self) -> anyhow::Result<()> {
+        self.map_err(Into::into)
+    }
+}
+
 impl Tasks {
     /// Starts a face.
-    pub(crate) fn spawn(
-        &mut self,
-        name: &'static str,
-        face: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) {
-        let handle = self.set.spawn(face);
+    pub(crate) fn spawn<F>(&mut self, name: &'static str, face: F)
+    where
+        F: Future<Output: Ending> + Send + 'static,
+    {
+        let handle = self.set.spawn(async move { face.await.ending() });
         self.names.insert(handle.id(), name);
     }
 
@@ -66,8 +82,8 @@ mod tests {
     #[tokio::test]
     async fn the_first_end_names_the_face_and_why() {
         let mut tasks = Tasks::default();
-        tasks.spawn("dns", std::future::pending());
-        tasks.spawn("api", async { Err(anyhow!("socket gone")) });
+        tasks.spawn("dns", std::future::pending::<()>());
+        tasks.spawn("api", async { Err::<(), _>(anyhow!("socket gone")) });
         let error = tasks.next_end().await.unwrap().too_early();
         assert_eq!(format!("{error:#}"), "api failed: socket gone");
         assert_eq!(tasks.running(), ["dns"]);
