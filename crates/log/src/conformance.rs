@@ -390,6 +390,7 @@ async fn survives_a_checkpoint_that_fails(mut subject: Box<dyn Subject>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::{Flaws, SimDisk};
     use crate::{memory, solo};
 
     struct Memory;
@@ -415,12 +416,7 @@ mod tests {
 
     impl Subject for Solo {
         fn open(&mut self) -> BoxFuture<Opened> {
-            let mut config = solo::Config::new(self.dir.path().join("log"));
-            config.segment_bytes = 64 << 10;
-            config.max_command_bytes = 4096;
-            config.max_batch_bytes = 16 << 10;
-            config.max_queued = 100;
-            config.seal_after = Duration::from_millis(5);
+            let config = small(&self.dir.path().join("log"));
             let opened = solo::open(&config).map(|(log, events)| (log as Arc<dyn Log>, events));
             Box::pin(std::future::ready(opened))
         }
@@ -434,6 +430,36 @@ mod tests {
         }
     }
 
+    struct Simulated {
+        disk: SimDisk,
+    }
+
+    impl Subject for Simulated {
+        fn open(&mut self) -> BoxFuture<Opened> {
+            let config = small(std::path::Path::new(""));
+            let opened = solo::open_on(Arc::new(self.disk.clone()), &config);
+            Box::pin(std::future::ready(opened.map(|(log, events)| (log as Arc<dyn Log>, events))))
+        }
+
+        fn is_durable(&self) -> bool {
+            true
+        }
+
+        fn limits(&self) -> (usize, usize) {
+            (4096, 100)
+        }
+    }
+
+    fn small(dir: &std::path::Path) -> solo::Config {
+        let mut config = solo::Config::new(dir);
+        config.segment_bytes = 64 << 10;
+        config.max_command_bytes = 4096;
+        config.max_batch_bytes = 16 << 10;
+        config.max_queued = 100;
+        config.seal_after = Duration::from_millis(5);
+        config
+    }
+
     #[tokio::test]
     async fn memory_conforms() {
         run(|| Box::new(Memory)).await;
@@ -442,5 +468,10 @@ mod tests {
     #[tokio::test]
     async fn solo_conforms_on_a_real_disk() {
         run(|| Box::new(Solo { dir: tempfile::tempdir().expect("a directory") })).await;
+    }
+
+    #[tokio::test]
+    async fn solo_conforms_on_a_simulated_disk() {
+        run(|| Box::new(Simulated { disk: SimDisk::new(1, Flaws::default()) })).await;
     }
 }

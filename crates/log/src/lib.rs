@@ -22,6 +22,8 @@ pub mod disk;
 mod events;
 pub mod memory;
 mod queue;
+#[cfg(any(test, feature = "testing"))]
+pub mod sim;
 pub mod solo;
 
 pub use events::{EventReceiver, EventSender, channel};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::format::{BatchHeader, CONTINUES, Integrity, MARK_EVERY, SECTOR, SegmentHeader};
+use super::format::{BatchHeader, CONTINUES, Integrity, SECTOR, SegmentHeader};
 use super::journal::Active;
 use super::names;
 use super::scan::{Bad, Found, Head, Scan, read_head, witness};
@@ -203,11 +203,12 @@ impl<'a> Walk<'a> {
 
     /// Proof that bytes behind `at` were synced, if there is one.
     fn synced_beyond(&self, head: &Head, at: u64) -> io::Result<Option<u64>> {
-        if head.mark > at {
-            return Ok(Some(head.mark));
+        if head.mark.synced > at {
+            return Ok(Some(head.mark.synced));
         }
         let length = head.header.length;
-        let limit = if head.exact { length.min(head.mark + MARK_EVERY) } else { length };
+        let limit =
+            if head.exact { length.min(head.mark.horizon.saturating_add(SECTOR as u64)) } else { length };
         witness(self.file, head.header.salt, at + SECTOR as u64, limit, self.integrity)
     }
 }

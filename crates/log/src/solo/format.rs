@@ -28,8 +28,6 @@ pub(crate) const SECTOR: usize = 512;
 pub(crate) const DATA_START: u64 = 4096;
 /// Offsets of the two marks.
 pub(crate) const MARKS: [u64; 2] = [SECTOR as u64, 2 * SECTOR as u64];
-/// A mark is renewed whenever a batch starts this far beyond it, so no synced batch starts further away.
-pub(crate) const MARK_EVERY: u64 = 1 << 20;
 /// Bytes of a batch header.
 pub(crate) const BATCH_HEADER: usize = 40;
 /// Flag of the empty batch that ends a segment once the next one is in place.
@@ -126,21 +124,40 @@ impl SegmentHeader {
     }
 }
 
-/// One mark sector: everything below `offset` is synced.
-pub(crate) fn encode_mark(offset: u64, salt: u64, integrity: &Integrity) -> [u8; SECTOR] {
-    let mut sector = [0; SECTOR];
-    put(&mut sector, 0, &MARK_MAGIC.to_le_bytes());
-    put(&mut sector, 8, &offset.to_le_bytes());
-    let sum = (integrity.sum)(salt, &sector[8..16]);
-    put(&mut sector, 4, &sum.to_le_bytes());
-    sector
+/// What is known of a segment without reading its batches. Kept by the way: written, now and then, in the
+/// same turn as a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    /// Everything below was synced when this was written.
+    pub(crate) synced: u64,
+    /// No batch starts beyond, for before one does another mark is written and synced. It bounds how far a
+    /// start must look for proof that something is missing.
+    pub(crate) horizon: u64,
 }
 
-pub(crate) fn decode_mark(sector: &[u8], salt: u64, integrity: &Integrity) -> Option<u64> {
-    let whole = sector.len() >= SECTOR
-        && u32_at(sector, 0) == MARK_MAGIC
-        && (integrity.sum)(salt, &sector[8..16]) == u32_at(sector, 4);
-    whole.then(|| u64_at(sector, 8))
+impl Mark {
+    /// A mark with everything below `synced` synced, in a segment that is written up to `end`.
+    pub(crate) fn new(synced: u64, end: u64, segment_bytes: u64) -> Self {
+        // 1 MiB in a segment of 64 MiB.
+        Self { synced, horizon: end + (segment_bytes / 64).clamp(SECTOR as u64, 1 << 20) }
+    }
+
+    pub(crate) fn encode(self, salt: u64, integrity: &Integrity) -> [u8; SECTOR] {
+        let mut sector = [0; SECTOR];
+        put(&mut sector, 0, &MARK_MAGIC.to_le_bytes());
+        put(&mut sector, 8, &self.synced.to_le_bytes());
+        put(&mut sector, 16, &self.horizon.to_le_bytes());
+        let sum = (integrity.sum)(salt, &sector[8..24]);
+        put(&mut sector, 4, &sum.to_le_bytes());
+        sector
+    }
+
+    pub(crate) fn decode(sector: &[u8], salt: u64, integrity: &Integrity) -> Option<Self> {
+        let whole = sector.len() >= SECTOR
+            && u32_at(sector, 0) == MARK_MAGIC
+            && (integrity.sum)(salt, &sector[8..24]) == u32_at(sector, 4);
+        whole.then(|| Self { synced: u64_at(sector, 8), horizon: u64_at(sector, 16) })
+    }
 }
 
 /// Why a batch with a good header is no good.

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::format::{
-    CONTINUES, DATA_START, Integrity, MARK_EVERY, MARKS, SECTOR, SegmentHeader, batch_length, encode_batch,
-    encode_mark,
+    CONTINUES, DATA_START, Integrity, MARKS, Mark, SECTOR, SegmentHeader, batch_length, encode_batch,
 };
 use super::names::{self, NEW_SEGMENT};
 use super::scan::Head;
@@ -96,9 +95,9 @@ impl Journal {
             whole.map_err(|e| self.error("read", e))?;
             let buf = std::mem::take(&mut self.buf);
             self.write(start, &buf)?;
-            self.active.head.mark = self.active.head.mark.max(start);
         }
-        self.write_mark(self.active.head.mark)?;
+        let proven = last.map_or(DATA_START, |(start, _)| start);
+        self.write_mark(proven.max(self.active.head.mark.synced), self.active.end)?;
         self.sync()?;
         self.sealed = sealed;
         Ok(())
@@ -130,22 +129,22 @@ impl Journal {
         let (start, salt) = (self.active.end, self.active.head.header.salt);
         let mut buf = std::mem::take(&mut self.buf);
         encode_batch(&mut buf, (self.next, start, flags), payloads, salt, &self.integrity);
-        if start.saturating_sub(self.active.head.mark) >= MARK_EVERY {
-            self.write_mark(start)?;
+        let end = start + buf.len() as u64;
+        if end > self.active.head.mark.horizon {
+            self.write_mark(start, end)?;
         }
         self.write(start, &buf)?;
         self.sync()?;
-        self.active.end += buf.len() as u64;
+        self.active.end = end;
         self.buf = buf;
         Ok(())
     }
 
     /// Over the older of the two marks, so that a torn write leaves the other.
-    fn write_mark(&mut self, offset: u64) -> Result<(), LogError> {
+    fn write_mark(&mut self, synced: u64, end: u64) -> Result<(), LogError> {
         let head = &mut self.active.head;
-        let sector = encode_mark(offset, head.header.salt, &self.integrity);
-        let at = MARKS[head.slot];
-        head.mark = offset;
+        head.mark = Mark::new(synced, end, head.header.length);
+        let (at, sector) = (MARKS[head.slot], head.mark.encode(head.header.salt, &self.integrity));
         head.slot = 1 - head.slot;
         self.write(at, &sector)
     }
@@ -202,12 +201,13 @@ pub(crate) fn prepare(
             (file, NEW_SEGMENT.to_owned())
         }
     };
-    let mark = encode_mark(DATA_START, header.salt, integrity);
-    let start = [header.encode(integrity), mark, mark].concat();
+    let mark = Mark::new(DATA_START, DATA_START, header.length);
+    let marks = mark.encode(header.salt, integrity);
+    let start = [header.encode(integrity), marks, marks].concat();
     file.write_at(0, &start).map_err(|e| error("write the header of", e))?;
     file.sync().map_err(|e| error("sync the header of", e))?;
     disk.rename(&from, &name).map_err(|e| error("name", e))?;
     disk.sync_dir().map_err(|e| error("sync the directory of", e))?;
-    let head = Head { header, mark: DATA_START, slot: 0, exact: true };
+    let head = Head { header, mark, slot: 0, exact: true };
     Ok(Active { file, head, end: DATA_START })
 }

@@ -18,6 +18,8 @@ mod replay;
 mod saver;
 mod scan;
 mod shelf;
+#[cfg(test)]
+mod simulation;
 mod turn;
 
 use std::path::PathBuf;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::chain::{self, Chain, Span};
 use super::checkpoint;
-use super::format::{DATA_START, Integrity, SegmentHeader};
-use super::journal::{Journal, prepare};
+use super::format::{CONTINUES, DATA_START, Integrity, SegmentHeader, encode_batch};
+use super::journal::{Active, Journal, prepare};
 use super::names::{self, Name};
+use super::scan::read_head;
 use super::shelf::{Files, Finished, SPARES, Shelf};
 use crate::disk::Disk;
 use crate::{Checkpoint, Index, LogError};
@@ -43,7 +44,8 @@ pub(crate) fn recover(
     let proven = files.checkpoints.last().copied().unwrap_or(0);
     let Loaded { checkpoint, mut bad } = load_newest(&**disk, integrity, &files.checkpoints);
     let base = checkpoint.as_ref().map_or(0, |c| c.index);
-    let chain = if segments.is_empty() && proven == 0 {
+    let empty = segments.is_empty() && proven == 0 && files.next_spare == 0;
+    let chain = if empty {
         start(&**disk, integrity, segment_bytes)
     } else {
         chain::check(&**disk, integrity, &segments, (base, proven))
@@ -55,6 +57,7 @@ pub(crate) fn recover(
     let mut warnings = set_aside(&**disk, &bad, base)?;
     warnings.extend(chain.torn);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    finish_rotation(&**disk, integrity, &segments, &chain.active)?;
     let shelf = Shelf::new(Arc::clone(disk), files);
     let mut journal = Journal::new(
         Arc::clone(disk),
@@ -65,6 +68,36 @@ pub(crate) fn recover(
     );
     journal.settle(chain.last_batch, chain.sealed)?;
     Ok(Recovered { checkpoint, spans: chain.spans, journal, shelf, bytes: chain.bytes, warnings })
+}
+
+/// A crash may have come between putting a segment in place and saying so in the one before. It is said
+/// now, before anything is written: without it nobody would miss the new segment.
+fn finish_rotation(
+    disk: &dyn Disk,
+    integrity: &Integrity,
+    segments: &[Index],
+    active: &Active,
+) -> Result<(), LogError> {
+    let header = active.head.header;
+    let before = segments.iter().rev().find(|&&first| first < header.first);
+    let (Some(before), DATA_START) = (before, active.end) else { return Ok(()) };
+    let name = names::segment(*before);
+    let finish = || {
+        let mut file = disk.open(&name)?;
+        // One that does not read is not needed either: what is needed was checked.
+        let Ok(head) = read_head(&*file, integrity)? else { return Ok(()) };
+        let mut buf = Vec::new();
+        encode_batch(
+            &mut buf,
+            (header.first, header.previous_end, CONTINUES),
+            &[],
+            head.header.salt,
+            integrity,
+        );
+        file.write_at(header.previous_end, &buf)?;
+        file.sync()
+    };
+    finish().map_err(|e| LogError::io("finish segment", disk.path(&name), e))
 }
 
 /// Sorts the files by what they are; removes what was not finished and spares that do not fit.

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::format::{
-    BATCH_HEADER, BatchHeader, DATA_START, Flaw, Integrity, MARKS, SECTOR, SegmentHeader, decode_mark,
+    BATCH_HEADER, BatchHeader, DATA_START, Flaw, Integrity, MARKS, Mark, SECTOR, SegmentHeader,
 };
 use crate::disk::ReadAt;
 use crate::{Entry, Index};
@@ -18,11 +18,11 @@ const LARGEST_READ: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) header: SegmentHeader,
-    /// Everything below was synced.
-    pub(crate) mark: u64,
+    /// The newer mark.
+    pub(crate) mark: Mark,
     /// The slot to write next: the one that holds the older mark.
     pub(crate) slot: usize,
-    /// Both marks are whole, so no synced batch starts further than one interval beyond `mark`.
+    /// Both marks are whole, so `mark` is the newest that was synced, or newer.
     pub(crate) exact: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn read_head(file: &dyn ReadAt, integrity: &Integrity) -> io::Result<
         return Ok(Err((length, "the file is shorter than its header says")));
     }
     let marks =
-        MARKS.map(|at| bytes[..n].get(at as usize..).and_then(|s| decode_mark(s, header.salt, integrity)));
+        MARKS.map(|at| bytes[..n].get(at as usize..).and_then(|s| Mark::decode(s, header.salt, integrity)));
     let (mark, slot, exact) = match marks {
         [Some(a), Some(b)] => (a.max(b), usize::from(a >= b), true),
         [Some(a), None] => (a, 1, false),
