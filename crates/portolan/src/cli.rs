@@ -56,6 +56,23 @@ enum Command {
     Dev(command::dev::Args),
     /// Run a node
     Serve(command::serve::Args),
+    /// Register an instance of a service
+    Register(command::register::Args),
+    /// Deregister instances
+    Deregister(command::register::Deregister),
+    /// List services with their addresses and health
+    Services(command::services::Args),
+    /// List instances with their health
+    Instances(command::instances::Args),
+    /// List nodes
+    Nodes(command::nodes::Args),
+    /// Show where a service's name leads
+    Resolve(command::resolve::Args),
+    /// Read and write keys
+    #[command(subcommand)]
+    Kv(command::kv::Kv),
+    /// Join standard input and output to a service
+    Connect(command::connect::Args),
     /// Check a configuration exactly as `serve` would read it
     CheckConfig(command::check_config::Args),
     /// Look at the configuration
@@ -83,6 +100,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Dev(args) => command::dev::run(args, global)?,
         Command::Serve(args) => command::serve::run(args, global)?,
+        Command::Register(args) => command::register::register(args, global)?,
+        Command::Deregister(args) => command::register::deregister(args, global)?,
+        Command::Services(args) => command::services::run(args, global)?,
+        Command::Instances(args) => command::instances::run(args, global)?,
+        Command::Nodes(args) => command::nodes::run(args, global)?,
+        Command::Resolve(args) => command::resolve::run(args, global)?,
+        Command::Kv(kv) => command::kv::run(kv, global)?,
+        Command::Connect(args) => command::connect::run(args, global)?,
         Command::CheckConfig(args) => command::check_config::run(args, global)?,
         Command::Config(args) => command::config::run(args, global)?,
         Command::Completions(args) => command::completions::run(args, &mut Cli::command())?,

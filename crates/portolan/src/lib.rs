@@ -15,6 +15,7 @@ mod exit;
 mod listeners;
 mod logging;
 mod output;
+mod remote;
 mod server;
 mod signals;
 

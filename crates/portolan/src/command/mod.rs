@@ -3,7 +3,29 @@
 pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod connect;
 mod daemon;
 pub(crate) mod dev;
+pub(crate) mod instances;
+pub(crate) mod kv;
+mod listing;
+pub(crate) mod nodes;
+pub(crate) mod register;
+pub(crate) mod resolve;
 pub(crate) mod serve;
+pub(crate) mod services;
 mod sources;
+
+use anyhow::Context as _;
+
+use crate::exit::Result;
+
+/// Runs a command that talks to a daemon: one thread is enough for it.
+fn block_on(command: impl Future<Output = Result>) -> Result {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("start a runtime")?;
+    let result = runtime.block_on(command);
+    // A read of standard input cannot be cancelled, and nobody should have to type a line to be let go.
+    runtime.shutdown_background();
+    result
+}
