@@ -1,0 +1,196 @@
+//! What an operator may choose.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the DNS face. Every field has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses to answer on, UDP and TCP each. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Data threads, each with a UDP socket of its own per address. 0 means one per core.
+    pub threads: usize,
+    /// Our own zone: `<service>.<zone>`.
+    pub zone: String,
+    /// Answer the bare registered `<service>` too.
+    pub bare_names: bool,
+    /// Give clients on this host a service's virtual address instead of its endpoints.
+    pub virtual_ips: bool,
+    /// Seconds that answers from our zone may be cached.
+    pub ttl_s: u32,
+    /// The same for single services, by name.
+    pub service_ttl_s: BTreeMap<String, u32>,
+    /// Seconds that "no such name" and "no such type" from our zone may be cached.
+    pub negative_ttl_s: u32,
+    /// Largest UDP answer in bytes, 512 to 4096, whatever the client would take. 1232 crosses every path
+    /// without fragments.
+    pub max_udp_bytes: u16,
+    /// Consul's names.
+    pub consul: ConsulNames,
+    /// Limits on TCP clients.
+    pub tcp: TcpLimits,
+    /// What happens to names that are not ours.
+    pub forward: Forward,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8600))],
+            threads: 0,
+            zone: "svc.internal".into(),
+            bare_names: true,
+            virtual_ips: true,
+            ttl_s: 5,
+            service_ttl_s: BTreeMap::new(),
+            negative_ttl_s: 5,
+            max_udp_bytes: 1232,
+            consul: ConsulNames::default(),
+            tcp: TcpLimits::default(),
+            forward: Forward::default(),
+        }
+    }
+}
+
+/// Names as Consul gives them, with its rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsulNames {
+    /// Top of the zone; empty turns these names off.
+    pub domain: String,
+    /// Leave out instances that warn (Consul's `only_passing`).
+    pub only_passing: bool,
+    /// Seconds that answers may be cached.
+    pub ttl_s: u32,
+    /// Seconds that negative answers may be cached.
+    pub negative_ttl_s: u32,
+    /// Most records in a UDP answer to a client without EDNS (Consul's `udp_answer_limit`, 3 there). 0
+    /// means as many as fit: a client that wants them all is told so and comes back by TCP.
+    pub udp_answers: usize,
+}
+
+impl Default for ConsulNames {
+    fn default() -> Self {
+        ConsulNames {
+            domain: "consul".into(),
+            only_passing: false,
+            ttl_s: 0,
+            negative_ttl_s: 0,
+            udp_answers: 0,
+        }
+    }
+}
+
+/// Limits on TCP clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TcpLimits {
+    /// Most connections in all; the next one is closed at once.
+    pub max_connections: usize,
+    /// Most connections from one address that is not this host's.
+    pub max_per_address: usize,
+    /// A connection without a whole query for this long is closed (RFC 7766 section 6.2.3), in milliseconds.
+    pub idle_ms: u64,
+    /// A client that does not take its answer for this long is cut off, in milliseconds.
+    pub write_ms: u64,
+}
+
+impl Default for TcpLimits {
+    fn default() -> Self {
+        TcpLimits { max_connections: 1024, max_per_address: 64, idle_ms: 10_000, write_ms: 5_000 }
+    }
+}
+
+/// What happens to names that are not ours. Off: they are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forward {
+    /// Ask other servers.
+    pub enabled: bool,
+    /// Which ones; none means those of the host's `/etc/resolv.conf`.
+    pub to: Vec<SocketAddr>,
+    /// Networks beside this host whose clients may use it.
+    pub allow: Vec<Network>,
+    /// Longest wait for one server, in milliseconds.
+    pub timeout_ms: u64,
+    /// Most queries under way; more are dropped.
+    pub max_in_flight: usize,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Forward { enabled: false, to: Vec::new(), allow: Vec::new(), timeout_ms: 2_000, max_in_flight: 1024 }
+    }
+}
+
+/// Addresses with a common prefix, written `address/prefix`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// True when `address` lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let differ = u32::from(net) ^ u32::from(ip);
+                differ.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let differ = u128::from(net) ^ u128::from(ip);
+                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Network, String> {
+        let (address, prefix) = text.split_once('/').map_or((&*text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().map_err(|_| format!("\"{text}\" is not an IP network"))?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), str::parse).map_err(|_| format!("\"{text}\": bad prefix"))?;
+        if prefix > longest {
+            return Err(format!("\"{text}\": the prefix is longer than {longest}"));
+        }
+        Ok(Network { address: address.to_canonical(), prefix })
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        format!("{}/{}", network.address, network.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        Network::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn networks_contain_what_their_prefix_says() {
+        let lan = network("10.1.0.0/16");
+        assert!(lan.contains("10.1.255.3".parse().unwrap()));
+        assert!(lan.contains("::ffff:10.1.0.1".parse().unwrap()));
+        assert!(!lan.contains("10.2.0.1".parse().unwrap()));
+        assert!(!lan.contains("fd00::1".parse().unwrap()));
+        assert!(network("0.0.0.0/0").contains("192.0.2.1".parse().unwrap()));
+        assert!(network("fd00::/8").contains("fd12::1".parse().unwrap()));
+        assert!(network("192.0.2.7").contains("192.0.2.7".parse().unwrap()));
+        assert!(Network::try_from("10.0.0.0/33".to_owned()).is_err());
+        assert!(Network::try_from("lan".to_owned()).is_err());
+    }
+}

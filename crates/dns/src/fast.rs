@@ -1,0 +1,174 @@
+//! The path that nearly every query takes: no allocation, no lock, no await between packet and answer.
+
+use std::net::IpAddr;
+
+use crate::lookup::{Client, Found, Selection, lookup};
+use crate::names::Apex;
+use crate::responder::{PLAIN_UDP, Responder};
+use crate::wire::question::{Question, Unusual};
+use crate::wire::rtype;
+use crate::wire::writer::{MAX_TARGETS, Writer, rcode};
+use crate::zone::Zone;
+use crate::zone::entry::EndpointEntry;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The answer stands in the buffer.
+    Answered { length: usize, code: u8, truncated: bool },
+    /// Ask the slow path.
+    Slow,
+    /// No answer.
+    Drop,
+}
+
+/// One packet by UDP from `from`, answered into `out` if it is a plain one. `turn` is a random number;
+/// `question` is scratch space.
+pub(crate) fn answer(
+    responder: &Responder,
+    zone: &Zone,
+    packet: &[u8],
+    from: IpAddr,
+    turn: u32,
+    question: &mut Question,
+    out: &mut [u8],
+) -> Outcome {
+    match question.read(packet) {
+        Ok(()) => {}
+        Err(Unusual::Slow) => return Outcome::Slow,
+        Err(Unusual::Drop) => return Outcome::Drop,
+    }
+    let client = responder.client(zone, from);
+    let turned = Turned { responder, zone, question, packet, turn };
+    turned.answer(client, from, out).unwrap_or(Outcome::Slow)
+}
+
+/// One plain query with everything needed to answer it.
+struct Turned<'a> {
+    responder: &'a Responder,
+    zone: &'a Zone,
+    question: &'a Question,
+    packet: &'a [u8],
+    turn: u32,
+}
+
+impl Turned<'_> {
+    /// `None` when the slow path must do it.
+    fn answer(&self, client: Client, from: IpAddr, out: &mut [u8]) -> Option<Outcome> {
+        let asked = self.responder.names.classify(&self.question.name);
+        let found = lookup(self.zone, self.responder.rules, asked, client);
+        let asked_size = self.question.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP));
+        let limit = usize::from(asked_size.min(self.responder.max_udp));
+        let mut writer = Writer::start(out, self.packet, self.question, limit)?;
+        let (apex, code) = self.records(&found, &mut writer)?;
+        if writer.answers() == 0 && !writer.is_truncated() {
+            let authority = self.responder.authority(apex);
+            let owner = self.responder.names.before_apex(&self.question.name, apex);
+            writer.soa(owner, authority.negative_ttl_s, &authority.soa, self.zone.serial());
+        }
+        let truncated = writer.is_truncated();
+        let recursion = self.responder.forwards_for(client, from);
+        let length = writer.finish(code, self.question.edns, self.responder.max_udp, recursion);
+        Some(Outcome::Answered { length, code, truncated })
+    }
+
+    /// Writes the answer records; returns the zone they are from, and the response code. `None` when the
+    /// slow path must do it.
+    fn records(&self, found: &Found<'_>, writer: &mut Writer<'_>) -> Option<(Apex, u8)> {
+        let qtype = self.question.qtype;
+        let apex = match found {
+            Found::Missing(apex) => return Some((*apex, rcode::NXDOMAIN)),
+            Found::Empty(apex) => *apex,
+            Found::Closed { .. } | Found::Holders { .. } | Found::Foreign => return None,
+            Found::Top(_) if matches!(qtype, rtype::SOA | rtype::NS | rtype::ANY) => return None,
+            Found::Top(apex) => *apex,
+            _ if matches!(qtype, rtype::TXT | rtype::ANY) => return None,
+            Found::Endpoints(selection) if selection.tag.is_some() || selection.entry.has_hosts => {
+                return None;
+            }
+            Found::Endpoints(selection) => {
+                self.endpoints(selection, writer);
+                selection.apex
+            }
+            Found::Virtual { entry, socket, apex } => {
+                let ttl = self.responder.service_ttl(entry, *apex);
+                let ip = IpAddr::V4(*socket.ip());
+                match qtype {
+                    rtype::A => drop(writer.address(ttl, ip)),
+                    rtype::SRV => {
+                        let target = |out: &mut [u8]| self.responder.virtual_target(entry, out);
+                        if let Some(name) = writer.srv(ttl, 1, socket.port(), target) {
+                            writer.additional_address(name, ttl, ip);
+                        }
+                    }
+                    _ => {}
+                }
+                *apex
+            }
+            Found::Node { entry, .. } if entry.host().is_some() => return None,
+            Found::Node { entry, apex } => {
+                let mut wanted = entry.addresses.iter().filter(|ip| is_family(**ip, qtype));
+                wanted.all(|ip| writer.address(self.responder.ttl(*apex), *ip));
+                *apex
+            }
+            Found::Address { ip, apex } => {
+                if is_family(*ip, qtype) {
+                    writer.address(self.responder.ttl(*apex), *ip);
+                }
+                *apex
+            }
+        };
+        Some((apex, rcode::NOERROR))
+    }
+
+    fn endpoints(&self, selection: &Selection<'_>, writer: &mut Writer<'_>) {
+        let ttl = self.responder.service_ttl(selection.entry, selection.apex);
+        let most = self.responder.udp_answers(selection.apex, self.question.edns.is_some());
+        let qtype = self.question.qtype;
+        match qtype {
+            rtype::A | rtype::AAAA => {
+                let all = selection.entry.rotated_addresses(selection.which, self.turn);
+                let wanted = all.filter_map(EndpointEntry::ip).filter(|ip| is_family(*ip, qtype));
+                wanted.take(most).all(|ip| writer.address(ttl, ip));
+            }
+            rtype::SRV => self.services(selection, ttl, most, writer),
+            _ => {}
+        }
+    }
+
+    fn services(&self, selection: &Selection<'_>, ttl: u32, most: usize, writer: &mut Writer<'_>) {
+        let mut names = [0; MAX_TARGETS];
+        let endpoints = || {
+            let all = selection.entry.rotated(selection.which, self.turn);
+            // Our zone gives out what can be dialed; Consul's gives out port 0, as Consul does.
+            all.filter(|endpoint| endpoint.port != 0 || selection.apex == Apex::Consul).take(most)
+        };
+        for (at, endpoint) in endpoints().enumerate() {
+            let target = |out: &mut [u8]| self.responder.srv_target(endpoint, selection.apex, out);
+            let Some(name) = writer.srv(ttl, endpoint.weight, endpoint.port, target) else { return };
+            if let Some(slot) = names.get_mut(at) {
+                *slot = name;
+            }
+        }
+        let mut seen: [Option<IpAddr>; MAX_TARGETS] = [None; MAX_TARGETS];
+        for (at, endpoint) in endpoints().take(MAX_TARGETS).enumerate() {
+            let ip = endpoint.ip();
+            if seen[..at].contains(&ip) {
+                continue;
+            }
+            seen[at] = ip;
+            if !ip.is_none_or(|ip| writer.additional_address(names[at], ttl, ip)) {
+                return;
+            }
+        }
+    }
+}
+
+/// True when `ip` is of the family that an address type asks for.
+pub(crate) fn is_family(ip: IpAddr, qtype: u16) -> bool {
+    match qtype {
+        rtype::A => ip.is_ipv4(),
+        rtype::AAAA => ip.is_ipv6(),
+        _ => false,
+    }
+}

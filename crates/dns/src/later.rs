@@ -1,0 +1,116 @@
+//! Queries that somebody else must help with before they have an answer: a virtual address to open, another
+//! server to ask. On the control runtime, so many at a time and no more.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::Shared;
+use crate::lookup::WhenClosed;
+use crate::metrics::Dropped;
+use crate::slow::{self, Query, Transport, Verdict};
+
+/// Most queries by UDP that wait for help.
+pub(crate) const MOST_WAITING: usize = 1024;
+/// Most that are helped at the same time.
+const MOST_HELPED: usize = 256;
+/// Longest wait for a virtual address; its listener is on this host.
+const OPEN_WITHIN: Duration = Duration::from_millis(1500);
+/// Do not wait for room in the socket's buffer: `MSG_DONTWAIT` of Linux.
+const MSG_DONTWAIT: i32 = 0x40;
+
+/// A query by UDP that waits.
+pub(crate) struct Later {
+    pub(crate) packet: Box<[u8]>,
+    pub(crate) from: SocketAddr,
+    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) why: Why,
+}
+
+/// For what.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// For the virtual address of the service of this name.
+    Open(Arc<str>),
+    /// For another server.
+    Forward,
+}
+
+/// Takes queries from the data threads until those are gone.
+pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Later>) {
+    let permits = Arc::new(Semaphore::new(MOST_HELPED));
+    while let Some(later) = queue.recv().await {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Later { packet, from, socket, why } = later;
+            let Some(reply) = help(&shared, &packet, Transport::Udp, from.ip(), why).await else { return };
+            let sent = SockRef::from(&*socket).send_to_with_flags(&reply, &from.into(), MSG_DONTWAIT);
+            if sent.is_err() {
+                shared.metrics.drop_one(Dropped::NotSent);
+            }
+        });
+    }
+}
+
+/// Answers any query, with all the help that it takes. `None` when there is nothing to send.
+pub(crate) async fn answer(
+    shared: &Shared,
+    packet: &[u8],
+    transport: Transport,
+    from: IpAddr,
+) -> Option<Vec<u8>> {
+    let query = Query { packet, transport, from, when_closed: WhenClosed::Open };
+    let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
+    match verdict {
+        Verdict::Open { service } => help(shared, packet, transport, from, Why::Open(service)).await,
+        Verdict::Forward => help(shared, packet, transport, from, Why::Forward).await,
+        done => settle(shared, done),
+    }
+}
+
+async fn help(
+    shared: &Shared,
+    packet: &[u8],
+    transport: Transport,
+    from: IpAddr,
+    why: Why,
+) -> Option<Vec<u8>> {
+    let service = match why {
+        Why::Open(service) => service,
+        Why::Forward => return forward(shared, packet, transport).await,
+    };
+    let opened = tokio::time::timeout(OPEN_WITHIN, shared.open_virtual.open(&service)).await;
+    let socket = opened.ok().flatten().map(|socket| socket.address);
+    shared.metrics.opened(socket.is_some());
+    let when_closed = socket.map_or(WhenClosed::Endpoints, WhenClosed::Use);
+    let query = Query { packet, transport, from, when_closed };
+    let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
+    settle(shared, verdict)
+}
+
+async fn forward(shared: &Shared, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    let reply = match &shared.forwarder {
+        Some(forwarder) => forwarder.ask(packet, transport).await,
+        None => None,
+    };
+    shared.metrics.forwarded(reply.is_some());
+    match reply {
+        Some(bytes) => Some(bytes),
+        None => settle(shared, slow::failure(&shared.responder, packet, transport)),
+    }
+}
+
+fn settle(shared: &Shared, verdict: Verdict) -> Option<Vec<u8>> {
+    match verdict {
+        Verdict::Reply { bytes, code, truncated } => {
+            shared.metrics.answered(code, truncated);
+            Some(bytes)
+        }
+        Verdict::Drop | Verdict::Open { .. } | Verdict::Forward => None,
+    }
+}

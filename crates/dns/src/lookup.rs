@@ -1,0 +1,192 @@
+//! What stands at a name, for whoever asks. Both answer paths ask here, so they cannot disagree on it.
+
+use std::net::{IpAddr, SocketAddrV4};
+use std::sync::Arc;
+
+use crate::names::{Apex, Asked, Names, Otherwise, Tag};
+use crate::zone::entry::{NodeEntry, ServiceEntry, Which};
+use crate::zone::{Holder, Zone};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// A program on this host.
+    pub(crate) is_local: bool,
+    /// What it gets where a virtual address is not open.
+    pub(crate) when_closed: WhenClosed,
+}
+
+/// What to do about a virtual address on which nobody listens here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenClosed {
+    /// Say so: it shall be opened.
+    Open,
+    /// Give endpoints: it cannot be opened.
+    Endpoints,
+    /// It was opened just now, and the zone does not know it yet.
+    Use(SocketAddrV4),
+}
+
+/// What stands at a name.
+#[derive(Debug)]
+pub(crate) enum Found<'z> {
+    /// Endpoints of a service.
+    Endpoints(Selection<'z>),
+    /// A service's virtual address, with the port that is open here.
+    Virtual { entry: &'z Arc<ServiceEntry>, socket: SocketAddrV4, apex: Apex },
+    /// The same before anybody listens there.
+    Closed { entry: &'z Arc<ServiceEntry> },
+    /// A node.
+    Node { entry: &'z Arc<NodeEntry>, apex: Apex },
+    /// The address that is written in the name.
+    Address { ip: IpAddr, apex: Apex },
+    /// Who stands at an address.
+    Holders { ip: IpAddr },
+    /// The top of a zone.
+    Top(Apex),
+    /// The name exists, with nothing at it.
+    Empty(Apex),
+    /// No such name in our zones.
+    Missing(Apex),
+    /// Not ours to answer.
+    Foreign,
+}
+
+/// Some endpoints of a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selection<'z> {
+    pub(crate) entry: &'z Arc<ServiceEntry>,
+    pub(crate) which: Which,
+    pub(crate) tag: Option<Tag<'z>>,
+    pub(crate) apex: Apex,
+}
+
+/// Rules that do not change while the daemon runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Local clients get virtual addresses.
+    pub(crate) virtual_ips: bool,
+    /// What Consul's zone gives out.
+    pub(crate) consul: Which,
+}
+
+/// Looks up what `asked` stands for.
+pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client: Client) -> Found<'z> {
+    match asked {
+        Asked::Service { label, endpoints, apex, otherwise } => match zone.service(label) {
+            Some(entry) => service(entry, rules, client, endpoints, apex),
+            None => match otherwise {
+                Otherwise::Missing => Found::Missing(apex),
+                Otherwise::Empty => Found::Empty(apex),
+                Otherwise::Foreign => Found::Foreign,
+            },
+        },
+        Asked::ConsulService { label, tag } => {
+            let (which, apex) = (rules.consul, Apex::Consul);
+            let selection = zone.service(label).map(|entry| Selection { entry, which, tag, apex });
+            match selection.filter(Selection::is_any) {
+                Some(selection) => Found::Endpoints(selection),
+                // Consul says "no such name" where nothing is healthy, and its clients wait for that.
+                None => Found::Missing(apex),
+            }
+        }
+        Asked::ConsulVirtual { label } => match zone.service(label) {
+            // For others, 127.77.x.y would be their own loopback.
+            Some(entry) => virtual_address(entry, client, Apex::Consul).unwrap_or(Found::Empty(Apex::Consul)),
+            None => Found::Missing(Apex::Consul),
+        },
+        Asked::Node { key, apex } => match zone.nodes.get(key) {
+            Some(entry) => Found::Node { entry, apex },
+            None => Found::Missing(apex),
+        },
+        Asked::Address { ip, apex } => Found::Address { ip, apex },
+        Asked::Reverse(ip) => reverse(zone, ip),
+        Asked::Top(apex) => Found::Top(apex),
+        Asked::Empty(apex) => Found::Empty(apex),
+        Asked::Missing(apex) => Found::Missing(apex),
+        Asked::Foreign => Found::Foreign,
+    }
+}
+
+/// The name of a service in our zone: who asks decides.
+fn service<'z>(
+    entry: &'z Arc<ServiceEntry>,
+    rules: Rules,
+    client: Client,
+    endpoints: bool,
+    apex: Apex,
+) -> Found<'z> {
+    if !entry.has(Which::Healthy) {
+        return Found::Empty(apex);
+    }
+    if rules.virtual_ips
+        && !endpoints
+        && let Some(found) = virtual_address(entry, client, apex)
+    {
+        return found;
+    }
+    Found::Endpoints(Selection { entry, which: Which::Healthy, tag: None, apex })
+}
+
+fn virtual_address(entry: &Arc<ServiceEntry>, client: Client, apex: Apex) -> Option<Found<'_>> {
+    match entry.socket {
+        _ if !client.is_local || entry.virtual_ip.is_none() => None,
+        Some(socket) => Some(Found::Virtual { entry, socket, apex }),
+        None => match client.when_closed {
+            WhenClosed::Open => Some(Found::Closed { entry }),
+            WhenClosed::Endpoints => None,
+            WhenClosed::Use(socket) => Some(Found::Virtual { entry, socket, apex }),
+        },
+    }
+}
+
+fn reverse(zone: &Zone, ip: IpAddr) -> Found<'_> {
+    if zone.holders(ip).next().is_some() {
+        return Found::Holders { ip };
+    }
+    match ip {
+        // Nobody else can say anything of our own range.
+        IpAddr::V4(v4) if zone.virtual_range.contains(v4) => {
+            let octets = usize::from(zone.virtual_range.prefix / 8);
+            Found::Missing(Apex::Reverse(octets + 2))
+        }
+        _ => Found::Foreign,
+    }
+}
+
+impl Selection<'_> {
+    fn is_any(&self) -> bool {
+        match self.tag {
+            None => self.entry.has(self.which),
+            Some(_) => self.entry.rotated(self.which, 0).any(|endpoint| self.takes(&endpoint.def.tags)),
+        }
+    }
+
+    /// True when an endpoint with these tags is asked for.
+    pub(crate) fn takes(&self, tags: &[Arc<str>]) -> bool {
+        self.tag.is_none_or(|asked| tags.iter().any(|tag| asked.matches(tag)))
+    }
+}
+
+impl Zone {
+    /// Who stands at an address, in a stable order.
+    pub(crate) fn holders(&self, ip: IpAddr) -> impl Iterator<Item = &Holder> {
+        let from = (ip, Holder::Node("".into()));
+        self.reverse.range(from..).take_while(move |(other, _)| *other == ip).map(|(_, holder)| holder)
+    }
+}
+
+impl Names {
+    /// How many bytes of the question's name stand before the start of authority that covers it.
+    pub(crate) fn before_apex(&self, name: &crate::wire::name::LowerName, apex: Apex) -> usize {
+        let length = name.as_wire().len();
+        match apex {
+            Apex::Own => 0,
+            Apex::Zone => length - self.zone.as_wire().len().min(length),
+            Apex::Consul => {
+                length - self.consul.as_ref().map_or(0, |domain| domain.as_wire().len()).min(length)
+            }
+            Apex::Reverse(labels) => name.first(name.labels().saturating_sub(labels)).len(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The projection: snapshot and facts in, zone out. Pure; where most of this crate's tests live.
+
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use catalog::{Kind, Snapshot};
+use imbl::ordmap::DiffItem;
+use route::Facts;
+
+use crate::config::Config;
+use crate::zone::entry::{NodeEntry, ServiceEntry, node_key};
+use crate::zone::table::Change;
+use crate::zone::{Holder, Zone, lower};
+
+/// What of the configuration shapes the zone.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    ttl_s: u32,
+    service_ttl_s: BTreeMap<Box<[u8]>, u32>,
+}
+
+impl Plan {
+    /// The plan that `config` asks for.
+    pub fn new(config: &Config) -> Plan {
+        let lower = |name: &String| name.to_ascii_lowercase().into_bytes().into();
+        let service_ttl_s = config.service_ttl_s.iter().map(|(name, ttl)| (lower(name), *ttl)).collect();
+        Plan { ttl_s: config.ttl_s, service_ttl_s }
+    }
+
+    /// The whole projection.
+    pub fn project(&self, snapshot: &Snapshot, facts: &Facts) -> Zone {
+        let mut turn = Turn::new(self, snapshot, Zone::default());
+        turn.take_facts(facts);
+        snapshot.services().for_each(|service| turn.note_service(&service.name));
+        snapshot.nodes().for_each(|node| turn.note_node(&node.def.name));
+        turn.finish()
+    }
+
+    /// The projection of `snapshot`, made from `zone` by looking at what changed since. Equal to
+    /// [`Plan::project`], only cheaper.
+    pub fn advance(&self, zone: &Zone, snapshot: &Snapshot, facts: &Facts) -> Zone {
+        let Some(touched) = snapshot.services_touched_since(zone.index) else {
+            return self.project(snapshot, facts);
+        };
+        let mut turn = Turn::new(self, snapshot, zone.clone());
+        turn.take_facts(facts);
+        touched.for_each(|name| turn.note_service(name));
+        if snapshot.tables().nodes != zone.nodes_index {
+            turn.note_changed_nodes(zone.index);
+        }
+        turn.finish()
+    }
+}
+
+/// A zone on its way from one state to the next: first note what may differ, then finish.
+struct Turn<'p> {
+    plan: &'p Plan,
+    snapshot: &'p Snapshot,
+    zone: Zone,
+    /// Names in lower case whose entries are made anew.
+    services: BTreeSet<Arc<str>>,
+    nodes: BTreeSet<Arc<str>>,
+}
+
+impl<'p> Turn<'p> {
+    fn new(plan: &'p Plan, snapshot: &'p Snapshot, zone: Zone) -> Turn<'p> {
+        Turn { plan, snapshot, zone, services: BTreeSet::new(), nodes: BTreeSet::new() }
+    }
+
+    /// Takes over the facts and notes the services whose sockets changed.
+    fn take_facts(&mut self, facts: &Facts) {
+        if *self.zone.own_addresses != *facts.own_addresses {
+            self.zone.own_addresses = facts.own_addresses.as_slice().into();
+        }
+        let changed = self.zone.virtual_sockets.diff(&facts.virtual_sockets).map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+        });
+        self.services.extend(changed.cloned());
+        self.zone.virtual_sockets = facts.virtual_sockets.clone();
+    }
+
+    fn note_service(&mut self, name: &Arc<str>) {
+        self.zone.service_case.note(name, self.snapshot.service(name).is_some());
+        self.services.insert(lower(name));
+    }
+
+    fn note_node(&mut self, name: &Arc<str>) {
+        self.zone.node_case.note(name, self.snapshot.node(name).is_some());
+        self.nodes.insert(lower(name));
+    }
+
+    /// Looks at every node: definitions change seldom, and the catalog keeps no list of those that did.
+    fn note_changed_nodes(&mut self, since: u64) {
+        let (mut registered, mut added) = (0, 0);
+        for node in self.snapshot.nodes() {
+            registered += 1;
+            added += usize::from(node.create_index > since);
+            if node.modify_index > since {
+                self.note_node(&node.def.name);
+            }
+        }
+        if registered != self.zone.nodes_registered + added {
+            let known = self.zone.nodes.iter().map(|entry| &entry.def.name).chain(self.zone.node_case.iter());
+            let is_gone = |name: &&Arc<str>| self.snapshot.node(name).is_none();
+            let gone: Vec<_> = known.filter(is_gone).cloned().collect();
+            gone.iter().for_each(|name| self.note_node(name));
+        }
+    }
+
+    fn finish(mut self) -> Zone {
+        let services = std::mem::take(&mut self.services);
+        let changes = services.iter().map(|name| self.service(name)).collect();
+        self.zone.services = self.zone.services.with(changes);
+        let nodes = std::mem::take(&mut self.nodes);
+        let changes = nodes.iter().filter_map(|name| self.node(name)).collect();
+        self.zone.nodes = self.zone.nodes.with(changes);
+        if self.zone.nodes_index != self.snapshot.tables().nodes {
+            self.zone.nodes_index = self.snapshot.tables().nodes;
+            self.zone.nodes_registered = self.snapshot.nodes().count();
+        }
+        self.zone.virtual_range = self.snapshot.settings().virtual_ips;
+        self.zone.index = self.snapshot.index();
+        self.zone
+    }
+
+    /// The entry of the service that has `name`: of several that differ in case, the oldest.
+    fn service(&mut self, name: &Arc<str>) -> Change<ServiceEntry> {
+        let named = self.zone.service_case.candidates(name);
+        let registered = named.filter_map(|name| self.snapshot.service(name));
+        let service = registered.min_by_key(|service| (service.create_index, &service.name));
+        let entry = service.filter(|service| service.kind != Kind::Tunnel).and_then(|service| {
+            let ttl_s = self.plan.service_ttl_s.get(name.as_bytes()).copied().unwrap_or(self.plan.ttl_s);
+            let socket = self.zone.virtual_sockets.get(name).map(|socket| socket.address);
+            Some(Arc::new(ServiceEntry { socket, ..service::project(self.snapshot, service, ttl_s)? }))
+        });
+        let before = self.zone.services.get(name.as_bytes()).cloned();
+        let gone = before.map(|entry| entry.holds()).unwrap_or_default();
+        let come = entry.as_ref().map(|entry| entry.holds()).unwrap_or_default();
+        self.put_holder(&Holder::Service(name.clone()), &gone, &come);
+        (name.as_bytes().into(), entry)
+    }
+
+    /// The same for a node; `None` when its name is no DNS name.
+    fn node(&mut self, name: &Arc<str>) -> Option<Change<NodeEntry>> {
+        let named = self.zone.node_case.candidates(name);
+        let registered = named.filter_map(|name| self.snapshot.node(name));
+        let node = registered.min_by_key(|node| (node.create_index, &node.def.name));
+        let entry = node.and_then(|node| NodeEntry::new(&node.def)).map(Arc::new);
+        let key = node_key(name)?;
+        let gone = self.zone.nodes.get(&key).map(|entry| entry.holds()).unwrap_or_default();
+        let come = entry.as_ref().map(|entry| entry.holds()).unwrap_or_default();
+        self.put_holder(&Holder::Node(name.clone()), &gone, &come);
+        Some((key, entry))
+    }
+
+    /// Changes who stands at the addresses by which `gone` and `come`, both sorted, differ.
+    fn put_holder(&mut self, holder: &Holder, gone: &[IpAddr], come: &[IpAddr]) {
+        for ip in gone.iter().filter(|ip| come.binary_search(ip).is_err()) {
+            self.zone.reverse.remove(&(*ip, holder.clone()));
+        }
+        for ip in come.iter().filter(|ip| gone.binary_search(ip).is_err()) {
+            self.zone.reverse.insert((*ip, holder.clone()));
+        }
+    }
+}
