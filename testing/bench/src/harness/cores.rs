@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use peers::Running;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Which processors do what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,7 @@ pub(crate) struct Cores {
 impl Cores {
     /// Splits what this process may use. With one processor everybody shares it.
     pub(crate) fn split() -> Result<Self> {
-        let set = sched_getaffinity(None).context("ask which processors may be used")?;
-        Ok(Self::of((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()))
+        Ok(Self::of(sys::process::processors().context("ask which processors may be used")?))
     }
 
     fn of(all: Vec<usize>) -> Self {
