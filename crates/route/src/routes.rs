@@ -53,6 +53,20 @@ pub struct Backend {
     pub index: u64,
 }
 
+impl Backend {
+    /// One service of `snapshot`.
+    pub fn project(snapshot: &Snapshot, service: &Service) -> Backend {
+        Backend {
+            service: service.name.clone(),
+            endpoints: service.iter().filter_map(|instance| endpoint(snapshot, instance)).collect(),
+            registered: service.instances.len(),
+            virtual_ip: service.virtual_ip.map(|virtual_ip| virtual_ip.0),
+            port: service.port,
+            index: service.touched_index,
+        }
+    }
+}
+
 /// Every service by its name in lower case. Cloning costs a reference count; successors share structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
@@ -99,14 +113,7 @@ impl Routes {
             return;
         }
         let key: Arc<str> = service.name.to_ascii_lowercase().into();
-        let backend = Backend {
-            service: service.name.clone(),
-            endpoints: service.iter().filter_map(|instance| endpoint(snapshot, instance)).collect(),
-            registered: service.instances.len(),
-            virtual_ip: service.virtual_ip.map(|virtual_ip| virtual_ip.0),
-            port: service.port,
-            index: service.touched_index,
-        };
+        let backend = Backend::project(snapshot, service);
         if let Some(address) = backend.virtual_ip {
             self.by_virtual_ip.insert(address, key.clone());
         }
