@@ -90,10 +90,10 @@ pub struct KvOp {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TxnAnswer {
-    /// What the operations left or read, in order.
-    pub results: Vec<TxnResult>,
-    /// Why it was rolled back.
-    pub errors: Vec<TxnError>,
+    /// What the operations left or read, in order; `null` when it was rolled back.
+    pub results: Option<Vec<TxnResult>>,
+    /// Why it was rolled back; `null` when it was not.
+    pub errors: Option<Vec<TxnError>>,
 }
 
 /// What one operation left or read.

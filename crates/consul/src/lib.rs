@@ -46,13 +46,15 @@ pub struct ServiceAddress {
 /// Tag (`lan`, `wan`, `consul-virtual`, …) to address.
 pub type TaggedAddresses = BTreeMap<Text, ServiceAddress>;
 
-/// `Weights`: share of traffic by status. What is not given counts 1.
+/// `Weights`: share of traffic by status. Without any, both are 1; of those given, a missing one is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub struct Weights {
     /// Weight while passing.
+    #[serde(default)]
     pub passing: u16,
     /// Weight while warning.
+    #[serde(default)]
     pub warning: u16,
 }
 

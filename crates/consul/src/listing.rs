@@ -183,8 +183,8 @@ pub struct CatalogNode {
 pub struct NodeServiceList {
     /// The node; `null` when there is none of that name.
     pub node: Option<Node>,
-    /// Instances in the order of their ids.
-    pub services: Vec<NodeService>,
+    /// Instances in the order of their ids; `null` when there is no such node.
+    pub services: Option<Vec<NodeService>>,
 }
 
 /// Answer of `catalog/services`: name to the tags of all its instances.
