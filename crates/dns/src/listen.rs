@@ -20,13 +20,10 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 #[error("bind DNS {protocol} socket {address}")]
 pub struct BindError {
-    /// `UDP` or `TCP`.
-    pub protocol: &'static str,
-    /// Which address.
-    pub address: SocketAddr,
-    /// Why not.
+    protocol: &'static str,
+    address: SocketAddr,
     #[source]
-    pub cause: io::Error,
+    cause: io::Error,
 }
 
 /// A few milliseconds' worth of queries at full rate. What waits longer was given up by its client, and a

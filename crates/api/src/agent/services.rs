@@ -1,0 +1,138 @@
+//! `agent/services`, `agent/service/*`: instances registered on this node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use catalog::{Command, Deregister, Instance, Outcome, Refusal, Register, Topic};
+use consul::agent::AgentService;
+use consul::own::Renewal;
+use consul::register::ServiceRegistration;
+use http::StatusCode;
+use lease::RenewError;
+use store::Watched;
+use tokio::time::timeout_at;
+
+use crate::Api;
+use crate::agent::define_service;
+use crate::filter::Filter;
+use crate::http::{Answer, Failure, Parts, Request};
+use crate::plan;
+use crate::read::{ReadOptions, check_tenancy};
+
+/// `GET agent/services`: by id.
+pub(crate) fn list(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
+    check_tenancy(&parts.query)?;
+    let filter = Filter::<AgentService>::from_query(&parts.query)?;
+    let snapshot = api.store.now();
+    let services: BTreeMap<_, _> = snapshot
+        .node(&api.node.name)
+        .into_iter()
+        .flat_map(|entry| entry.instances.values())
+        .map(|instance| plan::agent_service(&api.context, owner(&snapshot, instance), instance))
+        .filter(|service| filter.lets(service))
+        .map(|service| (service.id.clone(), service))
+        .collect();
+    Answer::json_as(&services, parts.query.has("pretty"))
+}
+
+fn owner<'a>(snapshot: &'a catalog::Snapshot, instance: &Instance) -> Option<&'a catalog::Service> {
+    snapshot.service(&instance.def.service).map(|service| &**service)
+}
+
+/// `GET agent/service/:id`: one, with a hash of its definition. With `hash` it answers once the hash differs.
+pub(crate) async fn show(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let parts = request.parts;
+    let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
+    let Some(seen) = parts.query.given("hash") else { return current(&api, &parts, None) };
+    let _pass = api.gate.enter()?;
+    let deadline = tokio::time::Instant::now() + options.jittered_wait();
+    loop {
+        let mut watch = api.store.watch([Watched::Topic(Topic::Node(api.node.name.clone()))]);
+        let answer = current(&api, &parts, Some(seen));
+        let is_same = answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::NOT_MODIFIED);
+        if !is_same {
+            return answer;
+        }
+        let changed = async {
+            tokio::select! {
+                () = watch.changed() => true,
+                () = api.drain.started() => false,
+            }
+        };
+        if timeout_at(deadline, changed).await != Ok(true) {
+            return current(&api, &parts, None);
+        }
+    }
+}
+
+/// The instance as it is; 304 when its hash is the one that was seen.
+fn current(api: &Api, parts: &Parts, seen: Option<&str>) -> Result<Answer, Failure> {
+    let snapshot = api.store.now();
+    let unknown = || Failure::not_found(format!("unknown service ID: {}", parts.rest));
+    let instance = snapshot.instance(&api.node.name, &parts.rest).ok_or_else(unknown)?;
+    let mut service = plan::agent_service(&api.context, owner(&snapshot, instance), instance);
+    let hash = content_hash(&Answer::json(&service)?.body);
+    if seen == Some(hash.as_str()) {
+        return Ok(Answer::empty().with_status(StatusCode::NOT_MODIFIED));
+    }
+    service.content_hash = hash.as_str().into();
+    let answer = Answer::json_as(&service, parts.query.has("pretty"))?;
+    Ok(answer.with_field("x-consul-contenthash", hash))
+}
+
+/// FNV-1a over the definition as it is shown: equal definitions, equal hashes, also after a restart.
+fn content_hash(shown: &[u8]) -> String {
+    let hash = shown.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// `PUT agent/service/register`.
+pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let (parts, sent) = request.json::<ServiceRegistration>(api.config.max_body()).await?;
+    check_tenancy(&parts.query)?;
+    let replace = parts.query.get("replace-existing-checks").is_some_and(|value| value != "false");
+    let register = define_service(&api.node.name, sent, replace, &api.config)?;
+    submit(&api, register).await?;
+    Ok(Answer::empty())
+}
+
+/// Submits a registration on this node.
+///
+/// # Errors
+/// As the store's; 503 in the moment in which somebody took this node out of the catalog and nobody has put
+/// it back.
+pub(crate) async fn submit(api: &Api, register: Register) -> Result<(), Failure> {
+    // Refused here, it costs the log nothing.
+    catalog::validate::registration(&register).map_err(Refusal::from)?;
+    match api.store.propose(Command::Register(Box::new(register))).await?.outcome {
+        Outcome::Refused(refusal @ Refusal::UnknownNode(_)) => {
+            Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}; try again in a moment")))
+        }
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+/// `PUT agent/service/deregister/:id`. What is not there is deregistered already.
+pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let id = request.parts.rest.as_str().into();
+    let node = api.node.name.clone();
+    let what = Deregister::Instance { node, id, registered_index: None };
+    api.store.submit(Command::Deregister(what)).await?;
+    Ok(Answer::empty())
+}
+
+/// `PUT agent/service/renew/:id`, our own: the lease lasts a full term from now. The log hears nothing.
+pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let snapshot = api.store.now();
+    let term = api.leases.renew(&snapshot, &api.node.name, &request.parts.rest, Instant::now()).map_err(
+        |error| match error {
+            RenewError::Unknown { .. } | RenewError::Expired { .. } => Failure::not_found(error.to_string()),
+            RenewError::Elsewhere { .. } => Failure::new(StatusCode::CONFLICT, error.to_string()),
+        },
+    )?;
+    Answer::json(&Renewal { expires_in_ms: u64::try_from(term.as_millis()).unwrap_or(u64::MAX) })
+}

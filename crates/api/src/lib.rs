@@ -1,0 +1,89 @@
+//! The HTTP face: Consul's dialect over the catalog, probes, metrics, and a few paths of our own.
+//!
+//! It translates and decides nothing: a request becomes a command for the store or a view of its snapshot.
+//! Every endpoint is one row of the table in `routes.rs` and one function; `serve` knows connections,
+//! `http` what a handler sees of them, `read` how views block and are shared, `plan` how the catalog looks
+//! in Consul's shapes.
+//!
+//! What is absent: no state of its own beside answers that may be forgotten, no rule about who may do what
+//! beyond keeping web pages out, no clock in what is rendered.
+
+mod agent;
+mod catalog_paths;
+mod config;
+mod contact;
+mod filter;
+pub mod fuzz;
+mod health_paths;
+mod http;
+mod inputs;
+mod kv;
+mod metrics;
+mod own;
+mod plan;
+mod probes;
+mod read;
+mod router;
+mod routes;
+mod serve;
+mod status;
+
+use std::sync::Arc;
+
+use lease::Leases;
+use route::{Facts, OpenVirtual};
+use state::{Drain, Reader};
+use store::Store;
+
+pub use config::{Config, Limits};
+pub use inputs::{Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs};
+pub use metrics::Metrics;
+pub use serve::{BindError, Listeners, reserve};
+
+use contact::Contact;
+use read::{Cache, Context, Gate};
+
+/// Version of Consul's API that clients are told they speak to. Some read it and choose by it.
+pub const CONSUL_VERSION: &str = "1.20.6";
+
+/// Everything that a handler may use.
+struct Api {
+    config: Config,
+    store: Store,
+    leases: Arc<Leases>,
+    facts: Reader<Facts>,
+    open_virtual: Arc<dyn OpenVirtual>,
+    node: Identity,
+    control: Arc<dyn Control>,
+    exposition: Arc<dyn Exposition>,
+    metrics: Metrics,
+    guests: Vec<Arc<dyn Guest>>,
+    context: Context,
+    gate: Gate,
+    cache: Cache,
+    contact: Contact,
+    drain: Drain,
+}
+
+/// Serves until it is time to leave and every request has its answer.
+pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Drain) {
+    let context = Context { datacenter: inputs.node.datacenter.clone() };
+    let api = Arc::new(Api {
+        gate: Gate::new(config.limits.max_blocking, inputs.metrics.blocking.clone()),
+        config,
+        store: inputs.store,
+        leases: inputs.leases,
+        facts: inputs.facts,
+        open_virtual: inputs.open_virtual,
+        node: inputs.node,
+        control: inputs.control,
+        exposition: inputs.exposition,
+        metrics: inputs.metrics,
+        guests: inputs.guests,
+        context,
+        cache: Cache::default(),
+        contact: Contact::new(),
+        drain: drain.clone(),
+    });
+    tokio::join!(api.contact.follow(&api.store, &drain), serve::accept(&api, listeners, &drain));
+}

@@ -1,0 +1,231 @@
+//! From the catalog to Consul's shapes. Pure; everything that an answer shows is made here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use catalog::{Cadence, Check, Instance, NodeEntry, Probe, Service, Snapshot, VirtualIp};
+use consul::agent::AgentService;
+use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
+use consul::{GoDuration, Labels, ServiceAddress, TaggedAddresses, Weights};
+
+use crate::read::Context;
+
+/// Check id that stands for a node's own liveness, as every client of Consul expects it.
+pub(crate) const NODE_ALIVE: &str = "serfHealth";
+/// Check id of a node's maintenance mode.
+pub(crate) const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// Check ids of services in maintenance mode begin with this.
+pub(crate) const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
+
+/// A node.
+pub(crate) fn node(context: &Context, entry: &NodeEntry) -> Node {
+    let def = &entry.def;
+    Node {
+        id: def.id.clone(),
+        node: def.name.clone(),
+        address: def.address.clone(),
+        datacenter: context.datacenter.clone(),
+        tagged_addresses: some_labels(&def.tagged_addresses),
+        meta: some_labels(&def.meta),
+        create_index: entry.create_index,
+        modify_index: entry.modify_index,
+    }
+}
+
+/// An instance with its node, flat.
+pub(crate) fn catalog_service(
+    context: &Context,
+    entry: &NodeEntry,
+    service: &Service,
+    instance: &Instance,
+) -> CatalogService {
+    let (host, def) = (&entry.def, &instance.def);
+    CatalogService {
+        id: host.id.clone(),
+        node: host.name.clone(),
+        address: host.address.clone(),
+        datacenter: context.datacenter.clone(),
+        tagged_addresses: some_labels(&host.tagged_addresses),
+        node_meta: some_labels(&host.meta),
+        service_id: def.id.clone(),
+        service_name: def.service.clone(),
+        service_tags: def.tags.to_vec(),
+        service_address: def.address.clone(),
+        service_tagged_addresses: tagged_addresses(Some(service), instance),
+        service_weights: weights(instance),
+        service_meta: labels(&def.meta),
+        service_port: def.port,
+        service_enable_tag_override: def.enable_tag_override,
+        create_index: instance.create_index,
+        modify_index: instance.modify_index,
+        ..CatalogService::default()
+    }
+}
+
+/// An instance.
+pub(crate) fn node_service(service: Option<&Service>, instance: &Instance) -> NodeService {
+    let def = &instance.def;
+    NodeService {
+        id: def.id.clone(),
+        service: def.service.clone(),
+        tags: def.tags.to_vec(),
+        address: def.address.clone(),
+        tagged_addresses: tagged_addresses(service, instance),
+        meta: some_labels(&def.meta),
+        port: def.port,
+        weights: weights(instance),
+        enable_tag_override: def.enable_tag_override,
+        create_index: instance.create_index,
+        modify_index: instance.modify_index,
+        ..NodeService::default()
+    }
+}
+
+/// An instance as its agent shows it.
+pub(crate) fn agent_service(
+    context: &Context,
+    service: Option<&Service>,
+    instance: &Instance,
+) -> AgentService {
+    let def = &instance.def;
+    AgentService {
+        id: def.id.clone(),
+        service: def.service.clone(),
+        tags: def.tags.to_vec(),
+        meta: labels(&def.meta),
+        port: def.port,
+        address: def.address.clone(),
+        tagged_addresses: tagged_addresses(service, instance),
+        weights: weights(instance),
+        enable_tag_override: def.enable_tag_override,
+        content_hash: "".into(),
+        datacenter: context.datacenter.clone(),
+    }
+}
+
+/// A check; `instance` is the one that it judges.
+pub(crate) fn health_check(check: &Check, instance: Option<&Instance>) -> HealthCheck {
+    let def = &check.def;
+    let (interval, timeout) = match cadence(&def.probe) {
+        Some(cadence) => (text_ms(cadence.interval_ms), text_ms(cadence.timeout_ms)),
+        None => ("".into(), "".into()),
+    };
+    HealthCheck {
+        node: check.node.clone(),
+        check_id: def.id.clone(),
+        name: def.name.clone(),
+        status: check.status.as_str().into(),
+        notes: def.notes.clone(),
+        output: check.output.clone(),
+        service_id: def.service_id.clone(),
+        service_name: check.service.clone(),
+        service_tags: instance.map(|instance| instance.def.tags.to_vec()).unwrap_or_default(),
+        kind: kind_of(check).into(),
+        interval,
+        timeout,
+        create_index: check.create_index,
+        modify_index: check.modify_index,
+        ..HealthCheck::default()
+    }
+}
+
+fn kind_of(check: &Check) -> &'static str {
+    let id = &*check.def.id;
+    match id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) {
+        true => "maintenance",
+        false => check.def.probe.type_name(),
+    }
+}
+
+fn cadence(probe: &Probe) -> Option<&Cadence> {
+    match probe {
+        Probe::External | Probe::Ttl { .. } => None,
+        Probe::Tcp { cadence, .. }
+        | Probe::Http { cadence, .. }
+        | Probe::Grpc { cadence, .. }
+        | Probe::Command { cadence, .. } => Some(cadence),
+    }
+}
+
+fn text_ms(ms: u64) -> Arc<str> {
+    GoDuration::from_ms(ms).to_string().into()
+}
+
+/// Checks of an instance: its node's, then its own.
+pub(crate) fn checks_of(entry: &NodeEntry, instance: &Instance) -> Vec<HealthCheck> {
+    let own = instance.checks.iter().map(|check| health_check(check, Some(instance)));
+    entry.checks.iter().map(|check| health_check(check, None)).chain(own).collect()
+}
+
+/// An instance with its node and all checks that judge it.
+pub(crate) fn service_entry(
+    context: &Context,
+    entry: &NodeEntry,
+    service: &Service,
+    instance: &Instance,
+) -> ServiceEntry {
+    ServiceEntry {
+        node: node(context, entry),
+        service: node_service(Some(service), instance),
+        checks: checks_of(entry, instance),
+    }
+}
+
+/// Every check on a node with the instance that it judges: the node's own first.
+pub(crate) fn checks_on(entry: &NodeEntry) -> impl Iterator<Item = HealthCheck> {
+    let own = entry.checks.iter().map(|check| health_check(check, None));
+    let of_instances = entry
+        .instances
+        .values()
+        .flat_map(|instance| instance.checks.iter().map(|check| health_check(check, Some(instance))));
+    own.chain(of_instances)
+}
+
+/// Instances of a service with their nodes, in the one stable order (node, id).
+pub(crate) fn instances<'a>(
+    snapshot: &'a Snapshot,
+    name: &str,
+) -> impl Iterator<Item = (&'a Arc<NodeEntry>, &'a Arc<Service>, &'a Arc<Instance>)> {
+    let service = snapshot.service(name);
+    service.into_iter().flat_map(move |service| {
+        service.iter().filter_map(move |instance| Some((snapshot.node(&instance.node)?, service, instance)))
+    })
+}
+
+/// What was registered, the address under the names that Consul gives it, and the virtual address.
+fn tagged_addresses(service: Option<&Service>, instance: &Instance) -> TaggedAddresses {
+    let def = &instance.def;
+    let mut tagged = TaggedAddresses::new();
+    if let Ok(address) = def.address.parse::<IpAddr>() {
+        let names = if address.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
+        for name in names {
+            tagged.insert(name.into(), ServiceAddress { address: def.address.clone(), port: def.port });
+        }
+    }
+    for (name, socket) in def.tagged_addresses.iter() {
+        if let Some((address, port)) = socket.rsplit_once(':') {
+            let address = ServiceAddress { address: address.into(), port: port.parse().unwrap_or(0) };
+            tagged.insert(name.clone(), address);
+        }
+    }
+    if let Some(service) = service
+        && let Some(VirtualIp(address)) = service.virtual_ip
+    {
+        let address = ServiceAddress { address: address.to_string().into(), port: service.port };
+        tagged.insert("consul-virtual".into(), address);
+    }
+    tagged
+}
+
+fn weights(instance: &Instance) -> Weights {
+    Weights { passing: instance.def.weights.passing, warning: instance.def.weights.warning }
+}
+
+fn labels(of: &catalog::Labels) -> Labels {
+    of.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Consul shows `null` for labels that were never given.
+fn some_labels(of: &catalog::Labels) -> Option<Labels> {
+    (!of.is_empty()).then(|| labels(of))
+}

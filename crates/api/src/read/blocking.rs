@@ -1,0 +1,131 @@
+//! Blocking queries: register interest, look, wait, look again.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Api;
+use crate::http::{Answer, Failure};
+use crate::read::{Consistency, ReadOptions, Scope, View};
+
+/// Counts the blocking queries that wait, and refuses too many.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limit: usize,
+    waiting: Gauge,
+}
+
+/// One of them; leaves when dropped.
+pub(crate) struct Pass<'a>(&'a Gate);
+
+impl Gate {
+    /// Lets `limit` wait at a time and shows how many do.
+    pub(crate) fn new(limit: usize, waiting: Gauge) -> Gate {
+        Gate { limit, waiting }
+    }
+
+    /// # Errors
+    /// 429 when as many wait as may.
+    pub(crate) fn enter(&self) -> Result<Pass<'_>, Failure> {
+        let before = self.waiting.inc();
+        let pass = Pass(self);
+        match usize::try_from(before).is_ok_and(|before| before < self.limit) {
+            true => Ok(pass),
+            false => Err(Failure::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "{} blocking queries wait already, which is the limit; ask without index, or later",
+                    self.limit
+                ),
+            )),
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.dec();
+    }
+}
+
+/// Answers a view: at once, or when its index is above the one asked for, or when its time is over. Who asks
+/// the same at the same index shares the answer, by `query`.
+///
+/// # Errors
+/// As [`settle`].
+pub(crate) async fn answer(
+    api: &Api,
+    query: &str,
+    view: &View,
+    options: &ReadOptions,
+) -> Result<Answer, Failure> {
+    let (snapshot, index) = settle(api, &view.scope, options).await?;
+    let render = || view.render(&api.context, &snapshot, options.pretty);
+    let answer = api.cache.get(query, index, render)?;
+    Ok(with_fields(api, answer, index, options))
+}
+
+/// The state to answer from, with the index of `scope` in it.
+///
+/// # Errors
+/// 429 when too many wait; 500 and 503 when a consistent read is asked for and the log stopped.
+pub(crate) async fn settle(
+    api: &Api,
+    scope: &Scope,
+    options: &ReadOptions,
+) -> Result<(Arc<store::View>, u64), Failure> {
+    if options.consistency == Consistency::Consistent {
+        api.store.barrier().await?;
+    }
+    let look = || {
+        let snapshot = api.store.now();
+        let index = scope.index(&snapshot);
+        (snapshot, index)
+    };
+    let (snapshot, index) = look();
+    if options.index == 0 || index > options.index {
+        return Ok((snapshot, index));
+    }
+    drop(snapshot);
+    let _pass = api.gate.enter()?;
+    let deadline = Instant::now() + options.jittered_wait();
+    loop {
+        let mut watch = api.store.watch(scope.watched(&api.store.now()));
+        let (snapshot, index) = look();
+        if index > options.index {
+            return Ok((snapshot, index));
+        }
+        // Whoever waits must not keep an old state alive.
+        drop(snapshot);
+        let changed = async {
+            tokio::select! {
+                biased;
+                () = watch.changed() => true,
+                () = api.drain.started() => false,
+            }
+        };
+        if timeout_at(deadline, changed).await != Ok(true) {
+            return Ok(look());
+        }
+    }
+}
+
+/// Adds the fields that every answer about the catalog carries.
+pub(crate) fn with_fields(api: &Api, mut answer: Answer, index: u64, options: &ReadOptions) -> Answer {
+    let contact = api.contact.now();
+    answer.fields.reserve(7);
+    answer = answer
+        .with_field("x-consul-index", HeaderValue::from(index))
+        .with_field("x-consul-knownleader", HeaderValue::from_static(contact.known_leader()))
+        .with_field("x-consul-lastcontact", HeaderValue::from(contact.last_contact_ms()))
+        .with_field("x-consul-effective-consistency", HeaderValue::from_static(options.consistency.as_str()))
+        .with_field("x-consul-default-acl-policy", HeaderValue::from_static("allow"));
+    if options.cached {
+        answer = answer
+            .with_field("x-cache", HeaderValue::from_static("MISS"))
+            .with_field("age", HeaderValue::from_static("0"));
+    }
+    answer
+}

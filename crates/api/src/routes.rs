@@ -1,0 +1,163 @@
+//! The table: every endpoint with its method, its path, what it needs, and who answers.
+//!
+//! To add an endpoint, write its function in the file of its family and add one row here. A `*` ends a
+//! pattern: what follows the prefix is the endpoint's parameter, slashes included, because ids and keys may
+//! contain them. The longest prefix wins, and an exact path wins over every prefix.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::http::{Answer, Failure, Parts, Request};
+use crate::read::View;
+use crate::{Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, status};
+
+/// One endpoint.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) pattern: &'static str,
+    pub(crate) needs: Needs,
+    pub(crate) handler: Handler,
+}
+
+/// What a request must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing: whoever reaches the listener may ask.
+    Nothing,
+    Read(Resource),
+    Write(Resource),
+}
+
+/// On what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Agent,
+    Service,
+    Node,
+    Key,
+    Operator,
+}
+
+type Acting = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
+
+/// Who answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Handler {
+    /// A view of the snapshot: may block, is shared, carries an index.
+    View(fn(&Parts) -> Result<View, Failure>),
+    /// A look at this node, now.
+    Look(fn(&Api, &Parts) -> Result<Answer, Failure>),
+    /// Anything that reads a body, submits a command or waits.
+    Act(fn(Arc<Api>, Request) -> Acting),
+}
+
+use Needs::{Nothing, Read, Write};
+use Resource::{Agent, Key, Node, Operator, Service};
+
+macro_rules! act {
+    ($function:path) => {
+        Handler::Act(|api, request| Box::pin($function(api, request)))
+    };
+}
+
+const fn get(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
+    Route { method: Method::GET, pattern, needs, handler }
+}
+
+const fn put(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
+    Route { method: Method::PUT, pattern, needs, handler }
+}
+
+const fn delete(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
+    Route { method: Method::DELETE, pattern, needs, handler }
+}
+
+use Handler::{Look, View as Views};
+
+pub(crate) static ROUTES: &[Route] = &[
+    // The agent: this node and what is registered on it.
+    get("/v1/agent/self", Read(Agent), Look(agent::about::show)),
+    get("/v1/agent/members", Read(Node), Look(agent::about::members)),
+    get("/v1/agent/version", Read(Agent), Look(agent::about::version)),
+    get("/v1/agent/host", Read(Operator), Look(agent::about::host)),
+    get("/v1/agent/metrics", Read(Agent), Look(agent::metrics::show)),
+    get("/v1/agent/services", Read(Service), Look(agent::services::list)),
+    get("/v1/agent/service/*id", Read(Service), act!(agent::services::show)),
+    get("/v1/agent/checks", Read(Service), Look(agent::checks::list)),
+    get("/v1/agent/health/service/id/*id", Read(Service), Look(agent::health::by_id)),
+    get("/v1/agent/health/service/name/*name", Read(Service), Look(agent::health::by_name)),
+    put("/v1/agent/service/register", Write(Service), act!(agent::services::register)),
+    put("/v1/agent/service/deregister/*id", Write(Service), act!(agent::services::deregister)),
+    put("/v1/agent/service/renew/*id", Write(Service), act!(agent::services::renew)),
+    put("/v1/agent/service/maintenance/*id", Write(Service), act!(agent::maintenance::of_service)),
+    put("/v1/agent/check/register", Write(Service), act!(agent::checks::register)),
+    put("/v1/agent/check/deregister/*id", Write(Service), act!(agent::checks::deregister)),
+    put("/v1/agent/check/pass/*id", Write(Service), act!(agent::reports::pass)),
+    put("/v1/agent/check/warn/*id", Write(Service), act!(agent::reports::warn)),
+    put("/v1/agent/check/fail/*id", Write(Service), act!(agent::reports::fail)),
+    put("/v1/agent/check/update/*id", Write(Service), act!(agent::reports::update)),
+    put("/v1/agent/maintenance", Write(Node), act!(agent::maintenance::of_node)),
+    put("/v1/agent/reload", Write(Operator), Look(agent::control::reload)),
+    put("/v1/agent/leave", Write(Operator), Look(agent::control::leave)),
+    // The catalog: every node and every instance.
+    put("/v1/catalog/register", Write(Node), act!(catalog::register)),
+    put("/v1/catalog/deregister", Write(Node), act!(catalog::deregister)),
+    get("/v1/catalog/datacenters", Nothing, Look(catalog::datacenters)),
+    get("/v1/catalog/nodes", Read(Node), Views(catalog::nodes)),
+    get("/v1/catalog/services", Read(Service), Views(catalog::services)),
+    get("/v1/catalog/service/*name", Read(Service), Views(catalog::service)),
+    get("/v1/catalog/node/*name", Read(Node), Views(catalog::node)),
+    get("/v1/catalog/node-services/*name", Read(Node), Views(catalog::node_services)),
+    // Health: instances and checks with their verdicts.
+    get("/v1/health/node/*name", Read(Node), Views(health::node)),
+    get("/v1/health/checks/*name", Read(Service), Views(health::checks)),
+    get("/v1/health/service/*name", Read(Service), Views(health::service)),
+    get("/v1/health/state/*state", Read(Node), Views(health::state)),
+    // Keys.
+    get("/v1/kv/*key", Read(Key), Views(kv::read)),
+    put("/v1/kv/*key", Write(Key), act!(kv::put)),
+    delete("/v1/kv/*key", Write(Key), act!(kv::delete)),
+    // Status of the cluster.
+    get("/v1/status/leader", Nothing, Look(status::leader)),
+    get("/v1/status/peers", Nothing, Look(status::peers)),
+    // Our own.
+    get("/v1/portolan/services", Read(Service), act!(own::services)),
+    get("/v1/portolan/resolve/*name", Read(Service), act!(own::resolve)),
+    // For supervisors and people.
+    get("/metrics", Nothing, Look(probes::metrics)),
+    get("/livez", Nothing, Look(probes::live)),
+    get("/readyz", Nothing, Look(probes::ready)),
+    get("/", Nothing, Look(probes::index)),
+];
+
+/// Parts of Consul's API that are known and not here, so that the answer can say so.
+pub(crate) static ABSENT: &[(&str, &str)] = &[
+    ("/v1/session/", "sessions are"),
+    ("/v1/txn", "transactions are"),
+    ("/v1/event/", "events are"),
+    ("/v1/query", "prepared queries are"),
+    ("/v1/coordinate/", "network coordinates are"),
+    ("/v1/snapshot", "snapshots over HTTP are"),
+    ("/v1/operator/", "operator endpoints are"),
+    ("/v1/acl/", "access control lists are"),
+    ("/v1/connect/", "Consul's service mesh is"),
+    ("/v1/agent/connect/", "Consul's service mesh is"),
+    ("/v1/catalog/connect/", "Consul's service mesh is"),
+    ("/v1/health/connect/", "Consul's service mesh is"),
+    ("/v1/health/ingress/", "Consul's service mesh is"),
+    ("/v1/catalog/gateway-services/", "Consul's service mesh is"),
+    ("/v1/discovery-chain/", "Consul's service mesh is"),
+    ("/v1/config", "configuration entries are"),
+    ("/v1/peering", "cluster peering is"),
+    ("/v1/exported-services", "cluster peering is"),
+    ("/v1/imported-services", "cluster peering is"),
+    ("/v1/internal/", "Consul's internal endpoints are"),
+    ("/v1/namespace", "namespaces other than \"default\" are"),
+    ("/v1/partition", "partitions other than \"default\" are"),
+    ("/v1/agent/join/", "joining over HTTP is"),
+    ("/v1/agent/force-leave/", "removing members over HTTP is"),
+    ("/v1/agent/monitor", "log streaming is"),
+    ("/v1/agent/token/", "access tokens are"),
+];
