@@ -27,9 +27,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// HTTP API of the daemon to talk to
-    #[arg(long, global = true, env = "PORTOLAN_API", default_value = "http://127.0.0.1:8500")]
-    pub(crate) api: String,
+    /// HTTP API of the daemon to talk to, like 127.0.0.1:8500 or unix:///run/portolan.sock; else as
+    /// PORTOLAN_ADDR or CONSUL_HTTP_ADDR says
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) api: Option<String>,
     /// How answers are shown
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
@@ -58,6 +59,8 @@ enum Command {
     Serve(command::serve::Args),
     /// Register an instance of a service
     Register(command::register::Args),
+    /// Run a command that is registered for as long as it runs
+    Run(command::run::Args),
     /// Deregister instances
     Deregister(command::register::Deregister),
     /// List services with their addresses and health
@@ -101,6 +104,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Dev(args) => command::dev::run(args, global)?,
         Command::Serve(args) => command::serve::run(args, global)?,
         Command::Register(args) => command::register::register(args, global)?,
+        Command::Run(args) => return command::run::run(args, global),
         Command::Deregister(args) => command::register::deregister(args, global)?,
         Command::Services(args) => command::services::run(args, global)?,
         Command::Instances(args) => command::instances::run(args, global)?,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::config::LoadError;
+use crate::remote;
 
 /// Exit codes. They never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,10 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(cause: E) -> Failure {
         let cause = cause.into();
+        if let Some(error) = cause.downcast_ref::<client::Error>() {
+            let (exit, advice) = remote::meaning(error);
+            return Failure { exit, advice: advice.map(str::to_owned), cause };
+        }
         let exit = if cause.is::<LoadError>() { Exit::Usage } else { Exit::Failure };
         Failure::new(exit, cause)
     }

@@ -39,11 +39,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
 }
 
 async fn all(remote: &Remote, global: &Global) -> Result {
-    let names: ServiceTags = remote.get("/v1/catalog/services").await?.json()?;
+    let names: ServiceTags = remote.get("/v1/catalog/services").await?.value;
     let mut rows = Vec::new();
     for name in names.keys() {
         let path = format!("/v1/health/service/{}", encoded(name));
-        let entries: Vec<ServiceEntry> = remote.get(&path).await?.json()?;
+        let entries: Vec<ServiceEntry> = remote.get(&path).await?.value;
         rows.extend(entries.into_iter().map(Instance));
     }
     Ok(global.out().list(&rows)?)

@@ -25,12 +25,9 @@ pub(crate) enum Kv {
         key: String,
         /// Value; read from standard input when absent
         value: Option<String>,
-        /// Only if the key's modify index is this; 0: only if there is no such key
+        /// Only if the key's index is this; 0: only if there is no such key
         #[arg(long, value_name = "INDEX")]
         cas: Option<u64>,
-        /// Opaque number kept beside the value
-        #[arg(long, default_value_t = 0)]
-        flags: u64,
     },
     /// Delete a key
     Delete {
@@ -39,11 +36,11 @@ pub(crate) enum Kv {
         /// Delete every key that starts with it
         #[arg(long, short)]
         recurse: bool,
-        /// Only if the key's modify index is this
+        /// Only if the key's index is this
         #[arg(long, value_name = "INDEX", conflicts_with = "recurse")]
         cas: Option<u64>,
     },
-    /// List keys with their values' sizes
+    /// List keys with the sizes of their values
     List {
         /// Only keys that start with this
         #[arg(default_value = "")]
@@ -58,30 +55,24 @@ pub(crate) fn run(kv: Kv, global: &Global) -> Result {
     super::block_on(async move {
         match kv {
             Kv::Get { key } => get(&remote, &key, global).await,
-            Kv::Put { key, value, cas, flags } => put(&remote, &key, value, cas, flags, global).await,
+            Kv::Put { key, value, cas } => put(&remote, &key, value, cas, global).await,
             Kv::Delete { key, recurse, cas } => delete(&remote, &key, recurse, cas, global).await,
             Kv::List { prefix, watch } => {
                 let path = format!("/v1/kv/{}?recurse", encoded(&prefix));
-                listing::show_or_empty(&remote, global, &path, watch, |pairs: Vec<KvPair>| {
-                    pairs.into_iter().map(Key).collect()
-                })
-                .await
+                let rows = |pairs: Vec<KvPair>| pairs.into_iter().map(Key).collect();
+                listing::show(&remote, global, &path, watch, rows).await
             }
         }
     })
 }
 
 async fn get(remote: &Remote, key: &str, global: &Global) -> Result {
-    let answer = remote.get(&format!("/v1/kv/{}", encoded(key))).await;
-    let answer = answer.map_err(|failure| match failure.exit {
-        Exit::NotFound => Failure::new(Exit::NotFound, anyhow!("there is no key \"{key}\"")),
-        _ => failure,
-    })?;
-    let pairs: Vec<KvPair> = answer.json()?;
-    let pair = pairs.first().ok_or_else(|| anyhow!("the daemon answered without a key"))?;
+    let missing = || Failure::new(Exit::NotFound, anyhow!("there is no key \"{key}\""));
+    let answer = remote.get::<Vec<KvPair>>(&format!("/v1/kv/{}", encoded(key))).await;
+    let pairs = answer.map_err(|failure| if failure.exit == Exit::NotFound { missing() } else { failure })?;
+    let pair = pairs.value.into_iter().next().ok_or_else(missing)?;
     if global.output != Format::Table {
-        global.out().one(pair, String::new)?;
-        return Ok(());
+        return Ok(global.out().one(&pair, String::new)?);
     }
     let mut out = std::io::stdout().lock();
     out.write_all(&pair.value.0)?;
@@ -89,52 +80,45 @@ async fn get(remote: &Remote, key: &str, global: &Global) -> Result {
     if out.is_terminal() && !pair.value.0.ends_with(b"\n") {
         out.write_all(b"\n")?;
     }
-    out.flush()?;
-    Ok(())
+    Ok(out.flush()?)
 }
 
-async fn put(
-    remote: &Remote,
-    key: &str,
-    value: Option<String>,
-    cas: Option<u64>,
-    flags: u64,
-    global: &Global,
-) -> Result {
-    let value = match value {
-        Some(value) => value.into_bytes(),
-        None => {
-            let mut value = Vec::new();
-            std::io::stdin().read_to_end(&mut value).context("read the value from standard input")?;
-            value
-        }
-    };
-    let cas = cas.map_or(String::new(), |index| format!("&cas={index}"));
-    let answer = remote.put(&format!("/v1/kv/{}?flags={flags}{cas}", encoded(key)), value).await?;
-    held(&answer.body, key)?;
-    global.out().say(&format!("set {key}"))?;
-    Ok(())
+async fn put(remote: &Remote, key: &str, value: Option<String>, cas: Option<u64>, global: &Global) -> Result {
+    let value = value.map_or_else(from_stdin, |value| Ok(value.into_bytes()))?;
+    let kv = remote.client.kv();
+    match cas {
+        Some(index) => held(remote.bounded(kv.put_if(key, index, value)).await?, key)?,
+        None => remote.bounded(kv.put(key, value)).await?,
+    }
+    Ok(global.out().say(&format!("set {key}"))?)
+}
+
+fn from_stdin() -> Result<Vec<u8>> {
+    let mut value = Vec::new();
+    std::io::stdin().read_to_end(&mut value).context("read the value from standard input")?;
+    Ok(value)
 }
 
 async fn delete(remote: &Remote, key: &str, recurse: bool, cas: Option<u64>, global: &Global) -> Result {
-    let query = match (recurse, cas) {
-        (true, _) => "?recurse".to_owned(),
-        (false, Some(index)) => format!("?cas={index}"),
-        (false, None) => String::new(),
-    };
-    let answer = remote.delete(&format!("/v1/kv/{}{query}", encoded(key))).await?;
-    held(&answer.body, key)?;
-    global.out().say(&format!("deleted {key}{}", if recurse { "*" } else { "" }))?;
-    Ok(())
+    let kv = remote.client.kv();
+    match (recurse, cas) {
+        (true, _) => remote.bounded(kv.delete_all(key)).await?,
+        (false, Some(index)) => held(remote.bounded(kv.delete_if(key, index)).await?, key)?,
+        (false, None) => remote.bounded(kv.delete(key)).await?,
+    }
+    let what = if recurse { format!("every key under {key}") } else { key.to_owned() };
+    Ok(global.out().say(&format!("deleted {what}"))?)
 }
 
-/// Consul answers `false` when a compare-and-set did not hold.
-fn held(answer: &[u8], key: &str) -> Result {
-    if answer.trim_ascii() == b"false" {
-        let cause = anyhow!("the index of \"{key}\" is not the one given with --cas: nothing was changed");
-        return Err(cause.into());
+fn held(held: bool, key: &str) -> Result {
+    match held {
+        true => Ok(()),
+        false => {
+            let cause =
+                anyhow!("the index of \"{key}\" is not the one given with --cas: nothing was changed");
+            Err(cause.into())
+        }
     }
-    Ok(())
 }
 
 #[derive(Serialize)]

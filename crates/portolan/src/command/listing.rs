@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use client::Indexed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
 use crate::exit::{Exit, Result};
 use crate::output::Row;
-use crate::remote::{Answer, Remote};
+use crate::remote::Remote;
 
 /// `--watch`, the same on every list.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -18,71 +19,60 @@ pub(crate) struct Watch {
     pub(crate) watch: bool,
 }
 
-/// Shows what `path` answers as rows.
-pub(crate) async fn show<T: DeserializeOwned, R: Row + Serialize>(
+/// Shows what `path` answers as rows. "Not found" is an empty list, as Consul has it with keys.
+pub(crate) async fn show<T, R>(
     remote: &Remote,
     global: &Global,
     path: &str,
     watch: Watch,
     rows: impl Fn(T) -> Vec<R>,
-) -> Result {
-    show_answers(remote, global, path, watch, |answer| answer.json().map(&rows)).await
-}
-
-/// The same where "not found" means an empty list, as with keys.
-pub(crate) async fn show_or_empty<T: DeserializeOwned + Default, R: Row + Serialize>(
-    remote: &Remote,
-    global: &Global,
-    path: &str,
-    watch: Watch,
-    rows: impl Fn(T) -> Vec<R>,
-) -> Result {
-    if !watch.watch {
-        return match remote.get(path).await {
-            Err(failure) if failure.exit == Exit::NotFound => Ok(global.out().list(&rows(T::default()))?),
-            answer => Ok(global.out().list(&rows(answer?.json()?))?),
-        };
-    }
-    show_answers(remote, global, path, watch, |answer| answer.json().map(&rows)).await
-}
-
-async fn show_answers<R: Row + Serialize>(
-    remote: &Remote,
-    global: &Global,
-    path: &str,
-    watch: Watch,
-    rows: impl Fn(&Answer) -> Result<Vec<R>>,
-) -> Result {
+) -> Result
+where
+    T: DeserializeOwned + Default,
+    R: Row + Serialize,
+{
     let out = global.out();
+    let first = or_empty(remote.get(path).await)?;
     if !watch.watch {
-        return Ok(out.list(&rows(&remote.get(path).await?)?)?);
+        return Ok(out.list(&rows(first.value))?);
     }
-    let first = remote.get(path).await?;
     let mut seen = first.index;
-    out.state(seen, &rows(&first)?)?;
+    out.state(seen, &rows(first.value))?;
     loop {
-        let answer = next(remote, path, seen).await?;
+        let next: Indexed<T> = next(remote, path, seen).await?;
         // An index that went back belongs to another history: begin anew, as Consul's clients do.
-        if answer.index != seen {
-            out.state(answer.index, &rows(&answer)?)?;
+        if next.index != seen {
+            out.state(next.index, &rows(next.value))?;
         }
-        seen = answer.index;
+        seen = next.index;
     }
 }
 
 /// The next answer; a daemon that restarts is waited for.
-async fn next(remote: &Remote, path: &str, seen: u64) -> Result<Answer> {
+async fn next<T: DeserializeOwned + Default>(remote: &Remote, path: &str, seen: u64) -> Result<Indexed<T>> {
     let mut is_lost = false;
     loop {
-        match remote.get_after(path, if is_lost { 0 } else { seen }).await {
+        match or_empty(remote.get_after(path, if is_lost { 0 } else { seen }).await) {
             Err(failure) if failure.exit == Exit::Unreachable => {
                 if !is_lost {
-                    eprintln!("lost the daemon at {}; trying again", remote.shown());
+                    eprintln!("lost the daemon at {}; trying again", remote.client.address());
                 }
                 is_lost = true;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            // Without an index to wait on, ask again at leisure rather than at once.
+            Ok(answer) if answer.index == 0 => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Ok(answer);
+            }
             answer => return answer,
         }
+    }
+}
+
+fn or_empty<T: Default>(answer: Result<Indexed<T>>) -> Result<Indexed<T>> {
+    match answer {
+        Err(failure) if failure.exit == Exit::NotFound => Ok(Indexed { value: T::default(), index: 0 }),
+        answer => answer,
     }
 }

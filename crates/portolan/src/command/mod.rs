@@ -12,6 +12,7 @@ mod listing;
 pub(crate) mod nodes;
 pub(crate) mod register;
 pub(crate) mod resolve;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod services;
 mod sources;

@@ -1,8 +1,11 @@
 //! `portolan register NAME` and `portolan deregister ID`
 
-use anyhow::{Context as _, anyhow};
-use consul::register::{CheckRegistration, ServiceRegistration};
-use consul::{GoDuration, Labels, Text};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use client::{Check, Service};
+use state::units::parse_duration;
 
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
@@ -11,80 +14,76 @@ use crate::remote::{Remote, encoded};
 /// What describes an instance, the same for `register` and `run`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Instance {
-    /// Instance id; the service's name when absent
+    /// Instance id; NAME-PORT when absent
     #[arg(long)]
-    pub(crate) id: Option<String>,
-    /// IP address or host name; the node's when absent
+    id: Option<String>,
+    /// IP address that it listens on; the node's when absent
     #[arg(long)]
-    pub(crate) address: Option<String>,
+    address: Option<IpAddr>,
     /// Tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
-    pub(crate) tags: Vec<String>,
+    tags: Vec<String>,
     /// Label; may be repeated
-    #[arg(long = "meta", value_name = "KEY=VALUE")]
-    pub(crate) meta: Vec<String>,
-    /// Ask this URL; 2xx passes, 429 warns
+    #[arg(long, value_name = "KEY=VALUE")]
+    meta: Vec<String>,
+    /// Ask this URL: 2xx passes, 429 warns, anything else is critical
     #[arg(long, value_name = "URL")]
-    pub(crate) check_http: Option<String>,
+    check_http: Option<String>,
     /// Connect to this address
     #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) check_tcp: Option<String>,
+    check_tcp: Option<String>,
     /// Ask by the gRPC health protocol
     #[arg(long, value_name = "HOST:PORT[/SERVICE]")]
-    pub(crate) check_grpc: Option<String>,
+    check_grpc: Option<String>,
     /// Time between two probes of a check
-    #[arg(long, default_value = "10s", value_parser = state::units::parse_duration)]
-    pub(crate) check_interval: std::time::Duration,
-    /// Longest a probe may take
-    #[arg(long, default_value = "5s", value_parser = state::units::parse_duration)]
-    pub(crate) check_timeout: std::time::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    check_interval: Duration,
+    /// Longest that a probe may take
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    check_timeout: Duration,
 }
 
 impl Instance {
     /// The id in effect.
-    pub(crate) fn id(&self, name: &str) -> String {
-        self.id.clone().unwrap_or_else(|| name.to_owned())
+    pub(crate) fn id(&self, name: &str, port: u16) -> String {
+        let of_port = || if port == 0 { name.to_owned() } else { format!("{name}-{port}") };
+        self.id.clone().unwrap_or_else(of_port)
     }
 
-    /// As Consul's API wants it.
-    pub(crate) fn registration(&self, name: &str, port: u16) -> Result<ServiceRegistration> {
-        Ok(ServiceRegistration {
-            id: self.id(name).into(),
-            name: name.into(),
-            tags: self.tags.iter().map(|tag| tag.as_str().into()).collect(),
-            address: self.address.clone().unwrap_or_default().into(),
-            meta: self.meta.iter().map(|label| label_of(label)).collect::<Result<Labels>>()?,
-            port,
-            checks: self.checks(),
-            ..ServiceRegistration::default()
-        })
+    /// True when any check was asked for.
+    pub(crate) fn has_checks(&self) -> bool {
+        [&self.check_http, &self.check_tcp, &self.check_grpc].into_iter().any(Option::is_some)
     }
 
-    fn checks(&self) -> Vec<CheckRegistration> {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default().into();
-        let given = [
-            CheckRegistration { http: text(&self.check_http), ..CheckRegistration::default() },
-            CheckRegistration { tcp: text(&self.check_tcp), ..CheckRegistration::default() },
-            CheckRegistration { grpc: text(&self.check_grpc), ..CheckRegistration::default() },
+    /// Where it listens, if that was said.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// As the client library wants it, without a lease.
+    pub(crate) fn service(&self, name: &str, port: u16) -> Result<Service> {
+        let mut service = Service::new(name).id(&self.id(name, port)).port(port).without_lease();
+        if let Some(address) = self.address {
+            service = service.address(address);
+        }
+        for tag in &self.tags {
+            service = service.tag(tag);
+        }
+        for label in &self.meta {
+            let (key, value) = label.split_once('=').ok_or_else(|| {
+                let cause = anyhow!("--meta {label}: there is no `=` in it");
+                Failure::new(Exit::Usage, cause).advise("write --meta KEY=VALUE")
+            })?;
+            service = service.meta(key, value);
+        }
+        let checks = [
+            self.check_http.as_deref().map(Check::http),
+            self.check_tcp.as_deref().map(Check::tcp),
+            self.check_grpc.as_deref().map(Check::grpc),
         ];
-        let is_given = |check: &CheckRegistration| {
-            !(check.http.is_empty() && check.tcp.is_empty() && check.grpc.is_empty())
-        };
-        let timed = |check| CheckRegistration {
-            interval: GoDuration(self.check_interval),
-            timeout: GoDuration(self.check_timeout),
-            ..check
-        };
-        given.into_iter().filter(is_given).map(timed).collect()
+        let timed = |check: Check| check.interval(self.check_interval).timeout(self.check_timeout);
+        Ok(checks.into_iter().flatten().map(timed).fold(service, Service::check))
     }
-}
-
-fn label_of(label: &str) -> Result<(Text, Text)> {
-    let (key, value) = label.split_once('=').ok_or_else(|| {
-        Failure::new(Exit::Usage, anyhow!("--meta {label}: there is no `=` in it"))
-            .advise("write --meta KEY=VALUE")
-    })?;
-    Ok((key.into(), value.into()))
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,32 +95,27 @@ pub(crate) struct Args {
     port: u16,
     #[command(flatten)]
     instance: Instance,
-    /// Deregister it unless it is renewed within this time (`PUT /v1/agent/service/renew/ID`)
-    #[arg(long, value_name = "DURATION", value_parser = state::units::parse_duration)]
-    lease: Option<std::time::Duration>,
+    /// Deregister it unless it is renewed within this time (PUT /v1/agent/service/renew/ID)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    lease: Option<Duration>,
 }
 
 pub(crate) fn register(args: Args, global: &Global) -> Result {
     let remote = Remote::new(global)?;
-    let mut registration = args.instance.registration(&args.name, args.port)?;
-    registration.lease = GoDuration(args.lease.unwrap_or_default());
+    let mut service = args.instance.service(&args.name, args.port)?;
+    if let Some(term) = args.lease {
+        service = service.lease(term);
+    }
+    let id = args.instance.id(&args.name, args.port);
     super::block_on(async move {
-        put(&remote, &registration).await?;
-        let out = global.out();
-        Ok(out.say(&format!("registered {} as instance {}", registration.name, registration.id))?)
+        remote.bounded(service.register_once(&remote.client)).await?;
+        Ok(global.out().say(&format!("registered {} as instance {id}", args.name))?)
     })
-}
-
-/// Registers, replacing whatever checks the instance had.
-pub(crate) async fn put(remote: &Remote, registration: &ServiceRegistration) -> Result {
-    let body = serde_json::to_vec(registration).context("encode the registration")?;
-    remote.put("/v1/agent/service/register?replace-existing-checks=true", body).await?;
-    Ok(())
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deregister {
-    /// Instance ids; an instance registered without one has its service's name
+    /// Instance ids, as `portolan instances` lists them
     #[arg(required = true)]
     ids: Vec<String>,
 }
@@ -131,8 +125,8 @@ pub(crate) fn deregister(args: Deregister, global: &Global) -> Result {
     super::block_on(async move {
         let mut failed = Vec::new();
         for id in &args.ids {
-            match remote.put(&format!("/v1/agent/service/deregister/{}", encoded(id)), "").await {
-                Ok(_) => global.out().say(&format!("deregistered {id}"))?,
+            match deregister_one(&remote, id).await {
+                Ok(()) => global.out().say(&format!("deregistered {id}"))?,
                 Err(failure) => failed.push(failure),
             }
         }
@@ -140,10 +134,21 @@ pub(crate) fn deregister(args: Deregister, global: &Global) -> Result {
     })
 }
 
+/// To the API what is not there is gone already; to a person it is a typing error.
+async fn deregister_one(remote: &Remote, id: &str) -> Result {
+    let known = remote.get::<serde_json::Value>(&format!("/v1/agent/service/{}", encoded(id))).await;
+    known.map_err(|failure| match failure.exit {
+        Exit::NotFound => Failure::new(Exit::NotFound, anyhow!("no instance \"{id}\" is registered here"))
+            .advise("`portolan instances` lists the ids"),
+        _ => failure,
+    })?;
+    remote.bounded(remote.client.deregister(id)).await
+}
+
 /// One failure speaks for all when all failed; else it is a partial success.
-fn some_failed(mut failed: Vec<Failure>, of: usize) -> Result {
+fn some_failed(failed: Vec<Failure>, of: usize) -> Result {
     let count = failed.len();
-    let Some(mut first) = failed.drain(..).next() else { return Ok(()) };
+    let Some(mut first) = failed.into_iter().next() else { return Ok(()) };
     if count < of {
         first.exit = Exit::Partial;
         first.cause = first.cause.context(format!("{count} of {of} failed; the first of them"));

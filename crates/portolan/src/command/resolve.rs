@@ -23,13 +23,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
 
 /// Asks the daemon; a name that nobody registered is "not found".
 pub(crate) async fn resolve(remote: &Remote, name: &str) -> Result<Resolution> {
-    let answer = remote.get(&format!("/v1/portolan/resolve/{}", encoded(name))).await;
+    let answer = remote.get::<Resolution>(&format!("/v1/portolan/resolve/{}", encoded(name))).await;
     let answer = answer.map_err(|failure| match failure.exit {
         Exit::NotFound => Failure::new(Exit::NotFound, anyhow!("no service named \"{name}\" is registered"))
             .advise("`portolan services` lists the names"),
         _ => failure,
     })?;
-    answer.json()
+    Ok(answer.value)
 }
 
 /// `address:port`, with brackets where IPv6 needs them.
