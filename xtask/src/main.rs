@@ -2,6 +2,7 @@
 //!
 //! One file per subcommand; what each takes is in its own `USAGE`.
 
+mod bench;
 mod fuzz_replay;
 mod peers;
 mod test;
@@ -17,7 +18,8 @@ const USAGE: &str = "cargo xtask COMMAND
   tidy           check the house rules: arrows between crates, lengths, licences, words, links
   test           fetch peers, build once, run every test, say how many were skipped
   peers          unpack the programs of others that the tests talk to
-  fuzz-replay    replay and mutate the corpus of the fuzz targets on the stable toolchain";
+  fuzz-replay    replay and mutate the corpus of the fuzz targets on the stable toolchain
+  bench          measure the release binary beside its peers; write docs/benchmarks.md";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -37,6 +39,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
     match command {
         "tidy" => tidy::run(&root, args),
         "test" => test::run(&root, args),
+        "bench" => bench::run(&root, args),
         "fuzz-replay" => fuzz_replay::run(&root, args),
         "peers" => peers::run(&root, args),
         "" | "help" | "-h" | "--help" => {

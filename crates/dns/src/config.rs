@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use state::units::Span;
 
 /// Settings of the DNS face. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +21,14 @@ pub struct Config {
     pub bare_names: bool,
     /// Give clients on this host a service's virtual address instead of its endpoints.
     pub virtual_ips: bool,
-    /// Seconds that answers from our zone may be cached.
-    pub ttl_s: u32,
+    /// How long answers from our zone may be cached. DNS counts whole seconds.
+    #[serde(with = "state::units::duration")]
+    pub ttl: Duration,
     /// The same for single services, by name.
-    pub service_ttl_s: BTreeMap<String, u32>,
-    /// Seconds that "no such name" and "no such type" from our zone may be cached.
-    pub negative_ttl_s: u32,
+    pub service_ttl: BTreeMap<String, Span>,
+    /// How long "no such name" and "no such type" from our zone may be cached.
+    #[serde(with = "state::units::duration")]
+    pub negative_ttl: Duration,
     /// Largest UDP answer in bytes, 512 to 4096, whatever the client would take. 1232 crosses every path
     /// without fragments.
     pub max_udp_bytes: u16,
@@ -44,9 +48,9 @@ impl Default for Config {
             zone: "svc.internal".into(),
             bare_names: true,
             virtual_ips: true,
-            ttl_s: 5,
-            service_ttl_s: BTreeMap::new(),
-            negative_ttl_s: 5,
+            ttl: Duration::from_secs(5),
+            service_ttl: BTreeMap::new(),
+            negative_ttl: Duration::from_secs(5),
             max_udp_bytes: 1232,
             consul: ConsulNames::default(),
             tcp: TcpLimits::default(),
@@ -63,10 +67,12 @@ pub struct ConsulNames {
     pub domain: String,
     /// Leave out instances that warn (Consul's `only_passing`).
     pub only_passing: bool,
-    /// Seconds that answers may be cached.
-    pub ttl_s: u32,
-    /// Seconds that negative answers may be cached.
-    pub negative_ttl_s: u32,
+    /// How long answers may be cached.
+    #[serde(with = "state::units::duration")]
+    pub ttl: Duration,
+    /// How long negative answers may be cached.
+    #[serde(with = "state::units::duration")]
+    pub negative_ttl: Duration,
     /// Most records in a UDP answer to a client without EDNS (Consul's `udp_answer_limit`, 3 there). 0
     /// means as many as fit: a client that wants them all is told so and comes back by TCP.
     pub udp_answers: usize,
@@ -77,8 +83,8 @@ impl Default for ConsulNames {
         ConsulNames {
             domain: "consul".into(),
             only_passing: false,
-            ttl_s: 0,
-            negative_ttl_s: 0,
+            ttl: Duration::ZERO,
+            negative_ttl: Duration::ZERO,
             udp_answers: 0,
         }
     }
@@ -92,15 +98,22 @@ pub struct TcpLimits {
     pub max_connections: usize,
     /// Most connections from one address that is not this host's.
     pub max_per_address: usize,
-    /// A connection without a whole query for this long is closed (RFC 7766 section 6.2.3), in milliseconds.
-    pub idle_ms: u64,
-    /// A client that does not take its answer for this long is cut off, in milliseconds.
-    pub write_ms: u64,
+    /// A connection without a whole query for this long is closed (RFC 7766 section 6.2.3).
+    #[serde(with = "state::units::duration")]
+    pub idle_timeout: Duration,
+    /// A client that does not take its answer for this long is cut off.
+    #[serde(with = "state::units::duration")]
+    pub write_timeout: Duration,
 }
 
 impl Default for TcpLimits {
     fn default() -> Self {
-        TcpLimits { max_connections: 1024, max_per_address: 64, idle_ms: 10_000, write_ms: 5_000 }
+        TcpLimits {
+            max_connections: 1024,
+            max_per_address: 64,
+            idle_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -114,16 +127,28 @@ pub struct Forward {
     pub to: Vec<SocketAddr>,
     /// Networks beside this host whose clients may use it.
     pub allow: Vec<Network>,
-    /// Longest wait for one server, in milliseconds.
-    pub timeout_ms: u64,
+    /// Longest wait for one server.
+    #[serde(with = "state::units::duration")]
+    pub timeout: Duration,
     /// Most queries under way; more are dropped.
     pub max_in_flight: usize,
 }
 
 impl Default for Forward {
     fn default() -> Self {
-        Forward { enabled: false, to: Vec::new(), allow: Vec::new(), timeout_ms: 2_000, max_in_flight: 1024 }
+        Forward {
+            enabled: false,
+            to: Vec::new(),
+            allow: Vec::new(),
+            timeout: Duration::from_secs(2),
+            max_in_flight: 1024,
+        }
     }
+}
+
+/// A time to live as DNS carries it: whole seconds, 31 bits (RFC 2181 section 8).
+pub(crate) fn seconds(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(i32::MAX as u32)
 }
 
 /// Addresses with a common prefix, written `address/prefix`.

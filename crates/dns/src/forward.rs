@@ -63,7 +63,7 @@ impl Forwarder {
         }
         Ok(Some(Forwarder {
             servers,
-            within: Duration::from_millis(config.timeout_ms.max(1)),
+            within: config.timeout.max(Duration::from_millis(1)),
             permits: Semaphore::new(config.max_in_flight),
             secret: RandomState::new(),
             counter: AtomicU64::new(0),

@@ -20,10 +20,13 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 #[error("bind DNS {protocol} socket {address}")]
 pub struct BindError {
-    protocol: &'static str,
-    address: SocketAddr,
+    /// `UDP` or `TCP`.
+    pub protocol: &'static str,
+    /// Which address.
+    pub address: SocketAddr,
+    /// Why not.
     #[source]
-    cause: io::Error,
+    pub cause: io::Error,
 }
 
 /// A few milliseconds' worth of queries at full rate. What waits longer was given up by its client, and a

@@ -10,7 +10,7 @@ use catalog::{Kind, Snapshot};
 use imbl::ordmap::DiffItem;
 use route::Facts;
 
-use crate::config::Config;
+use crate::config::{Config, seconds};
 use crate::zone::entry::{NodeEntry, ServiceEntry, node_key};
 use crate::zone::table::Change;
 use crate::zone::{Holder, Zone, lower};
@@ -26,8 +26,9 @@ impl Plan {
     /// The plan that `config` asks for.
     pub fn new(config: &Config) -> Plan {
         let lower = |name: &String| name.to_ascii_lowercase().into_bytes().into();
-        let service_ttl_s = config.service_ttl_s.iter().map(|(name, ttl)| (lower(name), *ttl)).collect();
-        Plan { ttl_s: config.ttl_s, service_ttl_s }
+        let services = config.service_ttl.iter();
+        let service_ttl_s = services.map(|(name, ttl)| (lower(name), seconds(ttl.0))).collect();
+        Plan { ttl_s: seconds(config.ttl), service_ttl_s }
     }
 
     /// The whole projection.

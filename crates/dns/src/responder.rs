@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Config, Network};
+use crate::config::{Config, Network, seconds};
 use crate::lookup::{Client, Rules, WhenClosed};
 use crate::names::{Apex, BadName, Names};
 use crate::wire::name::{LowerName, MAX_NAME};
@@ -53,14 +53,14 @@ impl Responder {
             Authority::new(top, node, node_suffix, negative_ttl_s)
         };
         Ok(Responder {
-            zone: authority(&names.zone, &names.targets.node, config.negative_ttl_s),
-            consul: authority(&consul_top, &names.targets.consul_node, config.consul.negative_ttl_s),
+            zone: authority(&names.zone, &names.targets.node, seconds(config.negative_ttl)),
+            consul: authority(&consul_top, &names.targets.consul_node, seconds(config.consul.negative_ttl)),
             rules: Rules {
                 virtual_ips: config.virtual_ips,
                 consul: if config.consul.only_passing { Which::Healthy } else { Which::Usable },
             },
-            ttl_s: config.ttl_s,
-            consul_ttl_s: config.consul.ttl_s,
+            ttl_s: seconds(config.ttl),
+            consul_ttl_s: seconds(config.consul.ttl),
             max_udp: config.max_udp_bytes.clamp(PLAIN_UDP, 4096),
             consul_udp_answers: config.consul.udp_answers,
             forward: config.forward.enabled.then(|| config.forward.allow.clone()),

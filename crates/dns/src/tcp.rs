@@ -77,7 +77,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, read: OwnedReadHalf, write: OwnedWriteHalf) {
         let (answers, queue) = mpsc::channel(UNREAD);
-        let within = Duration::from_millis(self.limits.write_ms);
+        let within = self.limits.write_timeout;
         let mut writer = tokio::spawn(write_all(write, queue, within));
         let reason = tokio::select! {
             reason = self.read_all(read, answers) => reason,
@@ -98,7 +98,7 @@ impl Connection {
     /// Reads queries until the client ends, pauses for too long, or it is time to leave.
     async fn read_all(&self, read: OwnedReadHalf, answers: mpsc::Sender<Vec<u8>>) -> Option<Closed> {
         let mut read = BufReader::with_capacity(1024, read);
-        let idle = Duration::from_millis(self.limits.idle_ms);
+        let idle = self.limits.idle_timeout;
         let permits = Arc::new(Semaphore::new(PIPELINE));
         loop {
             let query = tokio::select! {

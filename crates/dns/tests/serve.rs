@@ -67,7 +67,7 @@ async fn tcp_answers_pipelined_queries() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_and_oversized_tcp_clients_are_cut_off() {
-    let tcp = dns::TcpLimits { idle_ms: 50, ..dns::TcpLimits::default() };
+    let tcp = dns::TcpLimits { idle_timeout: Duration::from_millis(50), ..dns::TcpLimits::default() };
     let face = Face::start(dns::Config { tcp, ..dns::Config::default() }).await;
     let mut silent = tokio::net::TcpStream::connect(face.address).await.unwrap();
     let mut oversized = tokio::net::TcpStream::connect(face.address).await.unwrap();

@@ -1,13 +1,15 @@
 //! A node from its parts, in the order in which they depend on each other. Read it from top to bottom.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lease::Leases;
 use log::Log;
-use state::DrainTrigger;
+use route::{Facts, OpenVirtual, VirtualSocket};
+use state::{DrainTrigger, Publisher};
 use store::{Events, Store};
 use tokio::net::TcpListener;
 
@@ -34,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) tasks: Tasks,
     drain: DrainTrigger,
     drain_timeout: Duration,
+    _facts: Publisher<Facts>,
 }
 
 /// Starts a node.
@@ -63,6 +66,21 @@ pub(crate) async fn start(config: Config, memory: Memory) -> anyhow::Result<Node
         health::run(settings, itself, store, leases, health_metrics, drain)
     });
 
+    // Virtual addresses: what of them holds on this host, and how one is opened.
+    let observed = sys::host::addresses().unwrap_or_default();
+    let (published, facts) = state::channel(Facts { own_addresses: observed, ..Facts::default() });
+    let open_virtual: Arc<dyn OpenVirtual> = Arc::new(NoVirtual);
+
+    let names = dns::Inputs {
+        node: identity.name.as_str().into(),
+        datacenter: config.node.datacenter.as_str().into(),
+        views: store.reader(),
+        facts,
+        open_virtual,
+    };
+    let dns_metrics = dns::Metrics::register(counted);
+    tasks.spawn("dns", dns::run(config.dns, listeners.dns, names, dns_metrics, drain.clone()));
+
     let discovery = gost::Discovery::new(store.clone(), leases.clone(), config.gost.clone());
     let gost = gost::Handler::new(&config.gost, discovery, counted)?;
     if let Some(listener) = listeners.gost {
@@ -72,7 +90,7 @@ pub(crate) async fn start(config: Config, memory: Memory) -> anyhow::Result<Node
     }
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node { addresses, identity, store, tasks, drain: trigger, drain_timeout })
+    Ok(Node { addresses, identity, store, tasks, drain: trigger, drain_timeout, _facts: published })
 }
 
 impl Node {
@@ -102,6 +120,15 @@ impl Node {
         }
         self.store.close().await;
         result
+    }
+}
+
+/// A host without virtual addresses: names lead to endpoints.
+struct NoVirtual;
+
+impl OpenVirtual for NoVirtual {
+    fn open(&self, _: &str) -> Pin<Box<dyn Future<Output = Option<VirtualSocket>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
     }
 }
 

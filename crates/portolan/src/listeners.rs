@@ -41,6 +41,7 @@ impl Addresses {
 /// The open sockets, until their faces take them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
+    pub(crate) dns: dns::Listeners,
     pub(crate) gost: Option<TcpListener>,
 }
 
@@ -50,13 +51,21 @@ impl Listeners {
     /// # Errors
     /// The first that cannot be had: which one, who holds it, which key moves it.
     pub(crate) fn reserve(config: &Config) -> anyhow::Result<Listeners> {
+        let dns = dns::Listeners::bind(&config.dns).map_err(|error| {
+            let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
+            refused("DNS", "dns.listen", by, error.address, error.cause)
+        })?;
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
-        Ok(Listeners { gost })
+        Ok(Listeners { dns, gost })
     }
 
     pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
         let gost = self.gost.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
-        Ok(Addresses { gost: gost.context("ask for a listener's address")?, ..Addresses::default() })
+        Ok(Addresses {
+            dns: self.dns.addresses().to_vec(),
+            gost: gost.context("ask for a listener's address")?,
+            ..Addresses::default()
+        })
     }
 }
 
@@ -93,4 +102,16 @@ pub(crate) fn node_address(config: &Config, addresses: &Addresses) -> IpAddr {
     let guess = health::default_address();
     tracing::info!(address = %guess, "chose this node's address by the default route; node.address sets another");
     guess
+}
+
+/// Lets every listener whose address is taken have a free port instead: `dev` starts whatever else runs
+/// here. Somebody may still take one in between; then the start says so.
+pub(crate) fn avoid_taken(config: &mut Config) {
+    config.for_each_listener(|address| {
+        let is_taken = sys::listen::tcp(*address, Sharing::Exclusive).is_err()
+            || sys::listen::udp(*address, Sharing::Exclusive, 0).is_err();
+        if is_taken && address.port() != 0 {
+            address.set_port(0);
+        }
+    });
 }

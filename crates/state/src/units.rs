@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Text that is not a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -107,6 +109,11 @@ impl fmt::Display for ShowSize {
         write!(f, "{}{unit}", self.0 / scale)
     }
 }
+
+/// A duration inside a list or a map, where no attribute reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(#[serde(with = "duration")] pub Duration);
 
 /// `#[serde(with = "state::units::duration")]` for a `Duration`.
 pub mod duration {

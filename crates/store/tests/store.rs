@@ -1,4 +1,5 @@
 //! A store over the memory engine, as its callers see it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use std::sync::Arc;
 use std::time::Duration;

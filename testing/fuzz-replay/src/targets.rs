@@ -1,8 +1,10 @@
 //! The table, and what each target promises.
 
 use std::fmt::Debug;
+use std::io::Write;
 
 use catalog::{Command, Deregister, Envelope, KvCommand, Register};
+use portolan::config;
 use serde::de::DeserializeOwned;
 
 /// One entry point for foreign bytes.
@@ -31,6 +33,10 @@ pub const TARGETS: &[Target] = &[
         examples: none,
     },
     Target { name: "consul_txn", run: consul_body::<Vec<consul::kv::TxnOp>>, examples: none },
+    Target { name: "gost_address", run: gost::fuzz::address, examples: none },
+    Target { name: "gost_message", run: gost::fuzz::message, examples: none },
+    Target { name: "grpc_health", run: grpc_health, examples: none },
+    Target { name: "portolan_config", run: portolan_config, examples: none },
     Target { name: "state_units", run: state_units, examples: none },
 ];
 
@@ -76,6 +82,26 @@ fn envelopes() -> Vec<Vec<u8>> {
 /// A request's body: refused with an error, or read.
 fn consul_body<T: DeserializeOwned>(bytes: &[u8]) {
     drop(consul::decode::<T>(bytes));
+}
+
+/// What a service answers to a gRPC health check.
+fn grpc_health(bytes: &[u8]) {
+    health::fuzz_health_response(bytes);
+}
+
+/// A configuration file: refused with every problem drawn under the text it is about, or read. TOML and JSON
+/// are told apart by the name, so each input is both.
+fn portolan_config(bytes: &[u8]) {
+    for extension in ["toml", "json"] {
+        let file = tempfile::Builder::new().suffix(&format!(".{extension}")).tempfile();
+        let mut file = survives(file);
+        survives(file.write_all(bytes));
+        let sources = config::Sources { file: Some(file.path().to_owned()), ..config::Sources::default() };
+        if let Err(config::LoadError::Wrong(problems)) = config::load(&sources) {
+            assert!(problems.count() > 0);
+            assert!(!problems.render(false).is_empty());
+        }
+    }
 }
 
 /// Durations and sizes as people write them.

@@ -43,8 +43,17 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<ExitCode> {
 
 /// Before a test run: what cannot be had leads to skipped tests, not to a failure.
 pub(crate) fn fetch_for_tests(root: &Path) {
-    if let Err(error) = fetch(root, &[Group::Test]) {
-        println!("peers: {error:#}; tests that need them will be skipped");
+    fetch_what_can_be_had(root, &[Group::Test]);
+}
+
+/// Before measuring: a group without its peer says so itself.
+pub(crate) fn fetch_for_benchmarks(root: &Path) {
+    fetch_what_can_be_had(root, &[Group::Test, Group::Bench]);
+}
+
+fn fetch_what_can_be_had(root: &Path, groups: &[Group]) {
+    if let Err(error) = fetch(root, groups) {
+        println!("peers: {error:#}; what needs them will be skipped");
     }
 }
 

@@ -51,6 +51,9 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
             return Ok(());
         }
     };
+    for (what, address) in node.addresses.iter() {
+        tracing::info!(face = what, %address, "listening");
+    }
     tracing::info!(node = node.identity.name, "serving");
     if let Some(greet) = greet {
         global.out().say(&greet(&node))?;

@@ -32,6 +32,8 @@ pub struct Config {
     pub storage: Storage,
     /// Health checks and leases.
     pub health: health::Config,
+    /// Names.
+    pub dns: dns::Config,
     /// GOST's service discovery.
     pub gost: gost::Config,
 }
@@ -39,6 +41,7 @@ pub struct Config {
 impl Config {
     /// Every address that something listens on, to be changed.
     pub(crate) fn for_each_listener(&mut self, mut change: impl FnMut(&mut SocketAddr)) {
+        self.dns.listen.iter_mut().for_each(&mut change);
         self.gost.listen.iter_mut().for_each(&mut change);
     }
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Node {
     /// Name of this node. Unset: the one kept in the data directory, else the host's name.
     pub name: Option<String>,
+    /// Datacenter that Consul's clients are told, and that stands in Consul's names.
+    pub datacenter: String,
     /// Address that other hosts reach this one at. Unset: loopback while every listener is on loopback, else
     /// the address that the default route leaves from.
     pub address: Option<IpAddr>,
@@ -30,6 +32,7 @@ impl Default for Node {
     fn default() -> Self {
         Node {
             name: None,
+            datacenter: "dc1".into(),
             address: None,
             data_dir: default_data_dir(),
             open_beyond_loopback: false,

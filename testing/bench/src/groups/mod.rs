@@ -1,0 +1,50 @@
+//! What is measured, one file for each group. To add one: a file, a row here, a note where one is needed.
+
+mod blocking;
+mod footprint;
+mod leases;
+mod start;
+mod tree;
+mod visible;
+mod writes;
+
+use anyhow::Result;
+
+use crate::harness::Context;
+use crate::harness::cores::Cores;
+use crate::report::Section;
+
+/// One group.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Context, &Cores) -> Result<Section>,
+    /// Whether it runs the daemon, which then has to be built.
+    pub(crate) needs_portolan: bool,
+}
+
+/// All of them, in the order of the document.
+pub(crate) const GROUPS: &[Group] = &[
+    Group { name: "writes", about: "durable writes beside etcd", run: writes::run, needs_portolan: true },
+    Group {
+        name: "visible",
+        about: "from a registration to its DNS name",
+        run: visible::run,
+        needs_portolan: true,
+    },
+    Group {
+        name: "blocking",
+        about: "ten thousand blocking queries",
+        run: blocking::run,
+        needs_portolan: true,
+    },
+    Group { name: "footprint", about: "memory, idle and full", run: footprint::run, needs_portolan: true },
+    Group { name: "leases", about: "sweeping a million leases", run: leases::run, needs_portolan: false },
+    Group { name: "start", about: "from start to serving", run: start::run, needs_portolan: true },
+    Group {
+        name: "tree",
+        about: "a clean build, and what it is made of",
+        run: tree::run,
+        needs_portolan: false,
+    },
+];

@@ -1,0 +1,29 @@
+//! How things are measured: interleaved rounds, medians, CPU of whole process trees, servers and loaders on
+//! processors of their own.
+
+pub(crate) mod cores;
+pub(crate) mod figure;
+pub(crate) mod machine;
+pub(crate) mod process;
+pub(crate) mod rounds;
+
+use std::path::PathBuf;
+
+/// What every group is given.
+pub(crate) struct Context {
+    /// The release binary under test.
+    pub(crate) portolan: PathBuf,
+    /// A folder on the disk that is measured; groups make their own inside and remove them.
+    pub(crate) scratch: PathBuf,
+    /// Rounds of which the median is taken.
+    pub(crate) rounds: usize,
+    /// Shorter and smaller, to see that everything works; figures are not to be trusted.
+    pub(crate) quick: bool,
+}
+
+impl Context {
+    /// `full`, or `quick` where a trial run was asked for.
+    pub(crate) fn size<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}

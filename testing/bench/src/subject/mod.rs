@@ -1,0 +1,4 @@
+//! Servers under test, each in a folder of its own and gone with its value.
+
+pub(crate) mod etcd;
+pub(crate) mod portolan;
