@@ -55,6 +55,9 @@ struct Turned<'a> {
 impl Turned<'_> {
     /// `None` when the slow path must do it.
     fn answer(&self, client: Client, from: IpAddr, out: &mut [u8]) -> Option<Outcome> {
+        if rtype::META.contains(&self.question.qtype) {
+            return None;
+        }
         let asked = self.responder.names.classify(&self.question.name);
         let found = lookup(self.zone, self.responder.rules, asked, client);
         let asked_size = self.question.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP));
@@ -80,9 +83,9 @@ impl Turned<'_> {
             Found::Missing(apex) => return Some((*apex, rcode::NXDOMAIN)),
             Found::Empty(apex) => *apex,
             Found::Closed { .. } | Found::Holders { .. } | Found::Foreign => return None,
-            Found::Top(_) if matches!(qtype, rtype::SOA | rtype::NS | rtype::ANY) => return None,
+            Found::Top(_) if matches!(qtype, rtype::SOA | rtype::NS) => return None,
             Found::Top(apex) => *apex,
-            _ if matches!(qtype, rtype::TXT | rtype::ANY) => return None,
+            _ if qtype == rtype::TXT => return None,
             Found::Endpoints(selection) if selection.tag.is_some() || selection.entry.has_hosts => {
                 return None;
             }

@@ -137,7 +137,7 @@ async fn by_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// True for a response with the id and the question of `query`.
-fn is_answer(query: &[u8], answer: &[u8]) -> bool {
+pub(crate) fn is_answer(query: &[u8], answer: &[u8]) -> bool {
     let Some(header) = answer.first_chunk::<HEADER>() else { return false };
     let is_response = header[2] & 0x80 != 0;
     let question = question_of(query);

@@ -20,6 +20,7 @@
 mod config;
 mod fast;
 mod forward;
+pub mod fuzz;
 mod later;
 mod listen;
 mod lookup;
@@ -45,6 +46,9 @@ use socket2::SockRef;
 use state::{Drain, Reader};
 use store::View;
 use tokio::sync::mpsc;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, ConsulNames, Forward, Network, TcpLimits};
 pub use forward::ForwardError;

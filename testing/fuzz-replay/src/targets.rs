@@ -33,6 +33,8 @@ pub const TARGETS: &[Target] = &[
         examples: none,
     },
     Target { name: "consul_txn", run: consul_body::<Vec<consul::kv::TxnOp>>, examples: none },
+    Target { name: "dns_forwarded", run: dns::fuzz::forwarded, examples: none },
+    Target { name: "dns_packet", run: dns::fuzz::packet, examples: none },
     Target { name: "gost_address", run: gost::fuzz::address, examples: none },
     Target { name: "gost_message", run: gost::fuzz::message, examples: none },
     Target { name: "grpc_health", run: grpc_health, examples: none },

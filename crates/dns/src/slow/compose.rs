@@ -12,6 +12,9 @@ use crate::wire::OPT_LENGTH;
 
 type Builder = TreeCompressor<Vec<u8>>;
 
+/// The library refuses what would end exactly at its limit.
+const LIMIT_IS_EXCLUSIVE: usize = 1;
+
 /// Writes an answer of at most `limit` bytes. What does not fit of the answer section is left out, and the
 /// answer says so; what does not fit behind it is left out silently (RFC 2181 section 9).
 pub(crate) fn compose(
@@ -40,7 +43,7 @@ pub(crate) fn compose(
         let _ = sections.additionals.iter().try_for_each(|record| additional.push(parts(record)));
     }
     if let Some(edns) = request.edns {
-        additional.set_push_limit(limit);
+        additional.set_push_limit(limit + LIMIT_IS_EXCLUSIVE);
         let result = additional.opt(|opt| {
             opt.set_udp_payload_size(responder.max_udp);
             opt.set_rcode(code);
@@ -58,7 +61,7 @@ pub(crate) fn compose(
 /// Header and question. `None` when not even those fit.
 fn start(request: &Request<'_>, code: OptRcode, limit: usize) -> Option<AnswerBuilder<Builder>> {
     let mut builder = MessageBuilder::from_target(TreeCompressor::new(Vec::with_capacity(512))).ok()?;
-    builder.set_push_limit(limit);
+    builder.set_push_limit(limit + LIMIT_IS_EXCLUSIVE);
     if request.has_question {
         return builder.start_answer(&request.message, code.rcode()).ok();
     }

@@ -122,7 +122,7 @@ impl Collector<'_> {
                         let selection = Selection { entry, which, tag: None, apex: *apex };
                         self.texts(owner, ttl, &selection, to);
                     }
-                    _ => push_addresses(owner, qtype, ttl, [ip].into_iter(), to),
+                    _ => push_addresses(owner, qtype, ttl, [ip].into_iter(), 1, to),
                 }
                 *apex
             }
@@ -131,7 +131,7 @@ impl Collector<'_> {
                 *apex
             }
             Found::Address { ip, apex } => {
-                push_addresses(owner, qtype, self.responder.ttl(*apex), [*ip].into_iter(), to);
+                push_addresses(owner, qtype, self.responder.ttl(*apex), [*ip].into_iter(), 1, to);
                 *apex
             }
             Found::Holders { ip } => {
@@ -159,7 +159,7 @@ impl Collector<'_> {
                 let ips = self.ips(selection);
                 match self.host_of(selection).filter(|_| ips.is_empty()) {
                     Some(host) => self.alias(owner, qtype, ttl, host, to),
-                    None => push_addresses(owner, qtype, ttl, ips.into_iter().take((self.most)(apex)), to),
+                    None => push_addresses(owner, qtype, ttl, ips.into_iter(), (self.most)(apex), to),
                 }
             }
         }
@@ -240,7 +240,7 @@ impl Collector<'_> {
                 }
             }
             (_, Some(host)) => self.alias(owner, qtype, ttl, host, to),
-            (_, None) => push_addresses(owner, qtype, ttl, entry.addresses.iter().copied(), to),
+            (_, None) => push_addresses(owner, qtype, ttl, entry.addresses.iter().copied(), usize::MAX, to),
         }
     }
 
@@ -271,7 +271,10 @@ impl Collector<'_> {
             let data = target.map(|target| Ptr::new(target).into());
             to.answers.extend(data.map(|data| Record { owner: owner.clone(), ttl, data }));
         };
-        for holder in self.zone.holders(ip) {
+        // A host's own name says more than those of the services on it.
+        let holders = || self.zone.holders(ip);
+        let has_node = holders().any(|holder| matches!(holder, Holder::Node(_)));
+        for holder in holders() {
             match holder {
                 Holder::Node(name) => {
                     push(name, &targets.node);
@@ -279,6 +282,7 @@ impl Collector<'_> {
                         push(name, &targets.consul_node);
                     }
                 }
+                Holder::Service(_) if has_node => {}
                 Holder::Service(name) => push(name, &targets.service),
             }
         }
@@ -313,6 +317,7 @@ fn push_addresses(
     qtype: Rtype,
     ttl: u32,
     ips: impl Iterator<Item = IpAddr>,
+    most: usize,
     to: &mut Sections,
 ) {
     let mut ips = ips.peekable();
@@ -322,7 +327,8 @@ fn push_addresses(
         Rtype::ANY => ips.peek().is_none_or(IpAddr::is_ipv4),
         _ => return,
     };
-    to.answers.extend(ips.filter(|ip| ip.is_ipv4() == is_v4).map(|ip| address(owner, ttl, ip)));
+    let wanted = ips.filter(|ip| ip.is_ipv4() == is_v4).take(most);
+    to.answers.extend(wanted.map(|ip| address(owner, ttl, ip)));
 }
 
 fn address(owner: &Owned, ttl: u32, ip: IpAddr) -> Record {

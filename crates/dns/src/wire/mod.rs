@@ -14,7 +14,8 @@ pub(crate) mod rtype {
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const SRV: u16 = 33;
     pub(crate) const OPT: u16 = 41;
-    pub(crate) const ANY: u16 = 255;
+    /// Types that ask for more than one, or for something else than records (RFC 6895 section 3.1).
+    pub(crate) const META: std::ops::RangeInclusive<u16> = 128..=255;
 }
 
 /// Class `IN`.

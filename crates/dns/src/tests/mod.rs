@@ -1,0 +1,8 @@
+//! What the whole face says, without sockets.
+
+mod answer;
+mod bounds;
+mod differential;
+mod incremental;
+mod scenario;
+mod world;
