@@ -38,6 +38,7 @@ use store::Store;
 pub use config::{Config, Limits};
 pub use inputs::{Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs};
 pub use metrics::Metrics;
+pub use routes::{Endpoint, endpoints};
 pub use serve::{BindError, Listeners, reserve};
 
 use contact::Contact;

@@ -76,3 +76,53 @@ fn unknown(method: &Method, path: &str) -> Failure {
         None => Failure::not_found(format!("no such endpoint: {method} {path}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(method: &Method, path: &'static str) -> Result<(&'static str, &'static str), Failure> {
+        find(method, path).map(|(row, rest)| (ROUTES[row].pattern, rest))
+    }
+
+    #[test]
+    fn every_row_is_reached_and_no_two_are_alike() {
+        for (row, route) in ROUTES.iter().enumerate() {
+            let path = route.pattern.split('*').next().unwrap_or_default();
+            assert!(path.starts_with('/'), "{path}");
+            assert_eq!(find(&route.method, path).map(|(found, _)| found), Ok(row), "{} {path}", route.method);
+            if let Some((_, name)) = route.pattern.split_once('*') {
+                assert!(path.ends_with('/') && !name.is_empty() && !name.contains(['/', '*']), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_here_is_called_absent() {
+        for (prefix, _) in ABSENT {
+            assert!(!ROUTES.iter().any(|route| route.pattern.starts_with(prefix)), "{prefix}");
+            let failure = find(&Method::GET, prefix).expect_err("not here");
+            assert!(
+                matches!(failure.status, StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED),
+                "{prefix}: {failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_the_rest_is_the_parameter() {
+        let get = |path| pattern(&Method::GET, path);
+        assert_eq!(get("/v1/kv/a/b//c"), Ok(("/v1/kv/*key", "a/b//c")));
+        assert_eq!(get("/v1/agent/health/service/id/x"), Ok(("/v1/agent/health/service/id/*id", "x")));
+        assert_eq!(get("/v1/agent/service/_nomad/web/1"), Ok(("/v1/agent/service/*id", "_nomad/web/1")));
+        assert_eq!(
+            pattern(&Method::PUT, "/v1/agent/service/register").map(|(p, _)| p),
+            Ok("/v1/agent/service/register")
+        );
+        assert_eq!(get("/v1/kvx").expect_err("unknown").status, StatusCode::NOT_FOUND);
+        assert_eq!(
+            get("/v1/agent/service/register").expect_err("PUT only").allow.as_deref(),
+            Some("OPTIONS,PUT")
+        );
+    }
+}

@@ -53,6 +53,26 @@ pub(crate) enum Handler {
     Act(fn(Arc<Api>, Request) -> Acting),
 }
 
+/// One endpoint, for those who list or walk them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path; a `*` with a name at its end stands for the parameter.
+    pub pattern: &'static str,
+    /// True when it changes something.
+    pub writes: bool,
+}
+
+/// Every endpoint, in the order of the table.
+pub fn endpoints() -> impl ExactSizeIterator<Item = Endpoint> {
+    ROUTES.iter().map(|route| Endpoint {
+        method: route.method.as_str(),
+        pattern: route.pattern,
+        writes: matches!(route.needs, Needs::Write(_)),
+    })
+}
+
 use Needs::{Nothing, Read, Write};
 use Resource::{Agent, Key, Node, Operator, Service};
 

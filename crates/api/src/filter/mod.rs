@@ -23,6 +23,8 @@ mod eval;
 mod fields;
 mod lex;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use fields::{Fields, Value};
 

@@ -4,8 +4,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::{
@@ -26,7 +26,8 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) leases: Arc<Leases>,
     pub(crate) control: Arc<FakeControl>,
-    trigger: Option<DrainTrigger>,
+    metrics: Metrics,
+    trigger: Mutex<Option<DrainTrigger>>,
     serving: JoinHandle<()>,
 }
 
@@ -132,18 +133,33 @@ impl Server {
             node,
             control: control.clone(),
             exposition: Arc::new(registry),
-            metrics,
+            metrics: metrics.clone(),
             guests: Vec::new(),
         };
         let serving = tokio::spawn(api::run(config, listeners, inputs, drain));
-        Server { address, store, leases, control, trigger: Some(trigger), serving }
+        Server { address, store, leases, control, metrics, trigger: Mutex::new(Some(trigger)), serving }
     }
 
     /// Lets it drain and waits until it is gone.
     pub(crate) async fn stop(mut self) {
-        let trigger = self.trigger.take().expect("stopped once");
-        assert!(trigger.finish(Duration::from_secs(10)).await, "it drains");
+        self.leave().await;
         (&mut self.serving).await.expect("ends well");
+    }
+
+    /// Lets it drain and waits until every request has its answer.
+    pub(crate) async fn leave(&self) {
+        let trigger = self.trigger.lock().expect("held briefly").take().expect("leaves once");
+        assert!(trigger.finish(Duration::from_secs(10)).await, "it drains");
+    }
+
+    /// How many blocking queries wait.
+    pub(crate) fn waiting(&self) -> i64 {
+        self.metrics.blocking.get()
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> i64 {
+        self.metrics.connections.get()
     }
 
     pub(crate) async fn get(&self, target: &str) -> Reply {
