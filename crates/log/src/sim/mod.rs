@@ -146,6 +146,19 @@ impl SimDisk {
         inner.names.iter().map(|(name, id)| (name.clone(), inner.files[id].seen().to_vec())).collect()
     }
 
+    /// Puts a file there, on the platter.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let mut image = Image::default();
+        image.write(0, bytes, false);
+        image.sync();
+        let mut inner = self.lock_inner();
+        inner.next += 1;
+        let id = inner.next;
+        inner.files.insert(id, image);
+        inner.names.insert(name.to_owned(), id);
+        inner.durable_names.insert(name.to_owned(), id);
+    }
+
     /// Flips one bit, on the platter.
     pub fn flip(&self, name: &str, bit: usize) {
         self.with_file(name, |image| image.damage(bit / 8, |byte| byte ^ (1 << (bit % 8))));

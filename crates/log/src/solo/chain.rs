@@ -53,11 +53,11 @@ pub(crate) fn check(
     let successors = finished.iter().skip(1).map(|s| s.head).chain([head]).collect::<Vec<_>>();
     let (mut bytes, mut spans) = (0, Vec::new());
     for (segment, successor) in finished.into_iter().zip(successors) {
-        let mut walk =
-            Walk::new(&*segment.file, &segment.head, successor.header.previous_end, base, integrity);
-        walk.finished(successor.header.first).map_err(|fault| fault.of(disk, &segment.name))?;
+        // Not beyond the file, whatever the successor says: memory is bounded by what is there.
+        let end = successor.header.previous_end.min(segment.head.header.length);
+        let mut walk = Walk::new(&*segment.file, &segment.head, end, base, integrity);
+        walk.finished(successor.header).map_err(|fault| fault.of(disk, &segment.name))?;
         bytes += walk.bytes;
-        let end = walk.scan.at;
         spans.push(Span { name: segment.name, header: segment.head.header, end });
     }
     let mut walk = Walk::new(&*file, &head, head.header.length, base, integrity);
@@ -68,7 +68,7 @@ pub(crate) fn check(
     spans.push(Span { name, header: head.header, end });
     Ok(Chain {
         spans,
-        active: Active { file, head, end },
+        active: Active { file, head, end, written: end },
         next,
         last_batch: last.map(|batch| (batch.start, batch.length())),
         sealed: last.is_none_or(|batch| batch.count == 0),
@@ -166,10 +166,10 @@ impl<'a> Walk<'a> {
     }
 
     /// A segment with a successor: whole up to the end that the successor remembers.
-    fn finished(&mut self, successor: Index) -> Result<(), Fault> {
-        let end = self.scan.end();
+    fn finished(&mut self, successor: SegmentHeader) -> Result<(), Fault> {
+        let end = successor.previous_end;
         let what = match self.run()? {
-            Found::Nothing if self.scan.at == end && self.scan.next == successor => return Ok(()),
+            Found::Nothing if self.scan.at == end && self.scan.next == successor.first => return Ok(()),
             Found::Nothing if self.scan.at == end => "the next segment does not continue its indexes",
             Found::Nothing => "there is no batch where one was written",
             Found::Torn(what) | Found::Wrong(what) => what,

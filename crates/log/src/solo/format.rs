@@ -66,6 +66,11 @@ fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// How far a segment looks ahead at a time, with marks and with zeros: 1 MiB in a segment of 64 MiB.
+pub(crate) fn step(segment_bytes: u64) -> u64 {
+    (segment_bytes / 64).clamp(SECTOR as u64, 1 << 20)
+}
+
 /// `bytes` rounded up to whole sectors.
 pub(crate) fn sectors(bytes: usize) -> usize {
     bytes.next_multiple_of(SECTOR)
@@ -138,8 +143,7 @@ pub(crate) struct Mark {
 impl Mark {
     /// A mark with everything below `synced` synced, in a segment that is written up to `end`.
     pub(crate) fn new(synced: u64, end: u64, segment_bytes: u64) -> Self {
-        // 1 MiB in a segment of 64 MiB.
-        Self { synced, horizon: end + (segment_bytes / 64).clamp(SECTOR as u64, 1 << 20) }
+        Self { synced, horizon: end + step(segment_bytes) }
     }
 
     pub(crate) fn encode(self, salt: u64, integrity: &Integrity) -> [u8; SECTOR] {

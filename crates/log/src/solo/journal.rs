@@ -1,6 +1,6 @@
 //! Writing: one batch per turn at the end of the active segment, and the step to the next segment.
 //!
-//! Nothing is written behind bytes that are not synced. After an error the journal must not be used again:
+//! No batch is written behind bytes that are not synced. After an error the journal must not be used again:
 //! what the failed write or sync left on the disk is unknown, and only opening anew finds out.
 
 use std::io;
@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::format::{
-    CONTINUES, DATA_START, Integrity, MARKS, Mark, SECTOR, SegmentHeader, batch_length, encode_batch,
+    CONTINUES, DATA_START, Integrity, MARKS, Mark, SECTOR, SegmentHeader, batch_length, encode_batch, step,
 };
 use super::names::{self, NEW_SEGMENT};
 use super::scan::Head;
 use super::shelf::{Finished, Shelf};
 use crate::disk::{Disk, DiskFile};
 use crate::{Index, LogError};
+
+/// Largest batch that has zeros written behind it. A sync of blocks that were reserved and never written has
+/// to record that they are written now, which costs the file system a commit of its own; so they are written
+/// ahead, step by step. Large batches would only write everything twice.
+const SMALL_BATCH: usize = 64 << 10;
 
 /// Sectors that entries leave free at the end of a segment: one for a seal, one to say that it continues.
 pub(crate) const RESERVED: u64 = 2 * SECTOR as u64;
@@ -27,6 +32,8 @@ pub(crate) struct Active {
     pub(crate) head: Head,
     /// Where the next batch goes.
     pub(crate) end: u64,
+    /// Below this the file system has written the blocks before, as far as is known.
+    pub(crate) written: u64,
 }
 
 /// Syncs done, and the time they took in all.
@@ -134,10 +141,21 @@ impl Journal {
             self.write_mark(start, end)?;
         }
         self.write(start, &buf)?;
+        if end > self.active.written && buf.len() <= SMALL_BATCH {
+            self.zero_ahead(end)?;
+        }
         self.sync()?;
         self.active.end = end;
         self.buf = buf;
         Ok(())
+    }
+
+    fn zero_ahead(&mut self, end: u64) -> Result<(), LogError> {
+        let length = self.active.head.header.length;
+        let to = (end + step(length)).min(length);
+        let zeros = usize::try_from(to.saturating_sub(end)).unwrap_or(0);
+        self.active.written = to;
+        self.write(end, &vec![0; zeros])
     }
 
     /// Over the older of the two marks, so that a torn write leaves the other.
@@ -193,6 +211,7 @@ pub(crate) fn prepare(
 ) -> Result<Active, LogError> {
     let name = names::segment(header.first);
     let error = |attempted, cause| LogError::io(attempted, disk.path(&name), cause);
+    let written = if spare.is_some() { header.length } else { DATA_START };
     let (mut file, from) = match spare {
         Some(spare) => (disk.open(&spare).map_err(|e| error("reuse a spare file for", e))?, spare),
         None => {
@@ -209,5 +228,5 @@ pub(crate) fn prepare(
     disk.rename(&from, &name).map_err(|e| error("name", e))?;
     disk.sync_dir().map_err(|e| error("sync the directory of", e))?;
     let head = Head { header, mark, slot: 0, exact: true };
-    Ok(Active { file, head, end: DATA_START })
+    Ok(Active { file, head, end: DATA_START, written })
 }

@@ -11,6 +11,8 @@
 mod chain;
 mod checkpoint;
 mod format;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod journal;
 mod names;
 mod recover;
@@ -20,6 +22,8 @@ mod scan;
 mod shelf;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::path::PathBuf;

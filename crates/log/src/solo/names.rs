@@ -44,7 +44,8 @@ impl Name {
         let number = |prefix: &str| {
             let digits =
                 name.strip_prefix(prefix).filter(|d| d.len() == 20 && d.bytes().all(|b| b.is_ascii_digit()));
-            digits.and_then(|d| d.parse().ok())
+            // Indexes start at 1; room is left above so that no arithmetic on one overflows.
+            digits.and_then(|d| d.parse::<u64>().ok()).filter(|n| (1..1 << 62).contains(n))
         };
         if name == NEW_CHECKPOINT || name == NEW_SEGMENT {
             return Self::Unfinished;
@@ -62,10 +63,11 @@ mod tests {
     #[test]
     fn names_read_back_and_others_are_left_alone() {
         assert_eq!(Name::parse(&segment(7)), Name::Segment(7));
-        assert_eq!(Name::parse(&spare(u64::MAX)), Name::Spare(u64::MAX));
-        assert_eq!(Name::parse(&checkpoint(0)), Name::Checkpoint(0));
+        assert_eq!(Name::parse(&spare(12)), Name::Spare(12));
+        assert_eq!(Name::parse(&checkpoint(1 << 40)), Name::Checkpoint(1 << 40));
         assert_eq!(Name::parse(NEW_SEGMENT), Name::Unfinished);
-        for foreign in ["lock", "segment-7", "checkpoint-+0000000000000000007", &damaged(&checkpoint(1))] {
+        let odd = ["lock", "segment-7", "checkpoint-+0000000000000000007"].map(str::to_owned);
+        for foreign in odd.iter().chain(&[damaged(&checkpoint(1)), segment(0), checkpoint(u64::MAX)]) {
             assert_eq!(Name::parse(foreign), Name::Foreign, "{foreign}");
         }
     }

@@ -101,11 +101,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where the region of batches ends.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// What comes next. Moves only over whole batches that continue the order.
     pub(crate) fn step(&mut self) -> io::Result<Found> {
         let head = self.bytes(BATCH_HEADER)?;
