@@ -107,6 +107,7 @@ impl Runner {
         let mut snapshots = self.store.reader();
         let mut follow_at: Option<Instant> = None;
         let sweep_interval = self.config.sweep_interval.max(Duration::from_millis(10));
+        self.leases.expect_sweeps_every(sweep_interval);
         let mut sweeps = interval_at(tokio::time::Instant::now() + sweep_interval, sweep_interval);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

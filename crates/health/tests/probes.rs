@@ -1,6 +1,5 @@
 //! Each kind of probe against small real servers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
-#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

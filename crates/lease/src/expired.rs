@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use catalog::{Check, Command, Deregister, Index, Snapshot, Status};
 
@@ -81,6 +81,12 @@ fn set_status(node: &Arc<str>, check: &Arc<str>, status: Status, output: &Arc<st
 }
 
 impl Leases {
+    /// Announces how often the sweep will come, so that a rare one is not taken for a late one.
+    pub fn expect_sweeps_every(&self, interval: Duration) {
+        let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.sweep_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// Follows `snapshot`, then returns what ran out. The caller proposes the commands; what did not come
     /// about is returned again some seconds later. Costs well under 5 ms for a million leases.
     pub fn sweep(&self, snapshot: &Snapshot, now: Instant) -> Vec<Expired> {
@@ -92,7 +98,8 @@ impl Leases {
             progress.swept = progress.swept.max(tick);
             since
         };
-        if u128::from(since) > self.config.late_sweep.as_millis() {
+        let due = u128::from(self.sweep_ms.load(Ordering::Relaxed));
+        if u128::from(since) > due + self.config.late_sweep.as_millis() {
             self.late_sweeps.fetch_add(1, Ordering::Relaxed);
             self.tables().grant_grace(tick);
             return Vec::new();

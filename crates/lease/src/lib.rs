@@ -35,8 +35,8 @@ use table::{Table, Tick};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A sweep that comes later than this after the one before it takes nothing away: this node was not
-    /// running, so renewals may be waiting. Default 5 s.
+    /// A sweep that comes this much later than it should takes nothing away: this node was not running, so
+    /// renewals may be waiting. Default 5 s.
     #[serde(with = "state::units::duration")]
     pub late_sweep: Duration,
     /// Output of a TTL check that changes without a change of status is proposed at most this often.
@@ -108,6 +108,8 @@ pub struct Leases {
     renewed: AtomicU64,
     expired: AtomicU64,
     late_sweeps: AtomicU64,
+    /// Time between two sweeps as announced, in milliseconds.
+    sweep_ms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +154,7 @@ impl Leases {
             renewed: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             late_sweeps: AtomicU64::new(0),
+            sweep_ms: AtomicU64::new(0),
         }
     }
 
@@ -209,6 +212,15 @@ impl Leases {
             }
             false => Err(RenewError::Expired { id: id.into(), ttl_ms: lease.ttl_ms }),
         }
+    }
+
+    /// How long ago an instance was last registered or renewed; `None` when it has no lease here, or one
+    /// that has run out.
+    pub fn unrenewed_for(&self, node: &str, id: &str, now: Instant) -> Option<Duration> {
+        let tables = self.tables();
+        let at = tables.instances.find(node, id)?;
+        let left = tables.instances.left(at, self.tick(now))?;
+        Some(Duration::from_millis(tables.instances.term_ms(at).saturating_sub(left)))
     }
 
     /// Counters and gauges.

@@ -250,6 +250,20 @@ fn a_late_sweep_takes_nothing_away() {
 }
 
 #[test]
+fn a_sweep_that_was_announced_to_be_rare_is_not_late() {
+    let mut world = World::new();
+    world.leases.config.late_sweep = Duration::from_secs(5);
+    world.leases.expect_sweeps_every(Duration::from_secs(30));
+    world.apply(registration("web-1", Some(60_000), vec![]));
+    world.sweep(0);
+    assert_eq!(world.sweep(30_000), []);
+    assert_eq!(world.leases.unrenewed_for("n1", "web-1", world.at(31_000)), Some(Duration::from_secs(31)));
+    assert_eq!(world.sweep(60_000).len(), 1);
+    assert_eq!(world.leases.stats().late_sweeps, 0);
+    assert_eq!(world.leases.unrenewed_for("n1", "web-1", world.at(61_000)), None);
+}
+
+#[test]
 fn reports_reach_the_log_only_when_something_changes() {
     let mut world = World::new();
     world.apply(registration("web-1", None, vec![ttl_check(Status::Critical, None)]));
