@@ -19,6 +19,7 @@ mod http;
 mod inputs;
 mod kv;
 mod metrics;
+pub mod netsel;
 mod own;
 mod plan;
 mod probes;
