@@ -1,0 +1,131 @@
+//! Settings of the proxy.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// A listener that leads to one service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceListener {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Service that it leads to.
+    pub service: Arc<str>,
+}
+
+/// A rule that leads HTTP requests to a service. At least one of `host` and `path` is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRoute {
+    /// Host name, or `*.` and a suffix for every name below it. Any host when absent.
+    #[serde(default)]
+    pub host: Option<Arc<str>>,
+    /// Path that the request's must lie under. Any path when absent.
+    #[serde(default)]
+    pub path: Option<Arc<str>>,
+    /// Service that it leads to.
+    pub service: Arc<str>,
+    /// Take `path` off before the request is forwarded.
+    #[serde(default)]
+    pub strip: bool,
+}
+
+/// Settings of the HTTP listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where to listen; nowhere when absent.
+    pub listen: Option<SocketAddr>,
+    /// Rules, tried before services are looked up by host name. The longest match wins.
+    pub routes: Vec<HttpRoute>,
+    /// Names below these domains are services: `web.svc.internal` is `web`.
+    pub domains: Vec<Arc<str>>,
+    /// Look the first segment of the path up as a service when nothing else matches, and take it off.
+    pub path_services: bool,
+    /// Peers whose forwarding headers are believed and extended instead of replaced.
+    pub trusted: Vec<IpAddr>,
+    /// Most bytes of a request head.
+    pub max_head_bytes: usize,
+    /// Most header fields of a request.
+    pub max_head_fields: usize,
+    /// Most requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// Longest time for a request head, in milliseconds.
+    pub head_timeout_ms: u64,
+    /// Longest time without a byte of a request body, or without the client taking a byte of the answer.
+    pub stall_timeout_ms: u64,
+    /// Longest time between two requests on a connection.
+    pub idle_timeout_ms: u64,
+    /// Longest time until an endpoint begins to answer; 0 means no limit. gRPC has deadlines of its own.
+    pub response_timeout_ms: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            listen: Some((Ipv4Addr::LOCALHOST, 8081).into()),
+            routes: Vec::new(),
+            domains: ["svc.internal", "service.consul", "virtual.consul"].map(Arc::from).into(),
+            path_services: false,
+            trusted: Vec::new(),
+            max_head_bytes: 32 * 1024,
+            max_head_fields: 100,
+            max_streams: 256,
+            head_timeout_ms: 15_000,
+            stall_timeout_ms: 60_000,
+            idle_timeout_ms: 120_000,
+            response_timeout_ms: 60_000,
+        }
+    }
+}
+
+/// Settings of the proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients name a service in their first line (NetSel's form); nowhere when absent.
+    pub named: Option<SocketAddr>,
+    /// TCP listeners.
+    pub tcp: Vec<ServiceListener>,
+    /// UDP listeners.
+    pub udp: Vec<ServiceListener>,
+    /// HTTP.
+    pub http: Http,
+    /// Most connections at once, in all.
+    pub max_connections: usize,
+    /// Most connections at once from one address.
+    pub max_connections_per_address: usize,
+    /// Longest time for the first line, in milliseconds.
+    pub name_timeout_ms: u64,
+    /// A TCP connection on which nothing moves for so long is closed, in milliseconds; 0 means never.
+    pub tcp_idle_timeout_ms: u64,
+    /// A UDP session ends after so long without a datagram, in milliseconds.
+    pub udp_idle_timeout_ms: u64,
+    /// Most UDP sessions of one client address.
+    pub max_udp_sessions_per_address: usize,
+    /// Most UDP sessions in all.
+    pub max_udp_sessions: usize,
+    /// How long connections may go on when the daemon leaves, in milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            named: Some((Ipv4Addr::LOCALHOST, 8080).into()),
+            tcp: Vec::new(),
+            udp: Vec::new(),
+            http: Http::default(),
+            max_connections: 65_536,
+            max_connections_per_address: 16_384,
+            name_timeout_ms: 10_000,
+            tcp_idle_timeout_ms: 2 * 60 * 60 * 1000,
+            udp_idle_timeout_ms: 60_000,
+            max_udp_sessions_per_address: 1024,
+            max_udp_sessions: 16_384,
+            drain_ms: 10_000,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Answers of our own: short plain text with a reason, or a gRPC status where gRPC asked.
+
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use relay::http::{Body, SendError};
+use route::Denial;
+
+use super::refusal::Refusal;
+use crate::metrics::{Metrics, Miss};
+
+/// Turns a request away.
+pub(crate) fn refuse(metrics: &Metrics, refusal: Refusal) -> Response<Body> {
+    metrics.refused(refusal);
+    let mut response = text(refusal.status(), refusal.text());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// No service, or no endpoint of it.
+pub(crate) fn denied(metrics: &Metrics, denial: &Denial, grpc: bool) -> Response<Body> {
+    let (status, miss) = match denial {
+        Denial::UnknownService { .. } => (StatusCode::NOT_FOUND, Miss::UnknownService),
+        Denial::NoEndpoint { .. } => (StatusCode::SERVICE_UNAVAILABLE, Miss::NoEndpoint),
+    };
+    metrics.missed(miss);
+    say(status, &denial.to_string(), grpc)
+}
+
+/// No route at all.
+pub(crate) fn no_route(metrics: &Metrics, host: &str, path: &str, grpc: bool) -> Response<Body> {
+    metrics.missed(Miss::UnknownService);
+    let reason = format!(
+        "no rule matches host \"{host}\" and path \"{path}\", and no service named \"{host}\" is registered"
+    );
+    say(StatusCode::NOT_FOUND, &reason, grpc)
+}
+
+/// The endpoints failed.
+pub(crate) fn failed(metrics: &Metrics, error: &SendError, grpc: bool) -> Response<Body> {
+    let (status, miss) = match error {
+        SendError::Unreachable(unreachable) if unreachable.timed_out() => {
+            (StatusCode::GATEWAY_TIMEOUT, Miss::Unreachable)
+        }
+        SendError::Unreachable(_) => (StatusCode::BAD_GATEWAY, Miss::Unreachable),
+        SendError::Failed { .. } => (StatusCode::BAD_GATEWAY, Miss::Failed),
+        SendError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, Miss::TimedOut),
+    };
+    metrics.missed(miss);
+    say(status, &error.to_string(), grpc)
+}
+
+fn say(status: StatusCode, reason: &str, grpc: bool) -> Response<Body> {
+    if grpc { grpc_status(status, reason) } else { text(status, reason) }
+}
+
+fn text(status: StatusCode, reason: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{}: {reason}\n", status.as_u16())));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// An answer that is only trailers, sent as headers: how gRPC says that a call failed (its protocol over
+/// HTTP/2, "Responses").
+fn grpc_status(status: StatusCode, reason: &str) -> Response<Body> {
+    let code = match status {
+        StatusCode::NOT_FOUND => "12",
+        StatusCode::GATEWAY_TIMEOUT => "4",
+        _ => "14",
+    };
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(code));
+    // Percent-encoded, as the protocol wants it.
+    let escaped: String = reason
+        .bytes()
+        .map(|byte| match byte {
+            b' '..=b'~' if byte != b'%' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    if let Ok(message) = HeaderValue::from_str(&escaped) {
+        headers.insert(HeaderName::from_static("grpc-message"), message);
+    }
+    response
+}
+
+/// True when gRPC asks.
+pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
+    is_grpc_type(request.headers())
+}
+
+fn is_grpc_type(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let rest = value.as_bytes().strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+/// The server switched protocols without being asked, or without saying to what.
+pub(crate) fn broken_upgrade(metrics: &Metrics) -> Response<Body> {
+    metrics.missed(Miss::Failed);
+    text(StatusCode::BAD_GATEWAY, "the server switched protocols without being asked to")
+}

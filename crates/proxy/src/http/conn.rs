@@ -1,0 +1,240 @@
+//! One client connection that speaks HTTP.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use relay::Stream;
+use relay::http::LocalExecutor;
+use relay::pump::{self, Prefix};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use super::forward::{Client, respond};
+use super::framer::{Framer, HeadLimits};
+use super::guard::{Guard, State};
+use super::patience::{self, Patience, Verdict};
+use super::refusal::Refusal;
+use crate::config::Http;
+use crate::serve::Context;
+
+/// Flow-control windows toward HTTP/2 clients; the protocol's 64 KiB throttle.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// How often an HTTP/2 client is asked whether it lives, and how long it may think.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+/// After a refusal: how much of what the client still sends is read, so that it can read the answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr) {
+    let live = context.face.live.load_full();
+    let config = &live.config.http;
+    let state = Rc::new(State::default());
+    let limits = HeadLimits { bytes: config.max_head_bytes, fields: config.max_head_fields };
+    let mut guard = Guard::new(&context.local, Stream::Tcp(stream), Framer::new(limits), state.clone());
+    let head = Duration::from_millis(config.head_timeout_ms);
+    let http2 = match tokio::time::timeout(head, guard.opens_http2()).await {
+        Ok(Ok(http2)) => http2,
+        Ok(Err(_)) => return,
+        Err(_) => {
+            state.refuse_head(Refusal::SlowHead);
+            false
+        }
+    };
+    let client = Rc::new(Client {
+        peer: peer.ip(),
+        peer_value: address_value(peer),
+        state,
+        upgrade: RefCell::default(),
+        context,
+    });
+    match http2 {
+        true => over_http2(client, guard, config).await,
+        false => over_http1(client, guard, config).await,
+    }
+}
+
+fn address_value(peer: SocketAddr) -> HeaderValue {
+    let address = peer.ip().to_canonical().to_string();
+    HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
+    let service = service_fn(|request| {
+        let client = client.clone();
+        // Boxed: to get the socket back for an upgrade, hyper wants to move the future.
+        Box::pin(async move { Ok::<_, Infallible>(respond(client, request).await) })
+    });
+    let mut connection = http1::Builder::new()
+        .max_header_size(config.max_head_bytes + 1)
+        .max_headers(config.max_head_fields)
+        .serve_connection(guard, service);
+    let ended = {
+        let mut connection = Pin::new(&mut connection);
+        let mut watch = Watch::new(&client, config);
+        loop {
+            let step = tokio::select! {
+                biased;
+                ended = poll_fn(|cx| connection.as_mut().poll_without_shutdown(cx)) => break ended,
+                step = watch.next() => step,
+            };
+            match step {
+                Step::Look => {}
+                Step::GoAway => connection.as_mut().graceful_shutdown(),
+                Step::Close => return,
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let (stream, unread) = parts.io.into_parts();
+    if ended.is_err() && !client.state.is_refused() {
+        return;
+    }
+    match client.upgrade.take() {
+        Some((upgraded, permit)) => {
+            client.context.face.metrics.upgrades.inc();
+            let upstream = [&parts.read_buf[..], &unread].concat();
+            let prefix = Prefix { upstream: upstream.into(), downstream: upgraded.early };
+            tunnel(&client, permit, stream, upgraded.stream, prefix).await;
+            drop(upgraded.flight);
+        }
+        None => close(stream, client.state.is_refused()).await,
+    }
+}
+
+async fn tunnel(client: &Rc<Client>, permit: route::Permit, down: Stream, up: Stream, prefix: Prefix) {
+    let Context { face, local, .. } = &client.context;
+    let idle = face.live.load().tcp_idle();
+    tokio::select! {
+        outcome = pump::run(local, permit, down, up, prefix, idle) => face.note(&outcome),
+        () = face.deadline() => {}
+    }
+}
+
+/// Closes in good order. A client that was refused in the middle of sending would be answered with a reset
+/// that takes the answer from it: so what it sends is read for a moment.
+async fn close(mut stream: Stream, refused: bool) {
+    if stream.shutdown().await.is_err() || !refused {
+        return;
+    }
+    let drain = async {
+        let mut buffer = [0; 4096];
+        let mut left = LINGER_BYTES;
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Over when the client closes, or sends more, or takes longer, than the answer is worth.
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+async fn over_http2(client: Rc<Client>, guard: Guard, config: &Http) {
+    let service = service_fn(|request| {
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(respond(client, request).await) }
+    });
+    let connection = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(config.max_streams)
+        .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE)
+        .serve_connection(guard, service);
+    let mut connection = std::pin::pin!(connection);
+    let mut watch = Watch::new(&client, config);
+    loop {
+        let step = tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(cause) = ended {
+                    tracing::debug!(client = %client.peer, %cause, "an HTTP/2 connection failed");
+                }
+                return;
+            }
+            step = watch.next() => step,
+        };
+        match step {
+            Step::Look => {}
+            Step::GoAway => connection.as_mut().graceful_shutdown(),
+            Step::Close => return,
+        }
+    }
+}
+
+/// What the connection's task is to do.
+enum Step {
+    /// Poll again: something was refused.
+    Look,
+    /// Answer what was asked and take no more.
+    GoAway,
+    /// Now.
+    Close,
+}
+
+/// The clock of a connection: patience, and the daemon's drain.
+struct Watch<'a> {
+    client: &'a Client,
+    patience: Patience,
+    look: Pin<Box<tokio::time::Sleep>>,
+    leaving: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(client: &'a Client, config: &Http) -> Watch<'a> {
+        let patience = Patience::new(patience::Limits {
+            head: Duration::from_millis(config.head_timeout_ms),
+            stall: Duration::from_millis(config.stall_timeout_ms),
+            idle: Duration::from_millis(config.idle_timeout_ms),
+        });
+        let look = Box::pin(sleep(patience.interval()));
+        Watch { client, patience, look, leaving: false }
+    }
+
+    async fn next(&mut self) -> Step {
+        let face = &self.client.context.face;
+        loop {
+            tokio::select! {
+                () = face.drain.started(), if !self.leaving => {
+                    self.leaving = true;
+                    return Step::GoAway;
+                }
+                () = face.deadline(), if self.leaving => return Step::Close,
+                () = self.look.as_mut() => {}
+            }
+            self.look.as_mut().reset(Instant::now() + self.patience.interval());
+            match self.patience.look(self.client.state.seen()) {
+                Verdict::Wait => {}
+                Verdict::Idle => return Step::GoAway,
+                Verdict::SlowHead => {
+                    self.client.state.refuse_head(Refusal::SlowHead);
+                    return Step::Look;
+                }
+                Verdict::SlowBody => {
+                    self.client.state.refuse_body(Refusal::SlowBody);
+                    return Step::Look;
+                }
+                Verdict::SlowReader => {
+                    face.metrics.slow_readers.inc();
+                    return Step::Close;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! One request: from what the client asked to what it is answered.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{HOST, HeaderValue, TE, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use relay::http::{Body, Outgoing, Upgraded};
+use route::{Backend, Permit};
+
+use super::answer;
+use super::authority;
+use super::guard::State;
+use super::headers::{self, Origin};
+use super::path;
+use super::refusal::Refusal;
+use super::table::{Asked, Found};
+use crate::serve::{Context, Live};
+
+/// One client connection, as its requests see it.
+pub(crate) struct Client {
+    pub(crate) context: Context,
+    pub(crate) peer: std::net::IpAddr,
+    pub(crate) peer_value: HeaderValue,
+    pub(crate) state: Rc<State>,
+    /// The server's side of an upgrade, once it is agreed on: the connection's task takes it from here.
+    pub(crate) upgrade: RefCell<Option<(Upgraded, Permit)>>,
+}
+
+/// Answers one request; never fails.
+pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
+    let refused = client.state.begin();
+    let _end = End(&client.state);
+    let metrics = &client.context.face.metrics;
+    let answered = match refused {
+        Some(refusal) => Err(refusal),
+        None => client.forward(request).await,
+    };
+    let response = answered.unwrap_or_else(|refusal| answer::refuse(metrics, refusal));
+    metrics.answered(response.status());
+    response
+}
+
+struct End<'a>(&'a State);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// What the request line and `Host` come down to.
+struct Target {
+    /// As the client sent it.
+    authority: HeaderValue,
+    host: String,
+    /// As it is looked at and forwarded.
+    path: PathAndQuery,
+    /// True for `OPTIONS *`.
+    asterisk: bool,
+}
+
+/// A request that may go out.
+struct Ready {
+    backend: Arc<Backend>,
+    permit: Permit,
+    outgoing: Outgoing,
+}
+
+/// Why it may not: refused, or answered right here.
+enum Stop {
+    Refused(Refusal),
+    Answered(Box<Response<Body>>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl Client {
+    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let metrics = &self.context.face.metrics;
+        let grpc = answer::is_grpc(&request);
+        let Ready { backend, permit, outgoing } = match self.prepare(request, grpc) {
+            Ok(ready) => ready,
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::Answered(response)) => return Ok(*response),
+        };
+        match relay::http::send(&self.context.local, &backend, &permit, outgoing).await {
+            Ok(answer) => Ok(self.answer(answer, permit)),
+            Err(error) => match self.state.body_refusal() {
+                Some(refusal) => Err(refusal),
+                None => {
+                    tracing::info!(service = %backend.service, client = %self.peer, %error, "a request failed");
+                    Ok(answer::failed(metrics, &error, grpc))
+                }
+            },
+        }
+    }
+
+    /// Everything that needs no waiting: the target, the service, the permit, the fields.
+    fn prepare(&self, mut request: Request<Incoming>, grpc: bool) -> Result<Ready, Stop> {
+        let Context { face, local, .. } = &self.context;
+        let live = face.live.load();
+        let target = target(&live, &mut request)?;
+        let (routes, asked) = (local.routes(), Asked { host: &target.host, path: target.path.path() });
+        let stop = |response| Stop::Answered(Box::new(response));
+        let Some(found) = live.table.find(&routes, asked) else {
+            return Err(stop(answer::no_route(&face.metrics, asked.host, asked.path, grpc)));
+        };
+        let principal = face.identify(self.peer);
+        let (backend, permit) = routes
+            .permit(&principal, &found.service)
+            .map_err(|denial| stop(answer::denied(&face.metrics, &denial, grpc)))?;
+        let outgoing = self.outgoing(&live, request, &target, &found, grpc)?;
+        Ok(Ready { backend, permit, outgoing })
+    }
+
+    /// The request as it goes out.
+    fn outgoing(
+        &self,
+        live: &Live,
+        request: Request<Incoming>,
+        target: &Target,
+        found: &Found,
+        grpc: bool,
+    ) -> Result<Outgoing, Refusal> {
+        let face = &self.context.face;
+        let (mut parts, body) = request.into_parts();
+        let stripped = headers::strip(&mut parts.headers);
+        if headers::expects_too_much(&mut parts.headers) {
+            return Err(Refusal::Expectation);
+        }
+        if !headers::sign(&mut parts.headers, parts.version, &face.pseudonym, &face.signature) {
+            return Err(Refusal::Loop);
+        }
+        let origin = Origin {
+            peer: self.peer,
+            peer_value: &self.peer_value,
+            host: &target.authority,
+            trusted: &live.config.http.trusted,
+            prefix: (found.strip > 0).then(|| &target.path.path()[..found.strip]),
+        };
+        headers::forwarded(&mut parts.headers, &origin);
+        let mut request = Request::new(Body::incoming(body));
+        *request.method_mut() = parts.method;
+        *request.uri_mut() = Uri::from(stripped_path(target, found.strip));
+        *request.headers_mut() = parts.headers;
+        request.headers_mut().insert(HOST, target.authority.clone());
+        if stripped.trailers {
+            request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        }
+        // An upgrade to h2c is an offer that nobody needs to take; one with a body would let bytes pass
+        // before the server agreed.
+        let upgrade = stripped.upgrade.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+        if let Some(upgrade) =
+            upgrade.filter(|_| request.body().is_empty() && parts.version == Version::HTTP_11)
+        {
+            request.headers_mut().insert(UPGRADE, upgrade);
+        }
+        let timeout = live.response_timeout().filter(|_| !grpc);
+        Ok(Outgoing { request, prefer_http2: grpc && parts.version == Version::HTTP_2, timeout })
+    }
+
+    fn answer(&self, answer: relay::http::Answer, permit: Permit) -> Response<Body> {
+        let relay::http::Answer { mut response, upgraded } = answer;
+        let protocol = response.headers().get(UPGRADE).cloned();
+        headers::strip(response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(upgraded), Some(protocol)) = (upgraded, protocol) else {
+                return answer::broken_upgrade(&self.context.face.metrics);
+            };
+            response.headers_mut().insert(UPGRADE, protocol);
+            response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+            self.upgrade.replace(Some((upgraded, permit)));
+        }
+        response
+    }
+}
+
+/// Reads host and path, and brings them into one form.
+fn target(live: &Live, request: &mut Request<Incoming>) -> Result<Target, Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let hosts = request.headers_mut().remove(HOST);
+    let of_uri = request.uri().authority().map(|authority| authority.as_str());
+    let authority = match (of_uri, hosts) {
+        // HTTP/2: `:authority`, with an equal `Host` at most (RFC 9113 section 8.3.1). In HTTP/1.1 the
+        // framer has compared the two.
+        (Some(uri), Some(host)) if request.version() == Version::HTTP_2 && host != uri => {
+            return Err(Refusal::OtherHost);
+        }
+        (_, Some(host)) => host,
+        (Some(uri), None) => HeaderValue::from_str(uri).map_err(|_| Refusal::Authority)?,
+        (None, None) => return Err(Refusal::NoHost),
+    };
+    let text = authority.to_str().map_err(|_| Refusal::Authority)?;
+    let host = authority::host(text).ok_or(Refusal::Authority)?.into_owned();
+    let given = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let asterisk = given.as_str() == "*";
+    let decides = !asterisk && live.table.decides_by_path(&host);
+    let path = if decides { canonical(given)? } else { given };
+    Ok(Target { authority, host, path, asterisk })
+}
+
+fn canonical(given: PathAndQuery) -> Result<PathAndQuery, Refusal> {
+    let path = path::canonical(given.path())?;
+    if path == given.path() {
+        return Ok(given);
+    }
+    let whole = match given.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    PathAndQuery::try_from(whole).map_err(|_| Refusal::Target)
+}
+
+fn stripped_path(target: &Target, strip: usize) -> PathAndQuery {
+    if strip == 0 || target.asterisk {
+        return target.path.clone();
+    }
+    let rest = target.path.as_str().get(strip..).unwrap_or_default();
+    let whole = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    PathAndQuery::try_from(whole).unwrap_or(PathAndQuery::from_static("/"))
+}

@@ -1,0 +1,259 @@
+//! Header fields on their way through: what concerns one connection stays on it, what says where a request
+//! comes from is written here.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, Version};
+
+/// Fields that concern one connection (RFC 9110 section 7.6.1), beside those that `Connection` names.
+static HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    TE,
+];
+
+/// Fields that tell where a request came from. A client may say what it likes, so its word is replaced.
+static FORWARDING: [&str; 9] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-original-host",
+];
+
+/// What the fields that were stripped had said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stripped {
+    /// The protocol that was asked for, when `Connection` names `Upgrade`.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// Trailers are welcome.
+    pub(crate) trailers: bool,
+}
+
+/// Takes off what concerns one connection.
+pub(crate) fn strip(headers: &mut HeaderMap) -> Stripped {
+    let trailers = headers.get_all(TE).iter().any(|value| has_token(value, "trailers"));
+    let mut stripped = Stripped { upgrade: None, trailers };
+    let upgrade = headers.remove(UPGRADE);
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+        if named.iter().any(|value| has_token(value, "upgrade")) {
+            stripped.upgrade = upgrade;
+        }
+        for name in named.iter().flat_map(tokens) {
+            // The body's length belongs to the message whatever a client calls it.
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+                && name != CONTENT_LENGTH
+            {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    stripped
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn has_token(value: &HeaderValue, wanted: &str) -> bool {
+    tokens(value).any(|token| {
+        let name = token.split(';').next().unwrap_or_default();
+        name.trim_end().eq_ignore_ascii_case(wanted)
+    })
+}
+
+/// Who sends a request, and to what.
+pub(crate) struct Origin<'a> {
+    /// The peer's address.
+    pub(crate) peer: IpAddr,
+    /// The same as a field value.
+    pub(crate) peer_value: &'a HeaderValue,
+    /// What the client sent as `Host` or `:authority`.
+    pub(crate) host: &'a HeaderValue,
+    /// Peers whose word is believed.
+    pub(crate) trusted: &'a [IpAddr],
+    /// What was taken off the path.
+    pub(crate) prefix: Option<&'a str>,
+}
+
+/// Writes the forwarding fields anew; what a trusted peer said is kept and extended.
+pub(crate) fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
+    let [_, x_for, x_host, _, x_prefix, x_proto, ..] = FORWARDING;
+    drop_aliases(headers);
+    if origin.trusted.contains(&origin.peer) {
+        let before = headers.get(x_for).and_then(|value| value.to_str().ok());
+        let all = before.map(|before| HeaderValue::from_str(&format!("{before}, {}", origin.peer)));
+        let all = all.and_then(Result::ok).unwrap_or_else(|| origin.peer_value.clone());
+        headers.insert(x_for, all);
+        headers.entry(x_host).or_insert_with(|| origin.host.clone());
+        headers.entry(x_proto).or_insert(HeaderValue::from_static("http"));
+    } else {
+        for name in FORWARDING {
+            headers.remove(name);
+        }
+        headers.insert(x_for, origin.peer_value.clone());
+        headers.insert(x_host, origin.host.clone());
+        headers.insert(x_proto, HeaderValue::from_static("http"));
+    }
+    if let Some(prefix) = origin.prefix.and_then(|prefix| HeaderValue::from_str(prefix).ok()) {
+        headers.insert(x_prefix, prefix);
+    }
+}
+
+/// Servers that turn names into variables read `X_Forwarded_For` as `X-Forwarded-For`: such spellings of
+/// our fields go.
+fn drop_aliases(headers: &mut HeaderMap) {
+    let is_alias = |name: &str| name.contains('_') && FORWARDING.contains(&name.replace('_', "-").as_str());
+    let aliases: Vec<HeaderName> = headers.keys().filter(|name| is_alias(name.as_str())).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
+/// Times that a request may pass this proxy. An application behind it may be a proxy too, hence not one.
+const MOST_PASSES: usize = 5;
+
+/// Signs the request (RFC 9110 section 7.6.3); false when it has passed `pseudonym` too often.
+pub(crate) fn sign(
+    headers: &mut HeaderMap,
+    version: Version,
+    pseudonym: &str,
+    signature: &HeaderValue,
+) -> bool {
+    let passes = headers.get_all(VIA).iter().flat_map(tokens).filter(|entry| {
+        entry.split_ascii_whitespace().nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym))
+    });
+    if passes.count() >= MOST_PASSES {
+        return false;
+    }
+    let signature = match version {
+        Version::HTTP_2 => HeaderValue::from_str(&format!("2 {pseudonym}")).ok(),
+        _ => Some(signature.clone()),
+    };
+    if let Some(signature) = signature {
+        headers.append(VIA, signature);
+    }
+    true
+}
+
+/// True when an expectation is named that is not `100-continue`. That one is met by hyper when the body is
+/// asked for, so it does not travel on.
+pub(crate) fn expects_too_much(headers: &mut HeaderMap) -> bool {
+    match headers.remove(EXPECT) {
+        Some(value) => !value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_concerns_one_connection_stays_on_it() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "keep-alive, te"),
+            ("keep-alive", "timeout=5"),
+            ("x-secret", "1"),
+            ("te", "gzip;q=0.5, trailers"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "x"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("x-kept", "1"),
+        ]);
+        let stripped = strip(&mut headers);
+        assert_eq!(stripped, Stripped { upgrade: None, trailers: true });
+        assert_eq!(headers, map(&[("content-length", "3"), ("x-kept", "1")]));
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_fields() {
+        let websocket = Some(HeaderValue::from_static("websocket"));
+        assert_eq!(
+            strip(&mut map(&[("connection", "Upgrade"), ("upgrade", "websocket")])).upgrade,
+            websocket
+        );
+        assert_eq!(strip(&mut map(&[("upgrade", "websocket")])).upgrade, None);
+    }
+
+    #[test]
+    fn a_length_cannot_be_nominated_away() {
+        let mut headers = map(&[("connection", "content-length"), ("content-length", "3")]);
+        strip(&mut headers);
+        assert_eq!(headers, map(&[("content-length", "3")]));
+    }
+
+    fn forward(headers: &mut HeaderMap, trusted: &[IpAddr]) {
+        let peer = "10.1.2.3".parse().unwrap();
+        let origin = Origin {
+            peer,
+            peer_value: &HeaderValue::from_static("10.1.2.3"),
+            host: &HeaderValue::from_static("web"),
+            trusted,
+            prefix: None,
+        };
+        forwarded(headers, &origin);
+    }
+
+    #[test]
+    fn a_strangers_word_is_replaced() {
+        let mut headers = map(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("x_forwarded_for", "3.3.3.3"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x-real-ip", "1.1.1.1"),
+        ]);
+        forward(&mut headers, &[]);
+        let ours =
+            [("x-forwarded-for", "10.1.2.3"), ("x-forwarded-host", "web"), ("x-forwarded-proto", "http")];
+        assert_eq!(headers, map(&ours));
+    }
+
+    #[test]
+    fn a_trusted_peers_word_is_extended() {
+        let mut headers = map(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https")]);
+        forward(&mut headers, &["10.1.2.3".parse().unwrap()]);
+        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 10.1.2.3");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "web");
+    }
+
+    #[test]
+    fn a_circle_is_noticed() {
+        let (mut headers, signature) = (HeaderMap::new(), HeaderValue::from_static("1.1 portolan-a"));
+        for _ in 0..MOST_PASSES {
+            assert!(sign(&mut headers, Version::HTTP_11, "portolan-a", &signature));
+        }
+        assert!(!sign(&mut headers, Version::HTTP_11, "portolan-a", &signature));
+        assert!(sign(&mut headers, Version::HTTP_11, "portolan-b", &signature));
+    }
+}

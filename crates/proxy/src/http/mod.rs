@@ -1,0 +1,20 @@
+//! HTTP: HTTP/1.1 and HTTP/2 in, HTTP/1.1 and HTTP/2 out.
+//!
+//! A connection passes [`guard`] (strict framing), hyper (parsing), [`forward`] (canonical target, route,
+//! permit, fields) and `relay::http` (balancing, pools). Nothing is buffered but heads.
+
+pub(crate) mod answer;
+pub(crate) mod authority;
+mod chunked;
+pub(crate) mod conn;
+mod forward;
+pub(crate) mod framer;
+mod guard;
+mod head;
+mod headers;
+pub(crate) mod path;
+mod patience;
+mod refusal;
+pub(crate) mod table;
+
+pub(crate) use refusal::Refusal;

@@ -1,0 +1,132 @@
+//! Which service a request is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use route::Routes;
+
+use super::path::is_under;
+use crate::config::{Http, HttpRoute};
+
+/// What is asked for, in canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    /// Host, see [`super::authority::host`].
+    pub(crate) host: &'a str,
+    /// Path, see [`super::path::canonical`].
+    pub(crate) path: &'a str,
+}
+
+/// Where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Service name.
+    pub(crate) service: Arc<str>,
+    /// Bytes to take off the front of the canonical path.
+    pub(crate) strip: usize,
+}
+
+/// One way to find a service.
+type Match = fn(&Table, &Routes, Asked<'_>) -> Option<Found>;
+
+/// All ways to find a service, in order: the first that finds one wins. A new kind of route is a new line
+/// here and its function below.
+const MATCHES: &[Match] = &[
+    // Configured rules: by host, then by any host; the longest path first.
+    Table::by_rule,
+    // A registered service by its bare name, which may have dots in a host's own domain.
+    Table::by_name,
+    // A name below one of our domains: the label before it is the service.
+    Table::by_domain,
+    // The first segment of the path, where that is switched on.
+    Table::by_first_segment,
+];
+
+/// Rules for one host (or any), the longest path first.
+type Rules = Vec<HttpRoute>;
+
+/// The configured rules, indexed.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    exact: HashMap<Box<str>, Rules>,
+    /// By what stands after `*.`.
+    below: HashMap<Box<str>, Rules>,
+    any: Rules,
+    domains: Vec<Box<str>>,
+    path_services: bool,
+}
+
+impl Table {
+    /// Indexes the configured rules.
+    pub(crate) fn new(config: &Http) -> Table {
+        let mut table = Table { path_services: config.path_services, ..Table::default() };
+        table.domains = config.domains.iter().map(|domain| format!(".{}", lower(domain)).into()).collect();
+        for rule in &config.routes {
+            let rules = match rule.host.as_deref().map(lower) {
+                None => &mut table.any,
+                Some(host) => match host.strip_prefix("*.") {
+                    Some(suffix) => table.below.entry(suffix.into()).or_default(),
+                    None => table.exact.entry(host.into()).or_default(),
+                },
+            };
+            rules.push(rule.clone());
+        }
+        let all = table.exact.values_mut().chain(table.below.values_mut()).chain([&mut table.any]);
+        // Stable: of two equal rules the first written wins.
+        all.for_each(|rules| {
+            rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.as_ref().map_or(0, |p| p.len())))
+        });
+        table
+    }
+
+    /// True when the path may decide where a request to this host goes. Then only its canonical form is
+    /// looked at and forwarded.
+    pub(crate) fn decides_by_path(&self, host: &str) -> bool {
+        self.path_services || self.rules(host).any(|rules| rules.iter().any(|rule| rule.path.is_some()))
+    }
+
+    /// The service for a request.
+    pub(crate) fn find(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
+        MATCHES.iter().find_map(|matches| matches(self, routes, asked))
+    }
+
+    /// Rules that can match a host, the most specific first.
+    fn rules<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Rules> {
+        let below = move || {
+            let suffixes = host.match_indices('.').map(move |(at, _)| &host[at + 1..]);
+            suffixes.filter_map(|suffix| self.below.get(suffix))
+        };
+        let below = (!self.below.is_empty()).then(below).into_iter().flatten();
+        let any = (!self.any.is_empty()).then_some(&self.any);
+        self.exact.get(host).into_iter().chain(below).chain(any)
+    }
+
+    fn by_rule(&self, _: &Routes, asked: Asked<'_>) -> Option<Found> {
+        let under = |rule: &&HttpRoute| rule.path.as_deref().is_none_or(|path| is_under(asked.path, path));
+        let rule = self.rules(asked.host).find_map(|rules| rules.iter().find(under))?;
+        let strip =
+            rule.path.as_ref().filter(|_| rule.strip).map_or(0, |path| path.trim_end_matches('/').len());
+        Some(Found { service: rule.service.clone(), strip })
+    }
+
+    fn by_name(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
+        let service = routes.backend(asked.host)?.service.clone();
+        Some(Found { service, strip: 0 })
+    }
+
+    fn by_domain(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
+        let name = self.domains.iter().find_map(|domain| asked.host.strip_suffix(&**domain))?;
+        let service = routes.backend(name).map_or_else(|| name.into(), |backend| backend.service.clone());
+        Some(Found { service, strip: 0 })
+    }
+
+    fn by_first_segment(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
+        let name = asked.path.strip_prefix('/')?.split('/').next().filter(|_| self.path_services)?;
+        let service = routes.backend(name)?.service.clone();
+        Some(Found { service, strip: name.len() + 1 })
+    }
+}
+
+fn lower(text: &str) -> String {
+    text.trim_end_matches('.').to_ascii_lowercase()
+}

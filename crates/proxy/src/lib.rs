@@ -1,0 +1,135 @@
+//! Listeners that lead to services by name.
+//!
+//! TCP: by virtual address, by a name in the first line (NetSel's form), by configured listener. UDP: by
+//! virtual address and by configured listener. HTTP/1.1 and HTTP/2 by host name and path. Everything runs
+//! on the data threads of [`relay`]; this crate says which service a connection is for and carries out what
+//! [`route`] decides. It never asks the store: it reads [`route::Routes`].
+//!
+//! Where to look: a new way to match HTTP requests is a line in `http/table.rs`; what is refused, and with
+//! which words, is the table in `http/refusal.rs`; header rules are in `http/headers.rs`.
+
+mod config;
+mod first_line;
+pub mod fuzz;
+mod http;
+mod listeners;
+mod metrics;
+mod serve;
+mod tcp;
+mod virtuals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use arc_swap::ArcSwap;
+use relay::Relay;
+use relay::accept::Accept;
+use relay::limit::Limits;
+use route::Facts;
+use state::{Drain, Reader};
+use tokio::sync::mpsc;
+
+pub use config::{Config, Http, HttpRoute, ServiceListener};
+pub use listeners::{BindError, Listeners};
+pub use metrics::Metrics;
+pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
+
+use listeners::Group;
+use serve::{Entrance, Face, Live, Role, udp_config};
+
+/// What the proxy is handed.
+pub struct Inputs {
+    /// The data threads, with the routes that they read.
+    pub relay: Relay,
+    /// What this host observed.
+    pub facts: Reader<Facts>,
+    /// This node's name.
+    pub node: Arc<str>,
+    /// Requests for listeners of virtual addresses.
+    pub openings: Openings,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Serves until the drain starts; then stops accepting, lets connections finish for the configured time,
+/// and cuts the rest off. A new configuration takes effect for rules, limits of heads and time; listeners and
+/// limits of connections stay as they were at the start.
+pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Inputs, drain: Drain) {
+    let first = config.now();
+    let (alive, mut gone) = mpsc::channel(1);
+    let (cut_trigger, cut) = state::drain();
+    let face = Arc::new(face(&first, &inputs, drain.clone(), cut));
+    let entrance = Entrance::new(face.clone(), alive);
+    open(&entrance, listeners);
+    let virtuals = tokio::spawn(virtuals::serve(inputs.openings, entrance));
+    loop {
+        tokio::select! {
+            () = drain.started() => break,
+            changed = config.next() => match changed {
+                Some(changed) => face.live.store(Arc::new(Live::new((*changed).clone()))),
+                None => {
+                    drain.started().await;
+                    break;
+                }
+            },
+        }
+    }
+    virtuals.abort();
+    let patience = Duration::from_millis(face.live.load().config.drain_ms);
+    // Nobody ever sends: the channel ends when the last connection does.
+    if tokio::time::timeout(patience, gone.recv()).await.is_err() {
+        let left = face.limits.taken();
+        tracing::info!(left, "the time to finish is over: cutting connections off");
+        cut_trigger.start();
+        let _ = tokio::time::timeout(Duration::from_secs(2), gone.recv()).await;
+    }
+}
+
+fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
+    // A node's name is made of DNS labels, so both are valid.
+    let pseudonym = format!("portolan-{}", inputs.node);
+    let signature = HeaderValue::from_str(&format!("1.1 {pseudonym}"));
+    Face {
+        live: ArcSwap::from_pointee(Live::new(config.clone())),
+        relay: inputs.relay.clone(),
+        limits: Limits::new(config.max_connections, config.max_connections_per_address),
+        metrics: inputs.metrics.clone(),
+        facts: inputs.facts.clone(),
+        node: inputs.node.clone(),
+        signature: signature.unwrap_or(HeaderValue::from_static("1.1 portolan")),
+        pseudonym,
+        drain,
+        cut,
+    }
+}
+
+/// Gives each data thread its socket of every listener.
+fn open(entrance: &Entrance, listeners: Listeners) {
+    let Listeners { named, http, tcp, udp } = listeners;
+    let roles = named.into_iter().map(|group| (Role::Named, group));
+    let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
+    let roles = roles.chain(tcp.into_iter().map(|(service, group)| (Role::Service(service), group)));
+    let face = &entrance.face;
+    for (role, Group { address, sockets }) in roles {
+        let accept: Arc<dyn Accept> = Arc::new(entrance.with(role));
+        for (thread, socket) in sockets.into_iter().enumerate() {
+            let (limits, accept, drain) = (face.limits.clone(), accept.clone(), face.drain.clone());
+            face.relay.run_on(thread % face.relay.threads(), move |local| {
+                let never = std::future::pending();
+                let serving = relay::accept::serve(local.clone(), socket, limits, accept, drain, never);
+                tokio::task::spawn_local(async move { virtuals::report(address, serving.await) });
+            });
+        }
+    }
+    for (service, Group { address, sockets }) in udp {
+        for (thread, socket) in sockets.into_iter().enumerate() {
+            let (config, drain) = (udp_config(face, service.clone()), face.drain.clone());
+            face.relay.run_on(thread % face.relay.threads(), move |local| {
+                let never = std::future::pending();
+                let serving = relay::udp::serve(local.clone(), socket, config, drain, never);
+                tokio::task::spawn_local(async move { virtuals::report(address, serving.await) });
+            });
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Listening sockets, taken before anything else happens: a start that cannot have them touches nothing.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use sys::listen::{self, Sharing};
+
+use crate::config::{Config, ServiceListener};
+
+/// Bytes that a UDP socket may queue.
+pub(crate) const UDP_BUFFER: usize = 1024 * 1024;
+
+/// A listener could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} ({protocol}) for {purpose}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// `TCP` or `UDP`.
+    pub protocol: &'static str,
+    /// What for, in words.
+    pub purpose: String,
+    /// Why not.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// One socket for each data thread, all on the same address.
+#[derive(Debug)]
+pub(crate) struct Group<T> {
+    pub(crate) address: SocketAddr,
+    pub(crate) sockets: Vec<T>,
+}
+
+/// All configured listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(crate) named: Option<Group<TcpListener>>,
+    pub(crate) http: Option<Group<TcpListener>>,
+    pub(crate) tcp: Vec<(Arc<str>, Group<TcpListener>)>,
+    pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
+}
+
+impl Listeners {
+    /// Takes all sockets that `config` names, for so many data threads.
+    ///
+    /// # Errors
+    /// The first that cannot be had.
+    pub fn reserve(config: &Config, threads: usize) -> Result<Listeners, BindError> {
+        let group = |address: &SocketAddr, purpose: &str| tcp_group(*address, threads, purpose);
+        let named = config.named.as_ref().map(|at| group(at, "services by first line"));
+        let http = config.http.listen.as_ref().map(|at| group(at, "HTTP"));
+        let tcp = config.tcp.iter().map(|ServiceListener { listen, service }| {
+            Ok((service.clone(), group(listen, &format!("service \"{service}\""))?))
+        });
+        let udp = config.udp.iter().map(|ServiceListener { listen, service }| {
+            let purpose = format!("service \"{service}\"");
+            Ok((service.clone(), udp_group(*listen, threads, &purpose)?))
+        });
+        Ok(Listeners {
+            named: named.transpose()?,
+            http: http.transpose()?,
+            tcp: tcp.collect::<Result<_, _>>()?,
+            udp: udp.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Where services are named in the first line.
+    pub fn named(&self) -> Option<SocketAddr> {
+        self.named.as_ref().map(|group| group.address)
+    }
+
+    /// Where HTTP is spoken.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|group| group.address)
+    }
+
+    /// TCP listeners with their services.
+    pub fn tcp(&self) -> impl Iterator<Item = (SocketAddr, &Arc<str>)> {
+        self.tcp.iter().map(|(service, group)| (group.address, service))
+    }
+
+    /// UDP listeners with their services.
+    pub fn udp(&self) -> impl Iterator<Item = (SocketAddr, &Arc<str>)> {
+        self.udp.iter().map(|(service, group)| (group.address, service))
+    }
+}
+
+/// `SO_REUSEPORT` would let a second daemon of the same user join in silence. Hence one exclusive socket
+/// first, which fails if anybody is there.
+fn tcp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<TcpListener>, BindError> {
+    let take = || {
+        let address = listen::tcp(wanted, Sharing::Exclusive)?.local_addr()?;
+        let sockets = (0..threads.max(1)).map(|_| listen::tcp(address, Sharing::ReusePort));
+        Ok(Group { address, sockets: sockets.collect::<io::Result<_>>()? })
+    };
+    take().map_err(|cause| BindError { address: wanted, protocol: "TCP", purpose: purpose.into(), cause })
+}
+
+fn udp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<UdpSocket>, BindError> {
+    let take = || {
+        let address = listen::udp(wanted, Sharing::Exclusive, 0)?.local_addr()?;
+        let sockets = (0..threads.max(1)).map(|_| listen::udp(address, Sharing::ReusePort, UDP_BUFFER));
+        Ok(Group { address, sockets: sockets.collect::<io::Result<_>>()? })
+    };
+    take().map_err(|cause| BindError { address: wanted, protocol: "UDP", purpose: purpose.into(), cause })
+}

@@ -1,0 +1,110 @@
+//! What the proxy counts.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::http::Refusal;
+
+/// Where connections come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Entry {
+    Named,
+    Service,
+    Virtual,
+    Http,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByEntry {
+    entry: Entry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: Refusal,
+}
+
+/// Why a request was answered by the proxy itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Miss {
+    UnknownService,
+    NoEndpoint,
+    Unreachable,
+    Failed,
+    TimedOut,
+    Named,
+    Broken,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByMiss {
+    reason: Miss,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByClass {
+    code: &'static str,
+}
+
+/// Counters. Those of the hot path are resolved once.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub(crate) named: Counter,
+    pub(crate) service: Counter,
+    pub(crate) by_virtual_ip: Counter,
+    pub(crate) http: Counter,
+    /// Answers by the first digit of their status, from `1xx`.
+    answers: [Counter; 5],
+    refused: Family<ByReason, Counter>,
+    missed: Family<ByMiss, Counter>,
+    pub(crate) upgrades: Counter,
+    pub(crate) slow_readers: Counter,
+}
+
+impl Metrics {
+    /// Counters, listed in `registry` under `proxy_…`.
+    pub fn register(registry: &mut Registry) -> Metrics {
+        let connections: Family<ByEntry, Counter> = Family::default();
+        let answers: Family<ByClass, Counter> = Family::default();
+        let entry = |entry| connections.get_or_create_owned(&ByEntry { entry });
+        let metrics = Metrics {
+            named: entry(Entry::Named),
+            service: entry(Entry::Service),
+            by_virtual_ip: entry(Entry::Virtual),
+            http: entry(Entry::Http),
+            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|code| answers.get_or_create_owned(&ByClass { code })),
+            refused: Family::default(),
+            missed: Family::default(),
+            upgrades: Counter::default(),
+            slow_readers: Counter::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("proxy");
+        registry.register("connections", "Connections taken, by kind of listener", connections);
+        registry.register("answers", "HTTP answers, by class of status", answers);
+        let refused = metrics.refused.clone();
+        registry.register("refused_requests", "Malformed or oversized requests turned away", refused);
+        let help = "Connections and requests without an endpoint, or that an endpoint failed";
+        registry.register("failures", help, metrics.missed.clone());
+        registry.register("upgrades", "Connections that left HTTP", metrics.upgrades.clone());
+        let slow = metrics.slow_readers.clone();
+        registry.register("slow_readers", "Connections closed because the client did not read", slow);
+        metrics
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(crate) fn missed(&self, reason: Miss) {
+        self.missed.get_or_create(&ByMiss { reason }).inc();
+    }
+
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        if let Some(counter) = self.answers.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
+            counter.inc();
+        }
+    }
+}

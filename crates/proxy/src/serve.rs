@@ -1,0 +1,184 @@
+//! The proxy at work: what all its connections share, and what becomes of an accepted one.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use relay::accept::Accept;
+use relay::limit::{Limits, Place};
+use relay::pump::{Broken, Outcome};
+use relay::{Local, Relay};
+use route::{Facts, Principal};
+use state::{Drain, Reader};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::http::table::Table;
+use crate::metrics::{Metrics, Miss};
+
+/// Configuration with what is derived from it; replaced as a whole when it changes.
+pub(crate) struct Live {
+    pub(crate) config: Config,
+    pub(crate) table: Table,
+}
+
+impl Live {
+    pub(crate) fn new(config: Config) -> Live {
+        Live { table: Table::new(&config.http), config }
+    }
+
+    pub(crate) fn response_timeout(&self) -> Option<Duration> {
+        some_ms(self.config.http.response_timeout_ms)
+    }
+
+    pub(crate) fn tcp_idle(&self) -> Option<Duration> {
+        some_ms(self.config.tcp_idle_timeout_ms)
+    }
+}
+
+/// A duration in milliseconds, where 0 means none.
+fn some_ms(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// Shared by all connections on all threads.
+pub(crate) struct Face {
+    pub(crate) live: ArcSwap<Live>,
+    pub(crate) relay: Relay,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Metrics,
+    pub(crate) facts: Reader<Facts>,
+    pub(crate) node: Arc<str>,
+    /// This proxy in a `Via` field, and the field's value for HTTP/1.1.
+    pub(crate) pseudonym: String,
+    pub(crate) signature: HeaderValue,
+    pub(crate) drain: Drain,
+    /// Started when connections must go at once.
+    pub(crate) cut: Drain,
+}
+
+impl Face {
+    /// Who speaks from an address, as far as the kernel tells: TCP and UDP on this host are the node's.
+    pub(crate) fn identify(&self, from: IpAddr) -> Principal {
+        identify(&self.node, &self.facts, from)
+    }
+
+    /// Resolves when connections must go at once.
+    pub(crate) async fn deadline(&self) {
+        self.cut.started().await;
+    }
+
+    /// Notes how a relayed connection ended.
+    pub(crate) fn note(&self, outcome: &Outcome) {
+        let Some(broken) = &outcome.broken else { return };
+        if let Broken::Failed { side: relay::pump::Side::Upstream, .. } = broken {
+            self.metrics.missed(Miss::Broken);
+        }
+        tracing::debug!(%broken, sent = outcome.moved.sent, received = outcome.moved.received, "cut off");
+    }
+}
+
+fn identify(node: &Arc<str>, facts: &Reader<Facts>, from: IpAddr) -> Principal {
+    match from.to_canonical().is_loopback() || facts.now().is_local(from) {
+        true => Principal::Node { name: node.clone() },
+        false => Principal::Anonymous { from: from.to_canonical() },
+    }
+}
+
+/// One connection's surroundings. The proxy has drained when the last one is gone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) face: Arc<Face>,
+    pub(crate) local: Rc<Local>,
+    _alive: mpsc::Sender<()>,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// The client names a service first.
+    Named,
+    /// One service.
+    Service(Arc<str>),
+    /// One service, by its virtual address.
+    Virtual(Arc<str>),
+    /// HTTP.
+    Http,
+}
+
+/// Takes connections in.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    pub(crate) face: Arc<Face>,
+    alive: mpsc::Sender<()>,
+    role: Role,
+}
+
+impl Entrance {
+    pub(crate) fn new(face: Arc<Face>, alive: mpsc::Sender<()>) -> Entrance {
+        Entrance { face, alive, role: Role::Named }
+    }
+
+    pub(crate) fn with(&self, role: Role) -> Entrance {
+        Entrance { role, ..self.clone() }
+    }
+}
+
+impl Accept for Entrance {
+    fn accept(&self, local: &Rc<Local>, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let stream = match tokio::net::TcpStream::from_std(socket) {
+            Ok(stream) => stream,
+            Err(cause) => {
+                tracing::warn!(%cause, "cannot register a connection");
+                return;
+            }
+        };
+        let context = Context { face: self.face.clone(), local: local.clone(), _alive: self.alive.clone() };
+        let busy = local.busy();
+        let metrics = &self.face.metrics;
+        match self.role.clone() {
+            Role::Named => {
+                metrics.named.inc();
+                tokio::task::spawn_local(held(crate::tcp::named(context, stream, peer), (place, busy)));
+            }
+            Role::Service(service) => {
+                metrics.service.inc();
+                let serving = crate::tcp::to_service(context, service, stream, peer);
+                tokio::task::spawn_local(held(serving, (place, busy)));
+            }
+            Role::Virtual(service) => {
+                metrics.by_virtual_ip.inc();
+                let serving = crate::tcp::to_service(context, service, stream, peer);
+                tokio::task::spawn_local(held(serving, (place, busy)));
+            }
+            Role::Http => {
+                metrics.http.inc();
+                tokio::task::spawn_local(held(
+                    crate::http::conn::serve(context, stream, peer),
+                    (place, busy),
+                ));
+            }
+        }
+    }
+}
+
+/// Runs `serving` and keeps `held` until it is over.
+async fn held<T>(serving: impl Future<Output = ()>, held: T) {
+    serving.await;
+    drop(held);
+}
+
+pub(crate) fn udp_config(face: &Face, service: Arc<str>) -> relay::udp::Config {
+    let live = face.live.load();
+    let (node, facts) = (face.node.clone(), face.facts.clone());
+    relay::udp::Config {
+        service,
+        idle: Duration::from_millis(live.config.udp_idle_timeout_ms.max(1)),
+        per_client: live.config.max_udp_sessions_per_address,
+        total: live.config.max_udp_sessions,
+        identify: Arc::new(move |from| identify(&node, &facts, from)),
+    }
+}

@@ -1,0 +1,84 @@
+//! TCP connections toward one service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relay::Stream;
+use relay::pump::{self, Prefix};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::first_line;
+use crate::metrics::Miss;
+use crate::serve::Context;
+
+/// A client that names the service first.
+pub(crate) async fn named(context: Context, mut stream: TcpStream, peer: SocketAddr) {
+    let patience = Duration::from_millis(context.face.live.load().config.name_timeout_ms);
+    let (service, rest) = match tokio::time::timeout(patience, read_name(&mut stream)).await {
+        Ok(Some(named)) => named,
+        Ok(None) => {
+            context.face.metrics.missed(Miss::Named);
+            tracing::info!(client = %peer, "closed a connection: its first line names no service");
+            return;
+        }
+        Err(_) => {
+            context.face.metrics.missed(Miss::Named);
+            tracing::info!(client = %peer, "closed a connection: no service was named in time");
+            return;
+        }
+    };
+    relay(context, &service, stream, peer, rest).await;
+}
+
+/// The original reads once, at most so much; so does this, and leaves the rest to the pump.
+async fn read_name(stream: &mut TcpStream) -> Option<(String, Bytes)> {
+    let mut first = [0; first_line::MOST];
+    let count = stream.read(&mut first).await.ok()?;
+    let line = first_line::parse(&first[..count])?;
+    Some((line.name.to_owned(), Bytes::copy_from_slice(line.rest)))
+}
+
+/// A client of a listener that is for one service.
+pub(crate) async fn to_service(context: Context, service: Arc<str>, stream: TcpStream, peer: SocketAddr) {
+    relay(context, &service, stream, peer, Bytes::new()).await;
+}
+
+async fn relay(context: Context, service: &str, stream: TcpStream, peer: SocketAddr, first: Bytes) {
+    let Context { face, local, .. } = &context;
+    let principal = face.identify(peer.ip());
+    let (backend, permit) = match local.routes().permit(&principal, service) {
+        Ok(allowed) => allowed,
+        Err(denial) => {
+            let miss = match denial {
+                route::Denial::UnknownService { .. } => Miss::UnknownService,
+                route::Denial::NoEndpoint { .. } => Miss::NoEndpoint,
+            };
+            face.metrics.missed(miss);
+            tracing::info!(client = %peer, %denial, "closed a connection");
+            return;
+        }
+    };
+    let connection = match relay::connect(local, &backend, &permit).await {
+        Ok(connection) => connection,
+        Err(unreachable) => {
+            face.metrics.missed(Miss::Unreachable);
+            tracing::info!(client = %peer, %unreachable, "closed a connection");
+            // A reset tells the client that this was no answer.
+            let _ = sys::listen::reset_on_close(&stream);
+            return;
+        }
+    };
+    // The connection holds what it needs of the route; the routes may change and it goes on.
+    drop(backend);
+    let prefix = Prefix { upstream: first, downstream: Bytes::new() };
+    let idle = face.live.load().tcp_idle();
+    let down = Stream::Tcp(stream);
+    tokio::select! {
+        outcome = pump::run(local, permit, down, connection.stream, prefix, idle) => face.note(&outcome),
+        () = face.deadline() => {}
+    }
+    drop(connection.flight);
+}

@@ -1,0 +1,148 @@
+//! Reaching an endpoint. TCP here; a carrier through the mesh is another implementation of [`Dial`].
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use route::{Backend, Endpoint, Permit, Target};
+use tokio::net::TcpStream;
+
+use crate::balance::{Failure, Flight};
+use crate::local::Local;
+use crate::stream::Stream;
+
+/// What [`Dial::dial`] returns: it stays on the data thread that asked.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Stream>> + 'a>>;
+
+/// Reaches endpoints.
+pub trait Dial: Send + Sync + 'static {
+    /// Connects to `endpoint` for the connection that `permit` allows. The caller bounds the time.
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a>;
+}
+
+/// Plain TCP from this host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, _permit: &'a Permit) -> Dialing<'a> {
+        Box::pin(async move {
+            let stream = match &endpoint.target {
+                Target::Ip(address) => TcpStream::connect(address).await?,
+                Target::Host(host, port) => TcpStream::connect((&**host, *port)).await?,
+            };
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        })
+    }
+}
+
+/// A target as people write it.
+pub(crate) fn show(target: &Target) -> String {
+    match target {
+        Target::Ip(address) => address.to_string(),
+        Target::Host(host, port) => format!("{host}:{port}"),
+    }
+}
+
+/// One endpoint that could not be reached.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Where.
+    pub endpoint: String,
+    /// Why not.
+    pub cause: io::Error,
+}
+
+/// No endpoint could be reached; nothing was sent to any.
+#[derive(Debug)]
+pub struct Unreachable {
+    /// Service that was wanted.
+    pub service: Arc<str>,
+    /// What was tried, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connect to service \"{}\"", self.service)?;
+        for (number, attempt) in self.attempts.iter().enumerate() {
+            let separator = if number == 0 { ": " } else { "; " };
+            write!(f, "{separator}{}: {}", attempt.endpoint, attempt.cause)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+impl Unreachable {
+    /// True when the last attempt ran out of time.
+    pub fn timed_out(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.cause.kind() == io::ErrorKind::TimedOut)
+    }
+}
+
+/// A connection with the count of it in the balancer.
+#[derive(Debug)]
+pub struct Connection {
+    /// The connection.
+    pub stream: Stream,
+    /// Which endpoint of the backend.
+    pub at: usize,
+    /// Counted as long as it lives.
+    pub flight: Flight,
+}
+
+/// Connects to one endpoint after another, best first, until one answers.
+///
+/// # Errors
+/// [`Unreachable`] with every attempt.
+pub async fn connect(
+    local: &Rc<Local>,
+    backend: &Arc<Backend>,
+    permit: &Permit,
+) -> Result<Connection, Unreachable> {
+    let mut tried = Vec::new();
+    let mut attempts = Vec::new();
+    while attempts.len() < local.config().attempts.max(1)
+        && let Some((at, flight)) = local.pick(backend, &tried)
+    {
+        match dial(local, &backend.endpoints[at], permit, &flight).await {
+            Ok(stream) => return Ok(Connection { stream, at, flight }),
+            Err(cause) => {
+                attempts.push(Attempt { endpoint: show(&backend.endpoints[at].target), cause });
+                tried.push(at);
+            }
+        }
+    }
+    Err(Unreachable { service: backend.service.clone(), attempts })
+}
+
+/// Connects to one endpoint within the configured time, and tells the balancer how it went.
+pub(crate) async fn dial(
+    local: &Rc<Local>,
+    endpoint: &Endpoint,
+    permit: &Permit,
+    flight: &Flight,
+) -> io::Result<Stream> {
+    let metrics = local.metrics();
+    let dialing = local.dialer().dial(endpoint, permit);
+    let result = match tokio::time::timeout(local.config().connect_timeout(), dialing).await {
+        Ok(result) => result,
+        Err(_) => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within the time that is allowed"))
+        }
+    };
+    match &result {
+        Ok(_) => flight.connected(local.now_ns()),
+        Err(cause) => {
+            metrics.connect_failures.inc();
+            flight.failed(local.now_ns(), Failure::Connect);
+            tracing::debug!(node = %endpoint.node, instance = %endpoint.id, %cause, "cannot connect");
+        }
+    }
+    result
+}

@@ -1,0 +1,146 @@
+//! A request on its way out: in the form of the protocol that its endpoint speaks, and kept for another
+//! attempt where there may be one.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, Request, Uri, Version};
+
+use super::body::Body;
+use super::connect::Protocol;
+
+/// A request to send. Hop-by-hop fields are gone, but for `Upgrade` and `TE: trailers` where they are meant
+/// for the endpoint too; `Connection` is written here.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The request in HTTP/1.1's form: path and query as URI, and a `Host` field.
+    pub request: Request<Body>,
+    /// Speak HTTP/2 even where the endpoint does not say that it does.
+    pub prefer_http2: bool,
+    /// How long the answer's head may take.
+    pub timeout: Option<Duration>,
+}
+
+/// The request between attempts.
+pub(super) struct Store {
+    /// `None` while it is out.
+    request: Option<Request<Body>>,
+    /// It may be sent again even when it was sent: nothing that it does adds up, and its body is empty.
+    pub(super) repeatable: bool,
+    pub(super) upgrades: bool,
+    pub(super) prefer_http2: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Store {
+    pub(super) fn new(outgoing: Outgoing) -> Store {
+        let Outgoing { request, prefer_http2, timeout } = outgoing;
+        let upgrades = request.headers().contains_key(UPGRADE);
+        let repeatable = request.method().is_idempotent() && request.body().is_empty() && !upgrades;
+        Store { request: Some(request), repeatable, upgrades, prefer_http2, timeout }
+    }
+
+    /// The request in the form that `protocol` wants; `None` when it was sent and may not be again.
+    pub(super) fn take(&mut self, protocol: Protocol) -> Option<Request<Body>> {
+        let request = match self.repeatable {
+            true => self.request.as_ref().map(copy),
+            false => self.request.take(),
+        }?;
+        Some(match protocol {
+            Protocol::Http1 => into_http1(request),
+            Protocol::H2c => into_http2(request),
+        })
+    }
+
+    /// Takes back what was not sent.
+    pub(super) fn put_back(&mut self, request: Request<Body>) {
+        self.request = Some(request);
+    }
+}
+
+fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+fn into_http1(mut request: Request<Body>) -> Request<Body> {
+    if request.version() == Version::HTTP_2 {
+        let uri = std::mem::take(request.uri_mut()).into_parts();
+        if let Some(host) = uri.authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        *request.uri_mut() = uri.path_and_query.map(Uri::from).unwrap_or_default();
+    }
+    *request.version_mut() = Version::HTTP_11;
+    if let Some(nominated) = nominated(request.headers()) {
+        request.headers_mut().insert(CONNECTION, nominated);
+    }
+    request
+}
+
+fn nominated(headers: &HeaderMap) -> Option<HeaderValue> {
+    match (headers.contains_key(UPGRADE), headers.contains_key(TE)) {
+        (true, _) => Some(HeaderValue::from_static("upgrade")),
+        (_, true) => Some(HeaderValue::from_static("te")),
+        _ => None,
+    }
+}
+
+/// Scheme and authority go into the URI; there is no `Host` and no `Connection` (RFC 9113 section 8.2.2).
+fn into_http2(mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().remove(CONNECTION);
+    if request.version() == Version::HTTP_2 {
+        return request;
+    }
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(authority.unwrap_or_else(|| Authority::from_static("localhost")));
+    if let Ok(uri) = Uri::from_parts(uri) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(method: &str, body: Body) -> Outgoing {
+        let request =
+            Request::builder().method(method).uri("/a?b").header(HOST, "web:81").header(TE, "trailers");
+        Outgoing { request: request.body(body).unwrap(), prefer_http2: false, timeout: None }
+    }
+
+    #[test]
+    fn changes_form_there_and_back() {
+        let mut store = Store::new(outgoing("POST", Body::from(String::from("x"))));
+        let two = store.take(Protocol::H2c).unwrap();
+        assert_eq!(two.uri(), "http://web:81/a?b");
+        assert!(!two.headers().contains_key(HOST) && !two.headers().contains_key(CONNECTION));
+        assert!(store.take(Protocol::H2c).is_none(), "its body is out");
+        store.put_back(two);
+        let one = store.take(Protocol::Http1).unwrap();
+        assert_eq!(one.uri(), "/a?b");
+        assert_eq!(
+            (&one.headers()[HOST], &one.headers()[CONNECTION]),
+            (&"web:81".parse().unwrap(), &"te".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn only_what_does_not_add_up_is_repeated() {
+        assert!(Store::new(outgoing("GET", Body::empty())).repeatable);
+        assert!(!Store::new(outgoing("POST", Body::empty())).repeatable);
+        assert!(!Store::new(outgoing("PUT", Body::from(String::from("x")))).repeatable);
+        let mut store = Store::new(outgoing("GET", Body::empty()));
+        assert!(store.take(Protocol::Http1).is_some() && store.take(Protocol::Http1).is_some());
+    }
+}

@@ -1,0 +1,152 @@
+//! Kept connections, by endpoint. An endpoint is known by the address of its shared statistics.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connect::{Http1, Shared};
+use crate::balance::Stats;
+use crate::local::Local;
+
+/// How often connections that idle for too long are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Pool {
+    /// Keeps the address of the statistics from being reused.
+    _endpoint: Arc<Stats>,
+    idle: Vec<Idle>,
+    shared: Shared,
+}
+
+/// Kept connections of one thread.
+#[derive(Clone)]
+pub(crate) struct Pools(Rc<Inner>);
+
+struct Inner {
+    most: usize,
+    patience: Duration,
+    pools: RefCell<HashMap<usize, Pool>>,
+}
+
+/// A connection in use that may be kept afterwards.
+pub(super) struct Kept {
+    pub(super) connection: Http1,
+    endpoint: Arc<Stats>,
+    pools: Weak<Inner>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Keeps the connection for another request.
+    pub(super) fn give_back(self) {
+        if let Some(pools) = self.pools.upgrade()
+            && !self.connection.sender.is_closed()
+        {
+            pools.keep(&self.endpoint, self.connection);
+        }
+    }
+}
+
+impl Pools {
+    pub(crate) fn new(most: usize, patience: Duration) -> Pools {
+        Pools(Rc::new(Inner { most, patience, pools: RefCell::default() }))
+    }
+
+    /// The connection to `endpoint` that was used last, if one still stands.
+    pub(super) async fn take(&self, endpoint: &Arc<Stats>) -> Option<Kept> {
+        loop {
+            let mut connection = self.0.pop(endpoint)?;
+            // It was given back when its answer had ended; the request's end may still be on its way out.
+            if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
+                return Some(self.adopt(endpoint, connection));
+            }
+        }
+    }
+
+    /// A connection that will be kept when its answer has ended.
+    pub(super) fn adopt(&self, endpoint: &Arc<Stats>, connection: Http1) -> Kept {
+        Kept { connection, endpoint: endpoint.clone(), pools: Rc::downgrade(&self.0) }
+    }
+
+    /// The place of the shared HTTP/2 connection to `endpoint`.
+    pub(super) fn shared(&self, endpoint: &Arc<Stats>) -> Shared {
+        self.0.with(endpoint, |pool| pool.shared.clone())
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        let mut pools = self.0.pools.borrow_mut();
+        pools.retain(|_, pool| {
+            pool.idle.retain(|idle| {
+                !idle.connection.sender.is_closed() && now.duration_since(idle.since) < self.0.patience
+            });
+            if let Ok(mut shared) = pool.shared.try_lock()
+                && shared.as_ref().is_some_and(hyper::client::conn::http2::SendRequest::is_closed)
+            {
+                *shared = None;
+            }
+            // The statistics are held by nobody else once the endpoint is gone from the routes: then an
+            // HTTP/2 connection that stands idle goes too.
+            let gone = Arc::strong_count(&pool._endpoint) <= 2 && Rc::strong_count(&pool.shared) == 1;
+            let empty = pool.shared.try_lock().is_ok_and(|shared| shared.is_none());
+            !pool.idle.is_empty() || !(empty || gone)
+        });
+    }
+}
+
+impl Inner {
+    fn with<R>(&self, endpoint: &Arc<Stats>, with: impl FnOnce(&mut Pool) -> R) -> R {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools
+            .entry(Arc::as_ptr(endpoint) as usize)
+            .or_insert_with(|| Pool { _endpoint: endpoint.clone(), ..Pool::default() });
+        with(pool)
+    }
+
+    fn pop(&self, endpoint: &Arc<Stats>) -> Option<Http1> {
+        let mut pools = self.pools.borrow_mut();
+        let idle = &mut pools.get_mut(&(Arc::as_ptr(endpoint) as usize))?.idle;
+        loop {
+            let connection = idle.pop()?.connection;
+            if !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, endpoint: &Arc<Stats>, connection: Http1) {
+        let most = self.most;
+        self.with(endpoint, |pool| {
+            if pool.idle.len() >= most && most > 0 {
+                pool.idle.remove(0);
+            }
+            if most > 0 {
+                pool.idle.push(Idle { connection, since: Instant::now() });
+            }
+        });
+    }
+}
+
+/// Closes what idles for too long, every few seconds, as long as the thread lives.
+pub async fn sweep(local: std::rc::Weak<Local>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match local.upgrade() {
+            Some(local) => local.pools.sweep(),
+            None => return,
+        }
+    }
+}
