@@ -18,8 +18,9 @@ pub struct Config {
     /// Host names that requests may be addressed to, beside `localhost`, IP addresses and the node's name.
     /// Others are refused: a web page whose name was pointed at this host must not reach the API.
     pub hosts: Vec<String>,
-    /// Let clients register checks that run commands on this host. Off by default: whoever reaches the API
-    /// could run programs.
+    /// Let clients register checks that run commands on this host. Not a key of its own: whoever composes the
+    /// daemon sets it to what `health` is told, so that one switch decides.
+    #[serde(skip)]
     pub enable_script_checks: bool,
     /// Shortest `DeregisterCriticalServiceAfter`; shorter ones are lengthened to it. Default 1 min, as in
     /// Consul.

@@ -1,23 +1,26 @@
-//! A node from its parts, in the order in which they depend on each other. Read it from top to bottom.
+//! A node from its parts, in the order in which they depend on each other. Read [`start`] from top to bottom;
+//! what each face is handed is in `faces`.
+
+mod faces;
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lease::Leases;
 use log::Log;
-use route::{Facts, OpenVirtual, VirtualSocket};
+use route::Facts;
 use state::{DrainTrigger, Publisher};
 use store::{Events, Store};
-use tokio::net::TcpListener;
 
 use crate::config::{Config, Storage};
+use crate::daemon::control::Control;
 use crate::daemon::identity::Identity;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
+use faces::{NoVirtual, Shared, introduction};
 
 /// Where a node keeps what it must not forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +35,19 @@ pub(crate) enum Memory {
 pub(crate) struct Node {
     pub(crate) addresses: Addresses,
     pub(crate) identity: Identity,
-    pub(crate) store: Store,
-    pub(crate) tasks: Tasks,
+    store: Store,
+    tasks: Tasks,
+    control: Arc<Control>,
     drain: DrainTrigger,
     drain_timeout: Duration,
     _facts: Publisher<Facts>,
 }
 
 /// Starts a node.
-pub(crate) async fn start(config: Config, memory: Memory) -> anyhow::Result<Node> {
+///
+/// # Errors
+/// What could not be had, before anything was changed where that is possible.
+pub(crate) async fn start(config: Config, memory: Memory, control: Arc<Control>) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     let listeners = Listeners::reserve(&config)?;
     let addresses = listeners.addresses()?;
@@ -48,57 +55,44 @@ pub(crate) async fn start(config: Config, memory: Memory) -> anyhow::Result<Node
     // Who this is, and what it knew: replayed before anybody sees it.
     let identity = identify(&config, &memory)?;
     let store = open_store(&config, &memory, &identity).await?;
-    let itself = health::node_def(&identity.name, &identity.id, node_address(&config, &addresses));
+    let address = node_address(&config, &addresses);
+    let itself = health::node_def(&identity.name, &identity.id, address);
     health::register_node(&store, &itself).await.context("register this node")?;
 
     // What the faces share.
     let (trigger, drain) = state::drain();
-    let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
-    let mut registry = metrics::registry(&store);
-    let counted = registry.sub_registry_with_prefix("portolan");
-    let mut tasks = Tasks::default();
-
-    let health_metrics = health::Metrics::default();
-    health_metrics.register(counted);
-    tasks.spawn("health", {
-        let (store, leases, drain) = (store.clone(), leases.clone(), drain.clone());
-        let settings = config.health.clone();
-        health::run(settings, itself, store, leases, health_metrics, drain)
-    });
-
-    // Virtual addresses: what of them holds on this host, and how one is opened.
-    let observed = sys::host::addresses().unwrap_or_default();
-    let (published, facts) = state::channel(Facts { own_addresses: observed, ..Facts::default() });
-    let open_virtual: Arc<dyn OpenVirtual> = Arc::new(NoVirtual);
-
-    let names = dns::Inputs {
-        node: identity.name.as_str().into(),
-        datacenter: config.node.datacenter.as_str().into(),
-        views: store.reader(),
+    let own_addresses = sys::host::addresses().unwrap_or_default();
+    let (published, facts) = state::channel(Facts { own_addresses, ..Facts::default() });
+    let mut shared = Shared {
+        leases: Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now())),
+        registry: metrics::registry(&store, &control),
+        store: store.clone(),
+        open_virtual: Arc::new(NoVirtual),
         facts,
-        open_virtual,
+        drain,
+        tasks: Tasks::default(),
     };
-    let dns_metrics = dns::Metrics::register(counted);
-    tasks.spawn("dns", dns::run(config.dns, listeners.dns, names, dns_metrics, drain.clone()));
 
-    let discovery = gost::Discovery::new(store.clone(), leases.clone(), config.gost.clone());
-    let gost = gost::Handler::new(&config.gost, discovery, counted)?;
-    if let Some(listener) = listeners.gost {
-        let listener = TcpListener::from_std(listener).context("watch the GOST listener")?;
-        let (handler, drain) = (gost.clone(), drain.clone());
-        tasks.spawn("gost", gost::run(listener, handler, drain));
-    }
+    // The faces, each by its name.
+    shared.health(&config, itself);
+    shared.dns(&config, &identity, listeners.dns);
+    let gost = shared.gost(&config, listeners.gost)?;
+    let introduction = introduction(&config, &identity, address);
+    let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node { addresses, identity, store, tasks, drain: trigger, drain_timeout, _facts: published })
+    Ok(Node { addresses, identity, store, tasks, control, drain: trigger, drain_timeout, _facts: published })
 }
 
 impl Node {
-    /// Resolves when a face ends by itself, with which one and why: time to stop.
-    pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        match self.tasks.next_end().await {
-            Some(ended) => ended.too_early(),
-            None => std::future::pending().await,
+    /// Resolves when it is time to stop: somebody asked for it, or a face ended by itself.
+    ///
+    /// # Errors
+    /// Which face, and why.
+    pub(crate) async fn until_end(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.control.leaving() => Ok(()),
+            Some(ended) = self.tasks.next_end() => Err(ended.too_early()),
         }
     }
 
@@ -120,15 +114,6 @@ impl Node {
         }
         self.store.close().await;
         result
-    }
-}
-
-/// A host without virtual addresses: names lead to endpoints.
-struct NoVirtual;
-
-impl OpenVirtual for NoVirtual {
-    fn open(&self, _: &str) -> Pin<Box<dyn Future<Output = Option<VirtualSocket>> + Send + '_>> {
-        Box::pin(std::future::ready(None))
     }
 }
 

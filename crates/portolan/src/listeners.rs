@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use sys::listen::Sharing;
 
 use crate::config::Config;
@@ -41,6 +41,7 @@ impl Addresses {
 /// The open sockets, until their faces take them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
+    pub(crate) api: api::Listeners,
     pub(crate) dns: dns::Listeners,
     pub(crate) gost: Option<TcpListener>,
 }
@@ -51,21 +52,49 @@ impl Listeners {
     /// # Errors
     /// The first that cannot be had: which one, who holds it, which key moves it.
     pub(crate) fn reserve(config: &Config) -> anyhow::Result<Listeners> {
+        guard_beyond_loopback(config)?;
+        let api = api::reserve(&config.api).map_err(|error| match error {
+            api::BindError::Tcp { address, cause } => {
+                refused("the HTTP API", "api.listen", Transport::Tcp, address, cause)
+            }
+            error @ api::BindError::Unix { .. } => anyhow!(error),
+        })?;
         let dns = dns::Listeners::bind(&config.dns).map_err(|error| {
             let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
             refused("DNS", "dns.listen", by, error.address, error.cause)
         })?;
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
-        Ok(Listeners { dns, gost })
+        Ok(Listeners { api, dns, gost })
     }
 
     pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
         let gost = self.gost.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
         Ok(Addresses {
+            http: self.api.addresses(),
             dns: self.dns.addresses().to_vec(),
             gost: gost.context("ask for a listener's address")?,
             ..Addresses::default()
         })
+    }
+}
+
+/// A listener beyond loopback is open to everybody who can send a packet: that must have been said in words.
+/// GOST's own port has a token for it and asks by itself.
+fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
+    if config.node.open_beyond_loopback {
+        return Ok(());
+    }
+    let lists = [("api.listen", &config.api.listen), ("dns.listen", &config.dns.listen)];
+    let open = lists.into_iter().find_map(|(key, list)| {
+        let outside = list.iter().find(|address| !address.ip().is_loopback())?;
+        Some((key, outside))
+    });
+    match open {
+        Some((key, address)) => bail!(
+            "listen on {address} (`{key}`): that is beyond loopback, and whoever comes is let in unasked; set \
+             node.open_beyond_loopback = true if that is meant, or listen on 127.0.0.1"
+        ),
+        None => Ok(()),
     }
 }
 

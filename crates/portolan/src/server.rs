@@ -1,9 +1,11 @@
 //! A whole node inside another program: for tests, and for those who ship one binary.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::compose::{self, Memory};
 use crate::config::Config;
+use crate::daemon::control::Control;
 use crate::listeners::Addresses;
 
 /// A node that has not started.
@@ -51,7 +53,7 @@ impl Server {
     /// # Errors
     /// An address in use (with who holds it), a data directory in use or damaged.
     pub async fn start(self) -> anyhow::Result<Running> {
-        Ok(Running { node: compose::start(self.config, self.memory).await? })
+        Ok(Running { node: compose::start(self.config, self.memory, Arc::new(Control::embedded())).await? })
     }
 }
 
@@ -71,10 +73,13 @@ impl Running {
         &self.node.identity.name
     }
 
-    /// Resolves when the node cannot go on, with the reason. Bring it to an end with
-    /// [`Running::shutdown`] then.
-    pub async fn failed(&mut self) -> anyhow::Error {
-        self.node.failed().await
+    /// Resolves when it is time for [`Running::shutdown`]: a client asked the node to leave, or it cannot go
+    /// on.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub async fn until_end(&mut self) -> anyhow::Result<()> {
+        self.node.until_end().await
     }
 
     /// Stops accepting, finishes what is in progress, makes everything durable.

@@ -1,10 +1,14 @@
 //! The life of a daemon: start, serve, listen to signals, drain. What `dev` and `serve` have in common.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::Context as _;
+use api::Control as _;
 
 use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
+use crate::daemon::control::Control;
 use crate::exit::{Failure, Result};
 use crate::logging;
 use crate::signals::{Signals, Word};
@@ -43,9 +47,11 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     let mut signals = Signals::listen()?;
     let Daemon { sources, defaults, loaded, memory, greet } = daemon;
     let config = loaded.config.clone();
-    let mut reloader = Reloader::new(sources, defaults, loaded, level);
+    let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level));
+    let reload = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
+    let control = Arc::new(Control::new(Box::new(reload)));
     let mut node = tokio::select! {
-        started = compose::start(config, memory) => started?,
+        started = compose::start(config, memory, control.clone()) => started?,
         Word::Leave(signal) = signals.next() => {
             tracing::info!(signal, "stopped before it had started");
             return Ok(());
@@ -58,32 +64,29 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     if let Some(greet) = greet {
         global.out().say(&greet(&node))?;
     }
-    let failure = until_the_end(&mut node, &mut signals, &mut reloader).await;
+    let ended = until_the_end(&mut node, &mut signals, &control).await;
     let stopped = node.stop().await;
-    match failure {
-        Some(cause) => Err(Failure::from(cause)),
-        None => {
-            stopped?;
-            tracing::info!("stopped");
-            Ok(())
-        }
-    }
+    ended.and(stopped).map_err(Failure::from)?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 /// Waits for the word to leave, or for a reason to.
-async fn until_the_end(
-    node: &mut Node,
-    signals: &mut Signals,
-    reloader: &mut Reloader,
-) -> Option<anyhow::Error> {
+async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control) -> anyhow::Result<()> {
     loop {
         tokio::select! {
-            cause = node.failed() => return Some(cause),
+            ended = node.until_end() => {
+                if ended.is_ok() {
+                    tracing::info!("asked to leave; draining");
+                }
+                return ended;
+            }
             word = signals.next() => match word {
-                Word::Reload => reloader.reload(),
+                // What came of it has been logged.
+                Word::Reload => drop(control.reload()),
                 Word::Leave(signal) => {
                     tracing::info!(signal, "draining");
-                    return None;
+                    return Ok(());
                 }
             }
         }

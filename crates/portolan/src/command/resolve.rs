@@ -43,7 +43,11 @@ pub(crate) fn authority(endpoint: &Endpoint) -> String {
 fn human(resolution: &Resolution) -> String {
     let mut lines = vec![resolution.name.to_string()];
     if let Some(address) = &resolution.r#virtual {
-        let moved = if address.moved.is_empty() { String::new() } else { format!("  ({})", address.moved) };
+        let moved = match (address.open, address.moved.is_empty()) {
+            (false, _) => "  (not open on this host)".to_owned(),
+            (true, true) => String::new(),
+            (true, false) => format!("  ({})", address.moved),
+        };
         lines.push(format!("  virtual   {}:{}{moved}", address.address, address.port));
     }
     for endpoint in &resolution.endpoints {

@@ -30,6 +30,8 @@ pub struct Config {
     pub logging: Logging,
     /// The log on disk.
     pub storage: Storage,
+    /// The HTTP API.
+    pub api: api::Config,
     /// Health checks and leases.
     pub health: health::Config,
     /// Names.
@@ -41,6 +43,7 @@ pub struct Config {
 impl Config {
     /// Every address that something listens on, to be changed.
     pub(crate) fn for_each_listener(&mut self, mut change: impl FnMut(&mut SocketAddr)) {
+        self.api.listen.iter_mut().for_each(&mut change);
         self.dns.listen.iter_mut().for_each(&mut change);
         self.gost.listen.iter_mut().for_each(&mut change);
     }

@@ -14,13 +14,16 @@ use prometheus_client::registry::{Registry, Unit};
 use rustix::param::{clock_ticks_per_second, page_size};
 use store::Store;
 
+use crate::daemon::control::Control;
+
 /// The registry with what belongs to no face.
-pub(crate) fn registry(store: &Store) -> Registry {
+pub(crate) fn registry(store: &Store, control: &Control) -> Registry {
     let mut registry = Registry::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION"))];
     registry.register("portolan_build", "Version of this program", Info::new(version));
     registry.register_collector(Box::new(Process));
     registry.register_collector(Box::new(State(store.clone())));
+    control.register(registry.sub_registry_with_prefix("portolan"));
     registry
 }
 

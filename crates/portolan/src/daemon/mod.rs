@@ -1,5 +1,6 @@
 //! What a node is made of beside its faces.
 
+pub(crate) mod control;
 pub(crate) mod holder;
 pub(crate) mod identity;
 pub(crate) mod metrics;

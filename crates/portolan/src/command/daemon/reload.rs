@@ -20,18 +20,20 @@ impl Reloader {
     }
 
     /// All or nothing: a configuration with a mistake in it changes nothing.
-    pub(super) fn reload(&mut self) {
-        let wanted = match load_over(&self.sources, &self.defaults) {
-            Ok(wanted) => wanted,
-            Err(cause) => {
-                tracing::error!(error = %cause, "reload failed; the former configuration stays in effect");
-                return;
-            }
-        };
-        if let Err(cause) = self.level.set(&wanted.config.logging.level) {
-            tracing::error!(error = %cause, "reload failed; the former configuration stays in effect");
-            return;
+    ///
+    /// # Errors
+    /// The mistake, as it was logged.
+    pub(super) fn reload(&mut self) -> Result<(), String> {
+        let result = self.take();
+        if let Err(cause) = &result {
+            tracing::error!(error = cause, "reload failed; the former configuration stays in effect");
         }
+        result
+    }
+
+    fn take(&mut self) -> Result<(), String> {
+        let wanted = load_over(&self.sources, &self.defaults).map_err(|cause| cause.to_string())?;
+        self.level.set(&wanted.config.logging.level).map_err(|cause| format!("{cause:#}"))?;
         let changed = self.changed(&wanted);
         let (live, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| LIVE.contains(&&**key));
         for key in &live {
@@ -44,6 +46,7 @@ impl Reloader {
             tracing::warn!(key, "changed in the configuration; it takes effect after a restart");
         }
         tracing::info!(live = live.len(), after_restart = later.len(), "reloaded");
+        Ok(())
     }
 
     fn changed(&self, wanted: &Loaded) -> Vec<String> {

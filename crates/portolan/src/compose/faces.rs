@@ -1,0 +1,143 @@
+//! How each face is handed what it needs, and nothing else.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use catalog::NodeDef;
+use hyper::body::Incoming;
+use lease::Leases;
+use prometheus_client::registry::Registry;
+use route::{Facts, OpenVirtual, VirtualSocket};
+use state::{Drain, Reader};
+use store::Store;
+
+use crate::config::Config;
+use crate::daemon::control::Control;
+use crate::daemon::identity::Identity;
+use crate::daemon::tasks::Tasks;
+
+/// Where members would speak to each other; Consul's clients expect to be told.
+const MESH_PORT: u16 = 8300;
+
+/// What the faces share.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) leases: Arc<Leases>,
+    pub(super) facts: Reader<Facts>,
+    pub(super) open_virtual: Arc<dyn OpenVirtual>,
+    pub(super) registry: Registry,
+    pub(super) drain: Drain,
+    pub(super) tasks: Tasks,
+}
+
+impl Shared {
+    /// Every metric of a face begins with `portolan_`.
+    fn counted(&mut self) -> &mut Registry {
+        self.registry.sub_registry_with_prefix("portolan")
+    }
+
+    pub(super) fn health(&mut self, config: &Config, itself: NodeDef) {
+        let metrics = health::Metrics::default();
+        metrics.register(self.counted());
+        let (store, leases, drain) = (self.store.clone(), self.leases.clone(), self.drain.clone());
+        self.tasks.spawn("health", health::run(config.health.clone(), itself, store, leases, metrics, drain));
+    }
+
+    pub(super) fn dns(&mut self, config: &Config, identity: &Identity, listeners: dns::Listeners) {
+        let metrics = dns::Metrics::register(self.counted());
+        let inputs = dns::Inputs {
+            node: identity.name.as_str().into(),
+            datacenter: config.node.datacenter.as_str().into(),
+            views: self.store.reader(),
+            facts: self.facts.clone(),
+            open_virtual: self.open_virtual.clone(),
+        };
+        let drain = self.drain.clone();
+        self.tasks.spawn("dns", dns::run(config.dns.clone(), listeners, inputs, metrics, drain));
+    }
+
+    /// GOST's discovery: a port of its own where one is configured, and paths on the API's port always.
+    pub(super) fn gost(
+        &mut self,
+        config: &Config,
+        listener: Option<std::net::TcpListener>,
+    ) -> anyhow::Result<Arc<dyn api::Guest>> {
+        let discovery = gost::Discovery::new(self.store.clone(), self.leases.clone(), config.gost.clone());
+        let handler = gost::Handler::new(&config.gost, discovery, self.counted())?;
+        if let Some(listener) = listener {
+            let listener = tokio::net::TcpListener::from_std(listener).context("watch the GOST listener")?;
+            self.tasks.spawn("gost", gost::run(listener, handler.clone(), self.drain.clone()));
+        }
+        Ok(Arc::new(GostGuest(handler)))
+    }
+
+    /// Last, because it shows what all others count.
+    pub(super) fn api(
+        mut self,
+        config: &Config,
+        node: api::Identity,
+        listeners: api::Listeners,
+        control: Arc<Control>,
+        guests: Vec<Arc<dyn api::Guest>>,
+    ) -> Tasks {
+        let metrics = api::Metrics::default();
+        metrics.register(self.counted());
+        let inputs = api::Inputs {
+            store: self.store,
+            leases: self.leases,
+            facts: self.facts,
+            open_virtual: self.open_virtual,
+            node,
+            control,
+            exposition: Arc::new(self.registry),
+            metrics,
+            guests,
+        };
+        // One switch lets commands run, and health owns it.
+        let config = api::Config { enable_script_checks: config.health.commands, ..config.api.clone() };
+        self.tasks.spawn("api", api::run(config, listeners, inputs, self.drain));
+        self.tasks
+    }
+}
+
+/// How this node introduces itself over HTTP.
+pub(super) fn introduction(config: &Config, identity: &Identity, address: IpAddr) -> api::Identity {
+    api::Identity {
+        name: identity.name.as_str().into(),
+        id: identity.id.as_str().into(),
+        address: address.to_string().into(),
+        datacenter: config.node.datacenter.as_str().into(),
+        is_server: true,
+        mesh_port: MESH_PORT,
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("PORTOLAN_REVISION").unwrap_or(""),
+    }
+}
+
+/// GOST's paths on the API's port.
+struct GostGuest(gost::Handler);
+
+impl api::Guest for GostGuest {
+    fn serves(&self, path: &str) -> bool {
+        gost::Handler::serves(path)
+    }
+
+    fn handle(
+        &self,
+        request: http::Request<Incoming>,
+        caller: IpAddr,
+    ) -> Pin<Box<dyn Future<Output = api::GuestReply> + Send + '_>> {
+        Box::pin(self.0.handle(request, caller))
+    }
+}
+
+/// A host without virtual addresses: names lead to endpoints.
+pub(super) struct NoVirtual;
+
+impl OpenVirtual for NoVirtual {
+    fn open(&self, _: &str) -> Pin<Box<dyn Future<Output = Option<VirtualSocket>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
+    }
+}
