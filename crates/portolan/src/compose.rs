@@ -77,6 +77,7 @@ pub(crate) async fn start(config: Config, memory: Memory, control: Arc<Control>)
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
     let gost = shared.gost(&config, listeners.gost)?;
+    shared.netsel(&config, listeners.netsel)?;
     let introduction = introduction(&config, &identity, address);
     let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 

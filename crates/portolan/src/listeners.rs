@@ -22,6 +22,8 @@ pub struct Addresses {
     pub http_proxy: Vec<SocketAddr>,
     /// GOST's discovery on a port of its own.
     pub gost: Vec<SocketAddr>,
+    /// NetSel's byte protocol.
+    pub netsel: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -33,6 +35,7 @@ impl Addresses {
             ("TCP proxy", &self.tcp_proxy),
             ("HTTP proxy", &self.http_proxy),
             ("GOST", &self.gost),
+            ("NetSel", &self.netsel),
         ];
         all.into_iter().flat_map(|(what, list)| list.iter().map(move |address| (what, *address)))
     }
@@ -44,6 +47,7 @@ pub(crate) struct Listeners {
     pub(crate) api: api::Listeners,
     pub(crate) dns: dns::Listeners,
     pub(crate) gost: Option<TcpListener>,
+    pub(crate) netsel: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -64,15 +68,21 @@ impl Listeners {
             refused("DNS", "dns.listen", by, error.address, error.cause)
         })?;
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
-        Ok(Listeners { api, dns, gost })
+        let netsel =
+            config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
+        Ok(Listeners { api, dns, gost, netsel })
     }
 
     pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
-        let gost = self.gost.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
+        let of = |listener: &Option<TcpListener>| {
+            let found = listener.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
+            found.context("ask for a listener's address")
+        };
         Ok(Addresses {
             http: self.api.addresses(),
             dns: self.dns.addresses().to_vec(),
-            gost: gost.context("ask for a listener's address")?,
+            gost: of(&self.gost)?,
+            netsel: of(&self.netsel)?,
             ..Addresses::default()
         })
     }
@@ -84,7 +94,12 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
     if config.node.open_beyond_loopback {
         return Ok(());
     }
-    let lists = [("api.listen", &config.api.listen), ("dns.listen", &config.dns.listen)];
+    let netsel = config.netsel.listen.as_slice();
+    let lists = [
+        ("api.listen", &config.api.listen[..]),
+        ("dns.listen", &config.dns.listen),
+        ("netsel.listen", netsel),
+    ];
     let open = lists.into_iter().find_map(|(key, list)| {
         let outside = list.iter().find(|address| !address.ip().is_loopback())?;
         Some((key, outside))

@@ -34,7 +34,7 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use state::units;
 
-pub use serve::{OpenToAll, run};
+pub use serve::run;
 pub use wire::fuzz_request;
 
 /// Settings of the NetSel port.
@@ -43,8 +43,6 @@ pub use wire::fuzz_request;
 pub struct Config {
     /// Where to listen; nowhere when absent. The seed's address is 0.0.0.0:9000.
     pub listen: Option<SocketAddr>,
-    /// Listen beyond loopback. The protocol knows no authentication: say so in words or the start is refused.
-    pub allow_anyone: bool,
     /// How long a registration lasts after its last heartbeat (the seed's `max_heartbeat_age`).
     #[serde(with = "units::duration")]
     pub lease: Duration,
@@ -63,7 +61,6 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: None,
-            allow_anyone: false,
             lease: Duration::from_secs(60),
             first_port: 9001,
             last_port: 9999,

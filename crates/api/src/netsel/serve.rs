@@ -23,27 +23,6 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// Longest that a client is given to take its answer and close.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The port is open to others and nobody said that it may be.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "listen for NetSel on {0}: that is beyond loopback and the protocol knows no authentication; set \
-     netsel.allow_anyone = true to let everybody in"
-)]
-pub struct OpenToAll(SocketAddr);
-
-impl Config {
-    /// Where to listen, once that is allowed.
-    ///
-    /// # Errors
-    /// [`OpenToAll`].
-    pub fn listen(&self) -> Result<Option<SocketAddr>, OpenToAll> {
-        match self.listen {
-            Some(address) if !address.ip().is_loopback() && !self.allow_anyone => Err(OpenToAll(address)),
-            address => Ok(address),
-        }
-    }
-}
-
 /// Serves the port until it is time to leave; requests under way are finished.
 pub async fn run(
     config: Config,

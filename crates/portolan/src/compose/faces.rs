@@ -73,6 +73,22 @@ impl Shared {
         Ok(Arc::new(GostGuest(handler)))
     }
 
+    /// NetSel's byte protocol, where it is configured.
+    pub(super) fn netsel(
+        &mut self,
+        config: &Config,
+        listener: Option<std::net::TcpListener>,
+    ) -> anyhow::Result<()> {
+        let Some(listener) = listener else { return Ok(()) };
+        let listener = tokio::net::TcpListener::from_std(listener).context("watch the NetSel listener")?;
+        let metrics = api::netsel::Metrics::default();
+        metrics.register(self.counted());
+        let (store, leases, drain) = (self.store.clone(), self.leases.clone(), self.drain.clone());
+        let run = api::netsel::run(config.netsel.clone(), listener, store, leases, metrics, drain);
+        self.tasks.spawn("netsel", run);
+        Ok(())
+    }
+
     /// Last, because it shows what all others count.
     pub(super) fn api(
         mut self,

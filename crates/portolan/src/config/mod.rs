@@ -38,6 +38,8 @@ pub struct Config {
     pub dns: dns::Config,
     /// GOST's service discovery.
     pub gost: gost::Config,
+    /// NetSel's byte protocol.
+    pub netsel: api::netsel::Config,
 }
 
 impl Config {
@@ -46,5 +48,6 @@ impl Config {
         self.api.listen.iter_mut().for_each(&mut change);
         self.dns.listen.iter_mut().for_each(&mut change);
         self.gost.listen.iter_mut().for_each(&mut change);
+        self.netsel.listen.iter_mut().for_each(&mut change);
     }
 }
