@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A listener that leads to one service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceListener {
     /// Where to listen.
@@ -16,7 +17,7 @@ pub struct ServiceListener {
 }
 
 /// A rule that leads HTTP requests to a service. At least one of `host` and `path` is needed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpRoute {
     /// Host name, or `*.` and a suffix for every name below it. Any host when absent.
@@ -33,11 +34,11 @@ pub struct HttpRoute {
 }
 
 /// Settings of the HTTP listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// Where to listen; nowhere when absent.
-    pub listen: Option<SocketAddr>,
+    /// Where to listen; nowhere when empty.
+    pub listen: Vec<SocketAddr>,
     /// Rules, tried before services are looked up by host name. The longest match wins.
     pub routes: Vec<HttpRoute>,
     /// Names below these domains are services: `web.svc.internal` is `web`.
@@ -52,20 +53,24 @@ pub struct Http {
     pub max_head_fields: usize,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
-    /// Longest time for a request head, in milliseconds.
-    pub head_timeout_ms: u64,
+    /// Longest time for a request head.
+    #[serde(with = "state::units::duration")]
+    pub head_timeout: Duration,
     /// Longest time without a byte of a request body, or without the client taking a byte of the answer.
-    pub stall_timeout_ms: u64,
+    #[serde(with = "state::units::duration")]
+    pub stall_timeout: Duration,
     /// Longest time between two requests on a connection.
-    pub idle_timeout_ms: u64,
+    #[serde(with = "state::units::duration")]
+    pub idle_timeout: Duration,
     /// Longest time until an endpoint begins to answer; 0 means no limit. gRPC has deadlines of its own.
-    pub response_timeout_ms: u64,
+    #[serde(with = "state::units::duration")]
+    pub response_timeout: Duration,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Http {
-            listen: Some((Ipv4Addr::LOCALHOST, 8081).into()),
+            listen: vec![(Ipv4Addr::LOCALHOST, 8081).into()],
             routes: Vec::new(),
             domains: ["svc.internal", "service.consul", "virtual.consul"].map(Arc::from).into(),
             path_services: false,
@@ -73,20 +78,20 @@ impl Default for Http {
             max_head_bytes: 32 * 1024,
             max_head_fields: 100,
             max_streams: 256,
-            head_timeout_ms: 15_000,
-            stall_timeout_ms: 60_000,
-            idle_timeout_ms: 120_000,
-            response_timeout_ms: 60_000,
+            head_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(120),
+            response_timeout: Duration::from_secs(60),
         }
     }
 }
 
 /// Settings of the proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where clients name a service in their first line (NetSel's form); nowhere when absent.
-    pub named: Option<SocketAddr>,
+    /// Where clients name a service in their first line (NetSel's form); nowhere when empty.
+    pub named: Vec<SocketAddr>,
     /// TCP listeners.
     pub tcp: Vec<ServiceListener>,
     /// UDP listeners.
@@ -97,35 +102,40 @@ pub struct Config {
     pub max_connections: usize,
     /// Most connections at once from one address.
     pub max_connections_per_address: usize,
-    /// Longest time for the first line, in milliseconds.
-    pub name_timeout_ms: u64,
-    /// A TCP connection on which nothing moves for so long is closed, in milliseconds; 0 means never.
-    pub tcp_idle_timeout_ms: u64,
-    /// A UDP session ends after so long without a datagram, in milliseconds.
-    pub udp_idle_timeout_ms: u64,
+    /// Longest time for the first line.
+    #[serde(with = "state::units::duration")]
+    pub name_timeout: Duration,
+    /// A TCP connection on which nothing moves for so long is closed; 0 means never.
+    #[serde(with = "state::units::duration")]
+    pub tcp_idle_timeout: Duration,
+    /// A UDP session ends after so long without a datagram.
+    #[serde(with = "state::units::duration")]
+    pub udp_idle_timeout: Duration,
     /// Most UDP sessions of one client address.
     pub max_udp_sessions_per_address: usize,
     /// Most UDP sessions in all.
     pub max_udp_sessions: usize,
-    /// How long connections may go on when the daemon leaves, in milliseconds.
-    pub drain_ms: u64,
+    /// How long connections may go on when the daemon leaves. Not a key of its own: whoever composes the daemon
+    /// sets it to the time that the whole node has.
+    #[serde(skip)]
+    pub drain: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
-            named: Some((Ipv4Addr::LOCALHOST, 8080).into()),
+            named: vec![(Ipv4Addr::LOCALHOST, 8080).into()],
             tcp: Vec::new(),
             udp: Vec::new(),
             http: Http::default(),
             max_connections: 65_536,
             max_connections_per_address: 16_384,
-            name_timeout_ms: 10_000,
-            tcp_idle_timeout_ms: 2 * 60 * 60 * 1000,
-            udp_idle_timeout_ms: 60_000,
+            name_timeout: Duration::from_secs(10),
+            tcp_idle_timeout: Duration::from_secs(2 * 60 * 60),
+            udp_idle_timeout: Duration::from_secs(60),
             max_udp_sessions_per_address: 1024,
             max_udp_sessions: 16_384,
-            drain_ms: 10_000,
+            drain: Duration::from_secs(10),
         }
     }
 }

@@ -76,7 +76,7 @@ pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Input
         }
     }
     virtuals.abort();
-    let patience = Duration::from_millis(face.live.load().config.drain_ms);
+    let patience = face.live.load().config.drain;
     // Nobody ever sends: the channel ends when the last connection does.
     if tokio::time::timeout(patience, gone.recv()).await.is_err() {
         let left = face.limits.taken();

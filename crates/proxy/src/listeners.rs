@@ -36,8 +36,8 @@ pub(crate) struct Group<T> {
 /// All configured listeners.
 #[derive(Debug)]
 pub struct Listeners {
-    pub(crate) named: Option<Group<TcpListener>>,
-    pub(crate) http: Option<Group<TcpListener>>,
+    pub(crate) named: Vec<Group<TcpListener>>,
+    pub(crate) http: Vec<Group<TcpListener>>,
     pub(crate) tcp: Vec<(Arc<str>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
 }
@@ -49,8 +49,8 @@ impl Listeners {
     /// The first that cannot be had.
     pub fn reserve(config: &Config, threads: usize) -> Result<Listeners, BindError> {
         let group = |address: &SocketAddr, purpose: &str| tcp_group(*address, threads, purpose);
-        let named = config.named.as_ref().map(|at| group(at, "services by first line"));
-        let http = config.http.listen.as_ref().map(|at| group(at, "HTTP"));
+        let named = config.named.iter().map(|at| group(at, "services by first line"));
+        let http = config.http.listen.iter().map(|at| group(at, "HTTP"));
         let tcp = config.tcp.iter().map(|ServiceListener { listen, service }| {
             Ok((service.clone(), group(listen, &format!("service \"{service}\""))?))
         });
@@ -59,21 +59,21 @@ impl Listeners {
             Ok((service.clone(), udp_group(*listen, threads, &purpose)?))
         });
         Ok(Listeners {
-            named: named.transpose()?,
-            http: http.transpose()?,
+            named: named.collect::<Result<_, _>>()?,
+            http: http.collect::<Result<_, _>>()?,
             tcp: tcp.collect::<Result<_, _>>()?,
             udp: udp.collect::<Result<_, _>>()?,
         })
     }
 
     /// Where services are named in the first line.
-    pub fn named(&self) -> Option<SocketAddr> {
-        self.named.as_ref().map(|group| group.address)
+    pub fn named(&self) -> Vec<SocketAddr> {
+        self.named.iter().map(|group| group.address).collect()
     }
 
     /// Where HTTP is spoken.
-    pub fn http(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|group| group.address)
+    pub fn http(&self) -> Vec<SocketAddr> {
+        self.http.iter().map(|group| group.address).collect()
     }
 
     /// TCP listeners with their services.

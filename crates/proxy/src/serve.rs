@@ -31,17 +31,17 @@ impl Live {
     }
 
     pub(crate) fn response_timeout(&self) -> Option<Duration> {
-        some_ms(self.config.http.response_timeout_ms)
+        unless_zero(self.config.http.response_timeout)
     }
 
     pub(crate) fn tcp_idle(&self) -> Option<Duration> {
-        some_ms(self.config.tcp_idle_timeout_ms)
+        unless_zero(self.config.tcp_idle_timeout)
     }
 }
 
-/// A duration in milliseconds, where 0 means none.
-fn some_ms(ms: u64) -> Option<Duration> {
-    (ms > 0).then(|| Duration::from_millis(ms))
+/// A limit, where zero means none.
+fn unless_zero(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then_some(limit)
 }
 
 /// Shared by all connections on all threads.
@@ -176,7 +176,7 @@ pub(crate) fn udp_config(face: &Face, service: Arc<str>) -> relay::udp::Config {
     let (node, facts) = (face.node.clone(), face.facts.clone());
     relay::udp::Config {
         service,
-        idle: Duration::from_millis(live.config.udp_idle_timeout_ms.max(1)),
+        idle: live.config.udp_idle_timeout.max(Duration::from_millis(1)),
         per_client: live.config.max_udp_sessions_per_address,
         total: live.config.max_udp_sessions,
         identify: Arc::new(move |from| identify(&node, &facts, from)),

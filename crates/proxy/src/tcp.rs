@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use relay::Stream;
@@ -16,7 +15,7 @@ use crate::serve::Context;
 
 /// A client that names the service first.
 pub(crate) async fn named(context: Context, mut stream: TcpStream, peer: SocketAddr) {
-    let patience = Duration::from_millis(context.face.live.load().config.name_timeout_ms);
+    let patience = context.face.live.load().config.name_timeout;
     let (service, rest) = match tokio::time::timeout(patience, read_name(&mut stream)).await {
         Ok(Some(named)) => named,
         Ok(None) => {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How an endpoint is chosen among several.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// The cheaper of two random ones, by peak latency (decaying average) times requests in flight.
@@ -18,7 +18,7 @@ pub enum Policy {
 }
 
 /// Settings of the data threads.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Data threads; 0 means one per processor that this process may run on.
@@ -27,14 +27,29 @@ pub struct Config {
     pub pin: bool,
     /// How an endpoint is chosen.
     pub balance: Policy,
-    /// Longest that connecting to one endpoint may take, in milliseconds.
-    pub connect_timeout_ms: u64,
+    /// Longest that connecting to one endpoint may take.
+    #[serde(with = "state::units::duration")]
+    pub connect_timeout: Duration,
     /// Most endpoints tried for one connection or request.
     pub attempts: usize,
     /// Idle HTTP connections kept per endpoint and thread.
     pub pool_size: usize,
-    /// How long an idle HTTP connection is kept, in milliseconds.
-    pub pool_idle_ms: u64,
+    /// How long an idle HTTP connection is kept.
+    #[serde(with = "state::units::duration")]
+    pub pool_idle: Duration,
+}
+
+impl Config {
+    /// How many data threads there will be.
+    ///
+    /// # Errors
+    /// When the kernel does not say which processors there are.
+    pub fn thread_count(&self) -> std::io::Result<usize> {
+        match self.threads {
+            0 => Ok(sys::process::processors()?.len().max(1)),
+            threads => Ok(threads),
+        }
+    }
 }
 
 impl Default for Config {
@@ -43,22 +58,10 @@ impl Default for Config {
             threads: 0,
             pin: false,
             balance: Policy::default(),
-            connect_timeout_ms: 3_000,
+            connect_timeout: Duration::from_secs(3),
             attempts: 3,
             pool_size: 64,
-            pool_idle_ms: 30_000,
+            pool_idle: Duration::from_secs(30),
         }
-    }
-}
-
-impl Config {
-    /// Longest that connecting to one endpoint may take.
-    pub fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms.max(1))
-    }
-
-    /// How long an idle HTTP connection is kept.
-    pub fn pool_idle(&self) -> Duration {
-        Duration::from_millis(self.pool_idle_ms)
     }
 }

@@ -130,7 +130,7 @@ pub(crate) async fn dial(
 ) -> io::Result<Stream> {
     let metrics = local.metrics();
     let dialing = local.dialer().dial(endpoint, permit);
-    let result = match tokio::time::timeout(local.config().connect_timeout(), dialing).await {
+    let result = match tokio::time::timeout(local.config().connect_timeout, dialing).await {
         Ok(result) => result,
         Err(_) => {
             Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within the time that is allowed"))

@@ -51,7 +51,7 @@ impl Local {
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             buffer: Cell::new(None),
             pipes: RefCell::default(),
-            pools: Pools::new(shared.config.pool_size, shared.config.pool_idle()),
+            pools: Pools::new(shared.config.pool_size, shared.config.pool_idle),
             datagrams: RefCell::default(),
             shared,
         })

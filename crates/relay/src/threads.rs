@@ -72,7 +72,7 @@ impl Relay {
         registry: &mut Registry,
     ) -> io::Result<Relay> {
         let processors = sys::process::processors()?;
-        let count = if config.threads == 0 { processors.len().max(1) } else { config.threads };
+        let count = config.thread_count()?;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let remotes = senders.into_iter().map(|messages| Remote { messages, load: AtomicUsize::new(0) });
         let shared = Arc::new(Shared {

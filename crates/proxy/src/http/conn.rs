@@ -44,7 +44,7 @@ pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr)
     let state = Rc::new(State::default());
     let limits = HeadLimits { bytes: config.max_head_bytes, fields: config.max_head_fields };
     let mut guard = Guard::new(&context.local, Stream::Tcp(stream), Framer::new(limits), state.clone());
-    let head = Duration::from_millis(config.head_timeout_ms);
+    let head = config.head_timeout;
     let http2 = match tokio::time::timeout(head, guard.opens_http2()).await {
         Ok(Ok(http2)) => http2,
         Ok(Err(_)) => return,
@@ -199,9 +199,9 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(client: &'a Client, config: &Http) -> Watch<'a> {
         let patience = Patience::new(patience::Limits {
-            head: Duration::from_millis(config.head_timeout_ms),
-            stall: Duration::from_millis(config.stall_timeout_ms),
-            idle: Duration::from_millis(config.idle_timeout_ms),
+            head: config.head_timeout,
+            stall: config.stall_timeout,
+            idle: config.idle_timeout,
         });
         let look = Box::pin(sleep(patience.interval()));
         Watch { client, patience, look, leaving: false }

@@ -64,8 +64,8 @@ impl Instance {
 /// Settings with ports that the kernel chooses.
 pub(crate) fn config() -> Config {
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-    let mut config = Config { named: Some(any), drain_ms: 5_000, ..Config::default() };
-    config.http.listen = Some(any);
+    let mut config = Config { named: vec![any], drain: Duration::from_secs(5), ..Config::default() };
+    config.http.listen = vec![any];
     config
 }
 
@@ -76,7 +76,7 @@ impl Harness {
 
     pub(crate) async fn with(config: Config) -> Harness {
         let relay_config =
-            relay::Config { threads: 2, connect_timeout_ms: 2_000, ..relay::Config::default() };
+            relay::Config { threads: 2, connect_timeout: Duration::from_secs(2), ..relay::Config::default() };
         Harness::on(relay_config, config).await
     }
 
@@ -85,7 +85,7 @@ impl Harness {
         let (routes, reader) = state::channel(Routes::default());
         let relay = Relay::start(relay_config, &reader, Arc::new(TcpDial), &mut registry).unwrap();
         let listeners = Listeners::reserve(&config, relay.threads()).unwrap();
-        let (named, http) = (listeners.named().unwrap(), listeners.http().unwrap());
+        let (named, http) = (listeners.named()[0], listeners.http()[0]);
         let tcp = listeners.tcp().map(|(address, _)| address).collect();
         let udp = listeners.udp().map(|(address, _)| address).collect();
         let (virtuals, openings) = portolan_proxy::virtual_listeners();

@@ -52,7 +52,7 @@ async fn an_unknown_name_is_closed_and_counted() {
 #[tokio::test]
 async fn a_silent_client_is_closed() {
     let mut config = config();
-    config.name_timeout_ms = 50;
+    config.name_timeout = std::time::Duration::from_millis(50);
     let harness = Harness::with(config).await;
     let mut client = TcpStream::connect(harness.named).await.unwrap();
     assert!(read_all(&mut client).await.unwrap_or_default().is_empty());

@@ -70,7 +70,7 @@ async fn a_client_keeps_its_session() {
 async fn sessions_end_when_idle_and_are_limited() {
     let (address, _server) = mirror().await;
     let mut config = with_udp();
-    (config.udp_idle_timeout_ms, config.max_udp_sessions_per_address) = (300, 2);
+    (config.udp_idle_timeout, config.max_udp_sessions_per_address) = (Duration::from_millis(300), 2);
     let harness = Harness::with(config).await;
     harness.register("dns", Instance::at(address));
     let clients = [client(harness.udp[0]).await, client(harness.udp[0]).await, client(harness.udp[0]).await];
