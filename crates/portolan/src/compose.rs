@@ -2,6 +2,7 @@
 //! what each face is handed is in `faces`.
 
 mod faces;
+mod routes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lease::Leases;
 use log::Log;
+use relay::Relay;
 use route::Facts;
 use state::{DrainTrigger, Publisher};
 use store::{Events, Store};
@@ -17,10 +19,14 @@ use store::{Events, Store};
 use crate::config::{Config, Storage};
 use crate::daemon::control::Control;
 use crate::daemon::identity::Identity;
+use crate::daemon::live::Live;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
 use faces::{NoVirtual, Shared, introduction};
+
+/// What the faces get beyond the time to drain, to cut off what is left.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Where a node keeps what it must not forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) identity: Identity,
     store: Store,
     tasks: Tasks,
+    relay: Relay,
     control: Arc<Control>,
     drain: DrainTrigger,
     drain_timeout: Duration,
@@ -47,7 +54,12 @@ pub(crate) struct Node {
 ///
 /// # Errors
 /// What could not be had, before anything was changed where that is possible.
-pub(crate) async fn start(config: Config, memory: Memory, control: Arc<Control>) -> anyhow::Result<Node> {
+pub(crate) async fn start(
+    config: Config,
+    memory: Memory,
+    control: Arc<Control>,
+    live: &Live,
+) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     let listeners = Listeners::reserve(&config)?;
     let addresses = listeners.addresses()?;
@@ -76,13 +88,24 @@ pub(crate) async fn start(config: Config, memory: Memory, control: Arc<Control>)
     // The faces, each by its name.
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
+    let (relay, _virtuals) = shared.proxy(&config, &identity, listeners.proxy, live)?;
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let introduction = introduction(&config, &identity, address);
     let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node { addresses, identity, store, tasks, control, drain: trigger, drain_timeout, _facts: published })
+    Ok(Node {
+        addresses,
+        identity,
+        store,
+        tasks,
+        relay,
+        control,
+        drain: trigger,
+        drain_timeout,
+        _facts: published,
+    })
 }
 
 impl Node {
@@ -102,7 +125,7 @@ impl Node {
     /// # Errors
     /// The first face that failed while finishing, or the names of those that took too long.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let finished = self.drain.finish(self.drain_timeout).await;
+        let finished = self.drain.finish(self.drain_timeout + GRACE).await;
         let mut result = Ok(());
         if finished {
             while let Some(ended) = self.tasks.next_end().await {
@@ -113,6 +136,9 @@ impl Node {
             let late = self.tasks.running().join(", ");
             result = Err(anyhow::anyhow!("gave up waiting for {late} after {:?}", self.drain_timeout));
         }
+        // Joins threads, which may not block a runtime's.
+        let relay = self.relay;
+        let _ = tokio::task::spawn_blocking(move || relay.stop()).await;
         self.store.close().await;
         result
     }

@@ -20,6 +20,8 @@ pub struct Addresses {
     pub tcp_proxy: Vec<SocketAddr>,
     /// HTTP proxy.
     pub http_proxy: Vec<SocketAddr>,
+    /// Configured listeners of single services, TCP then UDP.
+    pub services: Vec<SocketAddr>,
     /// GOST's discovery on a port of its own.
     pub gost: Vec<SocketAddr>,
     /// NetSel's byte protocol.
@@ -34,6 +36,7 @@ impl Addresses {
             ("DNS", &self.dns),
             ("TCP proxy", &self.tcp_proxy),
             ("HTTP proxy", &self.http_proxy),
+            ("service", &self.services),
             ("GOST", &self.gost),
             ("NetSel", &self.netsel),
         ];
@@ -46,6 +49,7 @@ impl Addresses {
 pub(crate) struct Listeners {
     pub(crate) api: api::Listeners,
     pub(crate) dns: dns::Listeners,
+    pub(crate) proxy: proxy::Listeners,
     pub(crate) gost: Option<TcpListener>,
     pub(crate) netsel: Option<TcpListener>,
 }
@@ -67,10 +71,15 @@ impl Listeners {
             let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
             refused("DNS", "dns.listen", by, error.address, error.cause)
         })?;
+        let threads = config.relay.thread_count().context("count the processors for data threads")?;
+        let proxy = proxy::Listeners::reserve(&config.proxy, threads).map_err(|error| {
+            let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
+            refused(&error.purpose, "proxy", by, error.address, error.cause)
+        })?;
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
-        Ok(Listeners { api, dns, gost, netsel })
+        Ok(Listeners { api, dns, proxy, gost, netsel })
     }
 
     pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {
@@ -78,12 +87,15 @@ impl Listeners {
             let found = listener.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
             found.context("ask for a listener's address")
         };
+        let services = self.proxy.tcp().chain(self.proxy.udp()).map(|(address, _)| address);
         Ok(Addresses {
             http: self.api.addresses(),
             dns: self.dns.addresses().to_vec(),
+            tcp_proxy: self.proxy.named(),
+            http_proxy: self.proxy.http(),
+            services: services.collect(),
             gost: of(&self.gost)?,
             netsel: of(&self.netsel)?,
-            ..Addresses::default()
         })
     }
 }
@@ -94,16 +106,17 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
     if config.node.open_beyond_loopback {
         return Ok(());
     }
-    let netsel = config.netsel.listen.as_slice();
     let lists = [
         ("api.listen", &config.api.listen[..]),
         ("dns.listen", &config.dns.listen),
-        ("netsel.listen", netsel),
+        ("netsel.listen", config.netsel.listen.as_slice()),
+        ("proxy.named", &config.proxy.named),
+        ("proxy.http.listen", &config.proxy.http.listen),
     ];
-    let open = lists.into_iter().find_map(|(key, list)| {
-        let outside = list.iter().find(|address| !address.ip().is_loopback())?;
-        Some((key, outside))
-    });
+    let of_services = config.proxy.tcp.iter().map(|listener| ("proxy.tcp", &listener.listen));
+    let of_services = of_services.chain(config.proxy.udp.iter().map(|l| ("proxy.udp", &l.listen)));
+    let all = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |address| (key, address)));
+    let open = all.chain(of_services).find(|(_, address)| !address.ip().is_loopback());
     match open {
         Some((key, address)) => bail!(
             "listen on {address} (`{key}`): that is beyond loopback, and whoever comes is let in unasked; set \

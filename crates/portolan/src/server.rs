@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compose::{self, Memory};
 use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::live::Live;
 use crate::listeners::Addresses;
 
 /// A node that has not started.
@@ -53,13 +54,18 @@ impl Server {
     /// # Errors
     /// An address in use (with who holds it), a data directory in use or damaged.
     pub async fn start(self) -> anyhow::Result<Running> {
-        Ok(Running { node: compose::start(self.config, self.memory, Arc::new(Control::embedded())).await? })
+        let live = Live::new(&self.config);
+        let control = Arc::new(Control::embedded());
+        let node = compose::start(self.config, self.memory, control, &live).await?;
+        Ok(Running { node, _live: live })
     }
 }
 
 /// A node that serves. Dropping it ends it without draining; [`Running::shutdown`] ends it in order.
 pub struct Running {
     node: compose::Node,
+    /// Its readers take the end of it for the end of the node.
+    _live: Live,
 }
 
 impl Running {

@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
 use crate::daemon::control::Control;
+use crate::daemon::live::Live;
 use crate::exit::{Failure, Result};
 use crate::logging;
 use crate::signals::{Signals, Word};
@@ -47,11 +48,12 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     let mut signals = Signals::listen()?;
     let Daemon { sources, defaults, loaded, memory, greet } = daemon;
     let config = loaded.config.clone();
-    let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level));
+    let live = Arc::new(Live::new(&config));
+    let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level, live.clone()));
     let reload = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
     let control = Arc::new(Control::new(Box::new(reload)));
     let mut node = tokio::select! {
-        started = compose::start(config, memory, control.clone()) => started?,
+        started = compose::start(config, memory, control.clone(), &live) => started?,
         Word::Leave(signal) = signals.next() => {
             tracing::info!(signal, "stopped before it had started");
             return Ok(());

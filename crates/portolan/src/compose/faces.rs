@@ -9,13 +9,17 @@ use catalog::NodeDef;
 use hyper::body::Incoming;
 use lease::Leases;
 use prometheus_client::registry::Registry;
+use proxy::VirtualListeners;
+use relay::{Relay, TcpDial};
 use route::{Facts, OpenVirtual, VirtualSocket};
 use state::{Drain, Reader};
 use store::Store;
 
+use super::routes;
 use crate::config::Config;
 use crate::daemon::control::Control;
 use crate::daemon::identity::Identity;
+use crate::daemon::live::Live;
 use crate::daemon::tasks::Tasks;
 
 /// Where members would speak to each other; Consul's clients expect to be told.
@@ -56,6 +60,30 @@ impl Shared {
         };
         let drain = self.drain.clone();
         self.tasks.spawn("dns", dns::run(config.dns.clone(), listeners, inputs, metrics, drain));
+    }
+
+    /// The data threads with the routes that they read, and what listens on them.
+    pub(super) fn proxy(
+        &mut self,
+        config: &Config,
+        identity: &Identity,
+        listeners: proxy::Listeners,
+        live: &Live,
+    ) -> anyhow::Result<(Relay, VirtualListeners)> {
+        let (publisher, routes) = state::channel(routes::first(&self.store.reader()));
+        self.tasks.spawn("routes", routes::follow(self.store.reader(), publisher, self.drain.clone()));
+        let relay = Relay::start(config.relay.clone(), &routes, Arc::new(TcpDial), self.counted())
+            .context("start the data threads")?;
+        let (virtuals, openings) = proxy::virtual_listeners();
+        let inputs = proxy::Inputs {
+            relay: relay.clone(),
+            facts: self.facts.clone(),
+            node: identity.name.as_str().into(),
+            openings,
+            metrics: proxy::Metrics::register(self.counted()),
+        };
+        self.tasks.spawn("proxy", proxy::run(live.proxy(), listeners, inputs, self.drain.clone()));
+        Ok((relay, virtuals))
     }
 
     /// GOST's discovery: a port of its own where one is configured, and paths on the API's port always.

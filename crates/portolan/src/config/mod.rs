@@ -36,6 +36,10 @@ pub struct Config {
     pub health: health::Config,
     /// Names.
     pub dns: dns::Config,
+    /// Listeners that lead to services.
+    pub proxy: proxy::Config,
+    /// The threads that move bytes.
+    pub relay: relay::Config,
     /// GOST's service discovery.
     pub gost: gost::Config,
     /// NetSel's byte protocol.
@@ -47,6 +51,10 @@ impl Config {
     pub(crate) fn for_each_listener(&mut self, mut change: impl FnMut(&mut SocketAddr)) {
         self.api.listen.iter_mut().for_each(&mut change);
         self.dns.listen.iter_mut().for_each(&mut change);
+        self.proxy.named.iter_mut().for_each(&mut change);
+        self.proxy.http.listen.iter_mut().for_each(&mut change);
+        let (tcp, udp) = (self.proxy.tcp.iter_mut(), self.proxy.udp.iter_mut());
+        tcp.chain(udp).for_each(|listener| change(&mut listener.listen));
         self.gost.listen.iter_mut().for_each(&mut change);
         self.netsel.listen.iter_mut().for_each(&mut change);
     }

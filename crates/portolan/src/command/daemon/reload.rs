@@ -1,10 +1,10 @@
 //! SIGHUP: read the same sources again. What can change in a running node changes; what cannot is named.
 
-use crate::config::{Config, Loaded, Sources, load_over};
-use crate::logging::LevelHandle;
+use std::sync::Arc;
 
-/// Keys that take effect at once.
-const LIVE: [&str; 1] = ["logging.level"];
+use crate::config::{Config, Loaded, Sources, load_over};
+use crate::daemon::live::Live;
+use crate::logging::LevelHandle;
 
 /// Holds what a reload needs: where the configuration came from, and what of it is in effect.
 pub(super) struct Reloader {
@@ -12,11 +12,18 @@ pub(super) struct Reloader {
     defaults: Config,
     running: Loaded,
     level: LevelHandle,
+    live: Arc<Live>,
 }
 
 impl Reloader {
-    pub(super) fn new(sources: Sources, defaults: Config, running: Loaded, level: LevelHandle) -> Reloader {
-        Reloader { sources, defaults, running, level }
+    pub(super) fn new(
+        sources: Sources,
+        defaults: Config,
+        running: Loaded,
+        level: LevelHandle,
+        live: Arc<Live>,
+    ) -> Reloader {
+        Reloader { sources, defaults, running, level, live }
     }
 
     /// All or nothing: a configuration with a mistake in it changes nothing.
@@ -34,8 +41,9 @@ impl Reloader {
     fn take(&mut self) -> Result<(), String> {
         let wanted = load_over(&self.sources, &self.defaults).map_err(|cause| cause.to_string())?;
         self.level.set(&wanted.config.logging.level).map_err(|cause| format!("{cause:#}"))?;
+        self.live.publish(&wanted.config);
         let changed = self.changed(&wanted);
-        let (live, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| LIVE.contains(&&**key));
+        let (live, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| Live::covers(key));
         for key in &live {
             if let Some(setting) = wanted.settings.get(key) {
                 tracing::info!(key, value = %setting.value, "changed");
