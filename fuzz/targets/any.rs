@@ -4,6 +4,6 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let target = portolan_fuzz_replay::target(env!("CARGO_BIN_NAME"));
+    let target = portolan_fuzz_replay::find(env!("CARGO_BIN_NAME"));
     (target.expect("the table has every binary's name").run)(data);
 });

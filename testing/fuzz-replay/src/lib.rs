@@ -12,7 +12,7 @@ pub mod targets;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use targets::{TARGETS, Target, target};
+pub use targets::{TARGETS, Target, find};
 
 /// Inputs of one target: what its code brings along, then the files of its corpus in order of name.
 ///

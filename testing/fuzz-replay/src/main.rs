@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use portolan_fuzz_replay::{TARGETS, Target, inputs, mutate, target};
+use portolan_fuzz_replay::{TARGETS, Target, find, inputs, mutate};
 
 const USAGE: &str = "fuzz-replay [--seconds N] [--seed N] [TARGET]
 
@@ -61,7 +61,7 @@ fn parse(args: Vec<String>) -> Result<Options> {
             "--seconds" => options.seconds = number()?,
             "--seed" => options.seed = number()?,
             "--help" | "-h" => bail!("{USAGE}"),
-            name => options.targets.push(target(name).with_context(|| no_such(name))?),
+            name => options.targets.push(find(name).with_context(|| no_such(name))?),
         }
     }
     if options.targets.is_empty() {

@@ -19,36 +19,36 @@ pub struct Target {
 
 /// Every target. To add one: a row here, and its `[[bin]]` in `fuzz/Cargo.toml`.
 pub const TARGETS: &[Target] = &[
-    Target { name: "catalog_envelope", run: catalog_envelope, examples: envelopes },
-    Target { name: "catalog_checkpoint", run: catalog_checkpoint, examples: none },
-    Target {
-        name: "consul_service",
-        run: consul_body::<consul::register::ServiceRegistration>,
-        examples: none,
-    },
-    Target { name: "consul_check", run: consul_body::<consul::register::CheckRegistration>, examples: none },
-    Target {
-        name: "consul_catalog",
-        run: consul_body::<consul::register::CatalogRegistration>,
-        examples: none,
-    },
-    Target { name: "consul_txn", run: consul_body::<Vec<consul::kv::TxnOp>>, examples: none },
-    Target { name: "dns_forwarded", run: dns::fuzz::forwarded, examples: none },
-    Target { name: "dns_packet", run: dns::fuzz::packet, examples: none },
-    Target { name: "gost_address", run: gost::fuzz::address, examples: none },
-    Target { name: "gost_message", run: gost::fuzz::message, examples: none },
-    Target { name: "grpc_health", run: grpc_health, examples: none },
-    Target { name: "portolan_config", run: portolan_config, examples: none },
-    Target { name: "state_units", run: state_units, examples: none },
+    target("api_filter", api::fuzz::filter),
+    target("api_query", api::fuzz::query),
+    target("api_register", api::fuzz::register_body),
+    target("catalog_checkpoint", catalog_checkpoint),
+    target("catalog_envelope", catalog_envelope).with(envelopes),
+    target("consul_check", consul_body::<consul::register::CheckRegistration>),
+    target("consul_txn", consul_body::<Vec<consul::kv::TxnOp>>),
+    target("dns_forwarded", dns::fuzz::forwarded),
+    target("dns_packet", dns::fuzz::packet),
+    target("gost_address", gost::fuzz::address),
+    target("gost_message", gost::fuzz::message),
+    target("grpc_health", grpc_health),
+    target("portolan_config", portolan_config),
+    target("state_units", state_units),
 ];
 
-/// A target by name.
-pub fn target(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+const fn target(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, examples: Vec::new }
 }
 
-fn none() -> Vec<Vec<u8>> {
-    Vec::new()
+impl Target {
+    const fn with(mut self, examples: fn() -> Vec<Vec<u8>>) -> Self {
+        self.examples = examples;
+        self
+    }
+}
+
+/// A target by name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
 }
 
 /// Bytes from a log: refused, or a command that survives being written again.

@@ -45,6 +45,6 @@ fn every_corpus_has_a_target() {
     let folders = std::fs::read_dir(root().join("fuzz/corpus")).unwrap();
     for folder in folders.map(|folder| folder.unwrap()) {
         let name = folder.file_name().into_string().unwrap();
-        assert!(portolan_fuzz_replay::target(&name).is_some(), "fuzz/corpus/{name} belongs to no target");
+        assert!(portolan_fuzz_replay::find(&name).is_some(), "fuzz/corpus/{name} belongs to no target");
     }
 }
