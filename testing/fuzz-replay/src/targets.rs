@@ -31,7 +31,15 @@ pub const TARGETS: &[Target] = &[
     target("gost_address", gost::fuzz::address),
     target("gost_message", gost::fuzz::message),
     target("grpc_health", grpc_health),
+    target("log_chain", log_chain),
+    target("log_checkpoint", log_checkpoint),
+    target("log_segment", log_segment),
+    target("netsel_request", api::netsel::fuzz_request),
     target("portolan_config", portolan_config),
+    target("proxy_first_line", proxy::fuzz::first_line),
+    target("proxy_framing", proxy_framing),
+    target("proxy_host", |bytes| as_text(bytes, proxy::fuzz::host)),
+    target("proxy_path", |bytes| as_text(bytes, proxy::fuzz::canonical_path)),
     target("state_units", state_units),
 ];
 
@@ -106,12 +114,50 @@ fn portolan_config(bytes: &[u8]) {
     }
 }
 
+/// A log whose only segment is this.
+fn log_segment(bytes: &[u8]) {
+    let _ = log::solo::fuzz::decode_segment(bytes);
+}
+
+/// A log of this checkpoint and no segment.
+fn log_checkpoint(bytes: &[u8]) {
+    let _ = log::solo::fuzz::decode_checkpoint(bytes);
+}
+
+/// A checkpoint and two segments: two lengths, then the three files one after the other.
+fn log_chain(bytes: &[u8]) {
+    let Some((&[a, b, c, d], files)) = bytes.split_first_chunk() else { return };
+    let (checkpoint, segments) = split(files, u16::from_be_bytes([a, b]));
+    let (first, second) = split(segments, u16::from_be_bytes([c, d]));
+    let _ = log::solo::fuzz::decode_chain(checkpoint, first, second);
+}
+
+/// How many reads, where each ends, then what is read.
+fn proxy_framing(bytes: &[u8]) {
+    let Some((&count, rest)) = bytes.split_first() else { return };
+    let (cuts, stream) = split(rest, u16::from(count % 8) * 2);
+    let (cuts, _) = cuts.as_chunks();
+    let cuts: Vec<usize> = cuts.iter().map(|cut| u16::from_be_bytes(*cut).into()).collect();
+    proxy::fuzz::framing(stream, &cuts);
+}
+
+/// As far in as there is something to split.
+fn split(bytes: &[u8], at: u16) -> (&[u8], &[u8]) {
+    bytes.split_at(bytes.len().min(at.into()))
+}
+
+fn as_text(bytes: &[u8], run: fn(&str)) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        run(text);
+    }
+}
+
 /// Durations and sizes as people write them.
 fn state_units(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    as_text(bytes, |text| {
         drop(state::units::parse_duration(text));
         drop(state::units::parse_size(text));
-    }
+    });
 }
 
 #[expect(clippy::panic, reason = "a broken promise is what the fuzzer looks for")]
