@@ -23,6 +23,9 @@ use crate::{Index, LogError};
 /// ahead, step by step. Large batches would only write everything twice.
 const SMALL_BATCH: usize = 64 << 10;
 
+/// A larger buffer is given back after its batch.
+const KEPT: usize = 1 << 20;
+
 /// Sectors that entries leave free at the end of a segment: one for a seal, one to say that it continues.
 pub(crate) const RESERVED: u64 = 2 * SECTOR as u64;
 
@@ -146,7 +149,9 @@ impl Journal {
         }
         self.sync()?;
         self.active.end = end;
-        self.buf = buf;
+        if buf.capacity() <= KEPT {
+            self.buf = buf;
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::chain::{self, Chain, Span};
 use super::checkpoint;
-use super::format::{CONTINUES, DATA_START, Integrity, SegmentHeader, encode_batch};
+use super::format::{CONTINUES, DATA_START, Integrity, SECTOR, SegmentHeader, encode_batch};
 use super::journal::{Active, Journal, prepare};
 use super::names::{self, Name};
 use super::scan::read_head;
@@ -86,6 +86,9 @@ fn finish_rotation(
         let mut file = disk.open(&name)?;
         // One that does not read is not needed either: what is needed was checked.
         let Ok(head) = read_head(&*file, integrity)? else { return Ok(()) };
+        if head.header.length.saturating_sub(SECTOR as u64) < header.previous_end {
+            return Ok(());
+        }
         let mut buf = Vec::new();
         encode_batch(
             &mut buf,

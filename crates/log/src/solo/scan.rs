@@ -148,7 +148,8 @@ pub(crate) fn witness(
     to: u64,
     integrity: &Integrity,
 ) -> io::Result<Option<u64>> {
-    let mut buf = vec![0; LARGEST_READ];
+    let region = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+    let mut buf = vec![0; region.min(LARGEST_READ)];
     let mut at = from;
     while at < to {
         let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(LARGEST_READ);
