@@ -1,0 +1,26 @@
+//! The real daemon for clients that no one here wrote.
+//!
+//! Each test starts a `portolan dev` of its own on ports of its own, and an unmodified client beside it.
+//! What a client needs said is said over `curl`, so that nothing of ours stands between it and the daemon.
+
+mod daemon;
+mod web;
+
+pub use daemon::Daemon;
+pub use web::Web;
+
+use std::time::Duration;
+
+/// How long anything may take to come about before a test fails.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Ends a test that cannot run here, in the words that are counted.
+#[macro_export]
+macro_rules! need {
+    ($what:expr) => {
+        match $what {
+            Ok(found) => found,
+            Err(missing) => return println!("{missing}"),
+        }
+    };
+}
