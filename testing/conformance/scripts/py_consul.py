@@ -59,7 +59,7 @@ assert client.kv.put("dir/a", "2", cas=0) is False
 assert client.kv.put("dir/a", "2", cas=item["ModifyIndex"]) is True
 assert [found["Key"] for found in client.kv.get("dir/", recurse=True)[1]] == ["dir/a", "dir/b"]
 assert client.kv.get("dir/", keys=True)[1] == ["dir/a", "dir/b"]
-assert client.kv.get("", keys=True, separator="/")[1] == ["dir/"]
+assert client.kv.get("d", keys=True, separator="/")[1] == ["dir/"]
 assert client.kv.get("dir/b")[1]["Value"] == b"\x00\xff"
 assert client.kv.get("absent")[1] is None
 assert client.kv.delete("dir", recurse=True) is True
