@@ -48,8 +48,8 @@ impl Daemon {
             .arg("dev")
             .env("PORTOLAN_API__LISTEN", on(api))
             .env("PORTOLAN_DNS__LISTEN", on(dns))
-            .env("PORTOLAN_PROXY__TCP_LISTEN", on(tcp))
-            .env("PORTOLAN_PROXY__HTTP_LISTEN", on(http));
+            .env("PORTOLAN_PROXY__NAMED", on(tcp))
+            .env("PORTOLAN_PROXY__HTTP__LISTEN", on(http));
         let process = Running::start(&mut command)?;
         let mut daemon = Daemon { api, dns, tcp, http, process };
         let ready = daemon.url("/readyz");

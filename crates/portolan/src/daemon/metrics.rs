@@ -116,14 +116,13 @@ impl Collector for State {
             let metric = ConstGauge::new(value as f64);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let counters = [
-            ("portolan_log_syncs", "Syncs of the log", log.syncs),
-            ("portolan_log_sync_microseconds", "Time spent in syncs of the log", log.sync_us),
-        ];
-        for (name, help, value) in counters {
+        let mut counter = |name: &str, help: &str, unit: Option<&Unit>, value: f64| {
             let metric = ConstCounter::new(value);
-            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
-        }
+            metric.encode(encoder.encode_descriptor(name, help, unit, metric.metric_type())?)
+        };
+        counter("portolan_log_syncs", "Syncs of the log", None, log.syncs as f64)?;
+        let seconds = log.sync_us as f64 / 1e6;
+        counter("portolan_log_sync", "Time spent in syncs of the log", Some(&Unit::Seconds), seconds)?;
         Ok(())
     }
 }
