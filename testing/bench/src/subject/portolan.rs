@@ -46,9 +46,13 @@ impl Home {
         self.folder.path().join("portolan.toml")
     }
 
-    /// Defaults but for the addresses.
+    /// Defaults but for the addresses; the proxies are there, on ports that nobody asks for.
     fn settings(&self) -> String {
-        format!("[api]\nlisten = [\"{}\"]\n\n[dns]\nlisten = [\"{}\"]\n", self.api, self.dns)
+        let Home { api, dns, .. } = self;
+        format!(
+            "api.listen = [\"{api}\"]\ndns.listen = [\"{dns}\"]\n\
+             proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"127.0.0.1:0\"]\n"
+        )
     }
 
     /// Starts and waits until it serves.
