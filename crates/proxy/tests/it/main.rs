@@ -4,8 +4,10 @@
 
 mod change;
 mod echo;
+mod fuzz;
 mod harness;
 mod http;
+mod malformed;
 mod tcp;
 mod two;
 mod udp;
