@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod change;
+mod crowd;
 mod echo;
 mod fuzz;
 mod harness;
 mod http;
 mod malformed;
+mod patience;
+mod peer;
+mod repeat;
 mod tcp;
 mod two;
 mod udp;

@@ -65,15 +65,9 @@ impl Pools {
         Pools(Rc::new(Inner { most, patience, pools: RefCell::default() }))
     }
 
-    /// The connection to `endpoint` that was used last, if one still stands.
-    pub(super) async fn take(&self, endpoint: &Arc<Stats>) -> Option<Kept> {
-        loop {
-            let mut connection = self.0.pop(endpoint)?;
-            // It was given back when its answer had ended; the request's end may still be on its way out.
-            if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
-                return Some(self.adopt(endpoint, connection));
-            }
-        }
+    /// The connection to `endpoint` that was used last, if one stands, within `fresh` if that is asked for.
+    pub(super) fn take(&self, endpoint: &Arc<Stats>, fresh: Option<Duration>) -> Option<Kept> {
+        Some(self.adopt(endpoint, self.0.pop(endpoint, fresh)?))
     }
 
     /// A connection that will be kept when its answer has ended.
@@ -116,15 +110,23 @@ impl Inner {
         with(pool)
     }
 
-    fn pop(&self, endpoint: &Arc<Stats>) -> Option<Http1> {
+    /// Passes over connections that are not ready: one is given back when its answer has ended, and a
+    /// request's end may still be on its way out.
+    fn pop(&self, endpoint: &Arc<Stats>, fresh: Option<Duration>) -> Option<Http1> {
         let mut pools = self.pools.borrow_mut();
         let idle = &mut pools.get_mut(&(Arc::as_ptr(endpoint) as usize))?.idle;
-        loop {
-            let connection = idle.pop()?.connection;
-            if !connection.sender.is_closed() {
-                return Some(connection);
+        let oldest = fresh.and_then(|fresh| Instant::now().checked_sub(fresh));
+        for at in (0..idle.len()).rev() {
+            if oldest.is_some_and(|oldest| idle[at].since < oldest) {
+                return None;
+            }
+            if idle[at].connection.sender.is_closed() {
+                idle.remove(at);
+            } else if idle[at].connection.sender.is_ready() {
+                return Some(idle.remove(at).connection);
             }
         }
+        None
     }
 
     fn keep(&self, endpoint: &Arc<Stats>, connection: Http1) {

@@ -87,6 +87,11 @@ enum Lost {
     Silent(Duration),
 }
 
+/// A request that cannot be repeated takes no connection that was idle for longer: its server may be closing
+/// it at this moment, and then nobody could tell whether the request arrived. Servers that give idle
+/// connections less time than this are rare.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// What stays the same over all attempts.
 struct Call<'a> {
     local: &'a Rc<Local>,
@@ -151,7 +156,8 @@ impl Call<'_> {
         let pools = &self.local.pools;
         // Kept connections first, the freshest on top. Each may turn out to be dead: that tells of the
         // connection and not of the endpoint, so a new one is tried before another endpoint is.
-        while let Some(mut kept) = pools.take(flight.stats()).await {
+        let fresh = (!store.repeatable).then_some(FRESH);
+        while let Some(mut kept) = pools.take(flight.stats(), fresh) {
             let Some(request) = store.take(Protocol::Http1) else { return Err(gone()) };
             match in_time(store, kept.connection.sender.try_send_request(request)).await {
                 Ok(response) => return Ok(self.answer(store, response, Some(kept), flight).await),

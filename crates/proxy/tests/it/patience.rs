@@ -1,0 +1,181 @@
+//! Slow and silent clients, limits, and leaving with HTTP open.
+
+use std::time::Duration;
+
+use portolan_proxy::Config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::echo::{echo, read_all, serve};
+use crate::harness::{Harness, Instance, config, eventually};
+use crate::http::{get, named_mirror};
+
+fn hurried() -> Config {
+    let mut config = config();
+    config.http.head_timeout_ms = 200;
+    config.http.stall_timeout_ms = 200;
+    config.http.idle_timeout_ms = 400;
+    config
+}
+
+async fn end_of(stream: &mut TcpStream) -> String {
+    let read = timeout(Duration::from_secs(10), read_all(stream)).await.expect("it is cut off");
+    String::from_utf8(read.unwrap_or_default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_is_cut_off() {
+    let harness = Harness::with(hurried()).await;
+    let mut silent = TcpStream::connect(harness.http).await.unwrap();
+    assert!(end_of(&mut silent).await.starts_with("HTTP/1.1 408 "));
+    let trickling = TcpStream::connect(harness.http).await.unwrap();
+    let (mut read, mut write) = trickling.into_split();
+    let trickle = tokio::spawn(async move {
+        for byte in b"GET / HTTP/1.1\r\nHost: web\r\n".iter().chain(std::iter::repeat(&b'X')) {
+            if write.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = String::new();
+    timeout(Duration::from_secs(10), read.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    trickle.abort();
+    assert_eq!(harness.count("proxy_refused_requests_total{reason=\"SlowHead\"}"), 2);
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_cut_off() {
+    let server = named_mirror("").await;
+    let harness = Harness::with(hurried()).await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+    assert!(end_of(&mut client).await.starts_with("HTTP/1.1 408 "));
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let server = serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
+        let part = vec![0; 100_000];
+        while stream.write_all(&part).await.is_ok() {}
+    })
+    .await;
+    let harness = Harness::with(hurried()).await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    eventually("it is cut off", async || harness.count("proxy_slow_readers_total") == 1).await;
+    eventually("nothing is left of it", async || harness.count("relay_open") == 0).await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
+    let server = serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        let _ = stream.read(&mut buffer).await;
+    })
+    .await;
+    let harness = Harness::with(hurried()).await;
+    harness.register("slow", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    assert_eq!(get(&mut client, "slow", "/").await, (200, "ok".into()), "an answer may take its time");
+    assert!(end_of(&mut client).await.is_empty(), "then nothing is asked, and it ends");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_given_up() {
+    let server = serve(|mut stream| async move {
+        let _ = read_all(&mut stream).await;
+    })
+    .await;
+    let mut config = config();
+    config.http.response_timeout_ms = 100;
+    let harness = Harness::with(config).await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    let (status, body) = get(&mut client, "web", "/").await;
+    assert_eq!(status, 504);
+    assert!(body.contains(&server.address.to_string()), "{body}");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn connections_are_limited() {
+    let server = echo("hi").await;
+    let mut config = config();
+    config.max_connections = 3;
+    let harness = Harness::with(config).await;
+    harness.register("web", Instance::at(server.address));
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(harness.named).await.unwrap();
+        client.write_all(b"web\n").await.unwrap();
+        assert_eq!(client.read_u16().await.unwrap(), u16::from_be_bytes(*b"hi"));
+        held.push(client);
+    }
+    let mut fourth = TcpStream::connect(harness.http).await.unwrap();
+    assert!(end_of(&mut fourth).await.is_empty());
+    assert_eq!(harness.count("relay_refused_connections_total"), 1);
+    held.pop();
+    eventually("there is room again", async || {
+        let mut client = TcpStream::connect(harness.named).await.unwrap();
+        client.write_all(b"web\n").await.is_ok() && client.read_u16().await.is_ok()
+    })
+    .await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn leaving_answers_what_was_asked_and_closes() {
+    let server = serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        while let Ok(1..) = stream.read(&mut buffer).await {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let harness = Harness::start().await;
+    harness.register("web", Instance::at(server.address));
+    let mut idle = TcpStream::connect(harness.http).await.unwrap();
+    assert_eq!(get(&mut idle, "web", "/").await.0, 200);
+    let mut busy = TcpStream::connect(harness.http).await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    eventually("it is asked", async || server.connections.load(std::sync::atomic::Ordering::Relaxed) >= 1)
+        .await;
+    eventually("both are open", async || harness.count("relay_open") == 2).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    harness.leave();
+    let answer = end_of(&mut busy).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok"), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    assert!(end_of(&mut idle).await.is_empty());
+    timeout(Duration::from_secs(4), harness.stop()).await.expect("nothing is waited for");
+}
+
+#[tokio::test]
+async fn leaving_cuts_off_what_does_not_end() {
+    let server = echo("hi").await;
+    let mut config = config();
+    config.drain_ms = 200;
+    let harness = Harness::with(config).await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.named).await.unwrap();
+    client.write_all(b"web\n").await.unwrap();
+    assert_eq!(client.read_u16().await.unwrap(), u16::from_be_bytes(*b"hi"));
+    timeout(Duration::from_secs(10), harness.stop()).await.expect("the time to finish is bounded");
+    let _ = end_of(&mut client).await;
+}
