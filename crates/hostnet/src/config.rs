@@ -1,9 +1,9 @@
 //! Settings.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of virtual addresses on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Lowest port taken where a service's own cannot be.

@@ -12,9 +12,9 @@ use anyhow::Context as _;
 use lease::Leases;
 use log::Log;
 use relay::Relay;
-use route::Facts;
-use state::{DrainTrigger, Publisher};
+use state::DrainTrigger;
 use store::{Events, Store};
+use sys::host::ThisHost;
 
 use crate::config::{Config, Storage};
 use crate::daemon::control::Control;
@@ -23,7 +23,7 @@ use crate::daemon::live::Live;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
-use faces::{NoVirtual, Shared, introduction};
+use faces::{Shared, introduction};
 
 /// What the faces get beyond the time to drain, to cut off what is left.
 const GRACE: Duration = Duration::from_secs(3);
@@ -47,7 +47,6 @@ pub(crate) struct Node {
     control: Arc<Control>,
     drain: DrainTrigger,
     drain_timeout: Duration,
-    _facts: Publisher<Facts>,
 }
 
 /// Starts a node.
@@ -73,14 +72,13 @@ pub(crate) async fn start(
 
     // What the faces share.
     let (trigger, drain) = state::drain();
-    let own_addresses = sys::host::addresses().unwrap_or_default();
-    let (published, facts) = state::channel(Facts { own_addresses, ..Facts::default() });
+    let (virtuals, virtual_work) = hostnet::handle(&ThisHost);
     let mut shared = Shared {
         leases: Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now())),
         registry: metrics::registry(&store, &control),
         store: store.clone(),
-        open_virtual: Arc::new(NoVirtual),
-        facts,
+        facts: virtuals.facts(),
+        open_virtual: Arc::new(virtuals),
         drain,
         tasks: Tasks::default(),
     };
@@ -88,24 +86,14 @@ pub(crate) async fn start(
     // The faces, each by its name.
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
-    let (relay, _virtuals) = shared.proxy(&config, &identity, listeners.proxy, live)?;
+    let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work)?;
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let introduction = introduction(&config, &identity, address);
     let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node {
-        addresses,
-        identity,
-        store,
-        tasks,
-        relay,
-        control,
-        drain: trigger,
-        drain_timeout,
-        _facts: published,
-    })
+    Ok(Node { addresses, identity, store, tasks, relay, control, drain: trigger, drain_timeout })
 }
 
 impl Node {

@@ -1,6 +1,7 @@
 //! How each face is handed what it needs, and nothing else.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use lease::Leases;
 use prometheus_client::registry::Registry;
 use proxy::VirtualListeners;
 use relay::{Relay, TcpDial};
-use route::{Facts, OpenVirtual, VirtualSocket};
+use route::{Facts, OpenVirtual};
 use state::{Drain, Reader};
 use store::Store;
+use sys::host::ThisHost;
 
 use super::routes;
 use crate::config::Config;
@@ -62,14 +64,16 @@ impl Shared {
         self.tasks.spawn("dns", dns::run(config.dns.clone(), listeners, inputs, metrics, drain));
     }
 
-    /// The data threads with the routes that they read, and what listens on them.
+    /// The data threads with the routes that they read, and what listens on them: configured listeners, and
+    /// those of virtual addresses, which hostnet decides.
     pub(super) fn proxy(
         &mut self,
         config: &Config,
         identity: &Identity,
         listeners: proxy::Listeners,
         live: &Live,
-    ) -> anyhow::Result<(Relay, VirtualListeners)> {
+        virtual_work: hostnet::Work,
+    ) -> anyhow::Result<Relay> {
         let (publisher, routes) = state::channel(routes::first(&self.store.reader()));
         self.tasks.spawn("routes", routes::follow(self.store.reader(), publisher, self.drain.clone()));
         let relay = Relay::start(config.relay.clone(), &routes, Arc::new(TcpDial), self.counted())
@@ -83,7 +87,15 @@ impl Shared {
             metrics: proxy::Metrics::register(self.counted()),
         };
         self.tasks.spawn("proxy", proxy::run(live.proxy(), listeners, inputs, self.drain.clone()));
-        Ok((relay, virtuals))
+        let inputs = hostnet::Inputs {
+            routes,
+            store: self.store.clone(),
+            host: Arc::new(ThisHost),
+            listeners: Arc::new(VirtualSockets(virtuals)),
+            work: virtual_work,
+        };
+        self.tasks.spawn("hostnet", hostnet::run(config.hostnet.clone(), inputs, self.drain.clone()));
+        Ok(relay)
     }
 
     /// GOST's discovery: a port of its own where one is configured, and paths on the API's port always.
@@ -177,11 +189,21 @@ impl api::Guest for GostGuest {
     }
 }
 
-/// A host without virtual addresses: names lead to endpoints.
-pub(super) struct NoVirtual;
+/// The proxy opens what hostnet decides.
+struct VirtualSockets(VirtualListeners);
 
-impl OpenVirtual for NoVirtual {
-    fn open(&self, _: &str) -> Pin<Box<dyn Future<Output = Option<VirtualSocket>> + Send + '_>> {
-        Box::pin(std::future::ready(None))
+impl hostnet::Listeners for VirtualSockets {
+    fn open(
+        &self,
+        address: SocketAddrV4,
+        service: Arc<str>,
+        transports: hostnet::Transports,
+    ) -> hostnet::BoxFuture<'_, io::Result<()>> {
+        let transports = proxy::Transports { tcp: transports.tcp, udp: transports.udp };
+        Box::pin(self.0.open(address.into(), service, transports))
+    }
+
+    fn close(&self, address: SocketAddrV4) -> hostnet::BoxFuture<'_, ()> {
+        Box::pin(self.0.close(address.into()))
     }
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub proxy: proxy::Config,
     /// The threads that move bytes.
     pub relay: relay::Config,
+    /// Virtual addresses on this host.
+    pub hostnet: hostnet::Config,
     /// GOST's service discovery.
     pub gost: gost::Config,
     /// NetSel's byte protocol.

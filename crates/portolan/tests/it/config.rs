@@ -1,7 +1,5 @@
 //! The configuration as an operator meets it: precedence, origins, and errors that show the line.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::time::Duration;
 
 use portolan::config::{Flag, LoadError, Origin, Sources, load};

@@ -1,0 +1,9 @@
+//! The daemon and its command line, as an operator meets them: real processes on free ports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod commands;
+mod config;
+mod crash;
+mod daemon;
+mod support;
