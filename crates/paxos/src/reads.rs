@@ -1,0 +1,185 @@
+//! Linearizable reads without a place in the log.
+//!
+//! A leader in the accept phase may serve a read at its decided index `r` if (a) everything that its log held
+//! when its ballot entered the accept phase is decided, and (b) after the read arrived, a majority confirmed
+//! that they still promise its ballot. One round of confirmations serves every read that arrived before it
+//! began. A follower asks the leader for `r`. Either way the read is answered where it arrived, once the
+//! application there has been handed everything up to `r`.
+//!
+//! Leases would save the round, and are not safe here: a follower promises any higher ballot at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use omnipaxos::ballot_leader_election::Ballot;
+
+use crate::turn::{ReadId, Session};
+use crate::{Index, ServerId};
+
+/// Who waits for an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Here(ReadId),
+    Peer { peer: ServerId, session: Session, nonce: u64 },
+}
+
+/// Reads in all their stages.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// Not yet in a round or a question.
+    waiting: VecDeque<Asker>,
+    round: Option<Round>,
+    question: Option<Question>,
+    /// Reads of this server that know their index.
+    ready: BTreeMap<Index, Vec<ReadId>>,
+    ready_count: usize,
+    /// Counts rounds and questions. It starts over with the process, and that is safe: so does every session.
+    counter: u64,
+}
+
+/// A leader's question to everybody.
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    ballot: Ballot,
+    index: Index,
+    confirmed: BTreeSet<ServerId>,
+    askers: Vec<Asker>,
+    ticks: u64,
+}
+
+/// A follower's question to the leader.
+#[derive(Debug)]
+struct Question {
+    nonce: u64,
+    peer: ServerId,
+    session: Session,
+    askers: Vec<Asker>,
+    ticks: u64,
+}
+
+impl Reads {
+    pub(crate) fn count(&self) -> usize {
+        let round = self.round.as_ref().map_or(0, |round| round.askers.len());
+        let question = self.question.as_ref().map_or(0, |question| question.askers.len());
+        self.waiting.len() + round + question + self.ready_count
+    }
+
+    pub(crate) fn add(&mut self, asker: Asker) {
+        self.waiting.push_back(asker);
+    }
+
+    pub(crate) fn take_waiting(&mut self) -> Vec<Asker> {
+        self.waiting.drain(..).collect()
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn is_asking(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// Begins a round for everything that waits. Returns its number, for the peers to confirm.
+    pub(crate) fn begin_round(&mut self, me: ServerId, ballot: Ballot, index: Index) -> Option<u64> {
+        if self.round.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        self.counter += 1;
+        let askers = self.waiting.drain(..).collect();
+        let confirmed = BTreeSet::from([me]);
+        self.round = Some(Round { number: self.counter, ballot, index, confirmed, askers, ticks: 0 });
+        Some(self.counter)
+    }
+
+    /// Whose ballot the round under way rests on.
+    pub(crate) fn round_ballot(&self) -> Option<Ballot> {
+        self.round.as_ref().map(|round| round.ballot)
+    }
+
+    /// Counts a confirmation.
+    pub(crate) fn confirm(&mut self, peer: ServerId, number: u64, promise: Ballot) {
+        let same = |round: &&mut Round| round.number == number && round.ballot == promise;
+        if let Some(round) = self.round.as_mut().filter(same) {
+            round.confirmed.insert(peer);
+        }
+    }
+
+    /// Ends the round under way if enough confirmed it.
+    pub(crate) fn finish_round(&mut self, majority: usize) -> Option<(Index, Vec<Asker>)> {
+        let round = self.round.take_if(|round| round.confirmed.len() >= majority)?;
+        Some((round.index, round.askers))
+    }
+
+    /// Gives the round up; its reads wait for another.
+    pub(crate) fn drop_round(&mut self) {
+        if let Some(round) = self.round.take() {
+            self.wait_again(round.askers);
+        }
+    }
+
+    /// Begins a question to the leader. Returns its nonce.
+    pub(crate) fn begin_question(&mut self, peer: ServerId, session: Session) -> Option<u64> {
+        if self.question.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        self.counter += 1;
+        let askers = self.waiting.drain(..).collect();
+        self.question = Some(Question { nonce: self.counter, peer, session, askers, ticks: 0 });
+        Some(self.counter)
+    }
+
+    /// Takes the answer: who is served by it, and from which index on.
+    pub(crate) fn answer(&mut self, peer: ServerId, session: Session, nonce: u64) -> Vec<Asker> {
+        let answered =
+            self.question.take_if(|asked| (asked.peer, asked.session, asked.nonce) == (peer, session, nonce));
+        answered.map(|question| question.askers).unwrap_or_default()
+    }
+
+    pub(crate) fn wait_again(&mut self, askers: Vec<Asker>) {
+        for asker in askers.into_iter().rev() {
+            self.waiting.push_front(asker);
+        }
+    }
+
+    /// A session ended: its questions are void, and so are ours on it.
+    pub(crate) fn link_down(&mut self, gone: ServerId) {
+        if let Some(question) = self.question.take_if(|question| question.peer == gone) {
+            self.wait_again(question.askers);
+        }
+        self.waiting.retain(|asker| !matches!(asker, Asker::Peer { peer, .. } if *peer == gone));
+    }
+
+    /// Counts time; gives up what took too long, to try it again.
+    pub(crate) fn tick(&mut self, patience: u64) {
+        if let Some(round) = &mut self.round {
+            round.ticks += 1;
+            if round.ticks > patience {
+                self.drop_round();
+            }
+        }
+        if let Some(question) = &mut self.question {
+            question.ticks += 1;
+        }
+        if let Some(question) = self.question.take_if(|question| question.ticks > patience) {
+            self.wait_again(question.askers);
+        }
+    }
+
+    /// A read of this server knows its index.
+    pub(crate) fn settle(&mut self, read: ReadId, index: Index) {
+        self.ready.entry(index).or_default().push(read);
+        self.ready_count += 1;
+    }
+
+    /// Reads whose index has been reached.
+    pub(crate) fn take_ready(&mut self, reached: Index) -> Vec<(ReadId, Index)> {
+        let mut taken = Vec::new();
+        while let Some(entry) = self.ready.first_entry().filter(|entry| *entry.key() <= reached) {
+            let index = *entry.key();
+            taken.extend(entry.remove().into_iter().map(|read| (read, index)));
+        }
+        self.ready_count -= taken.len();
+        taken
+    }
+}
