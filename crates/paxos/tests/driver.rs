@@ -1,5 +1,7 @@
 //! One driver by itself: what a host sees of it. Several together are the simulator's business.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
 use std::convert::Infallible;
 
 use bytes::Bytes;

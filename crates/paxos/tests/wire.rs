@@ -1,5 +1,7 @@
 //! Bytes of frames and batches: what is written is read, and nothing that is read can do harm.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
 use bytes::Bytes;
 use portolan_paxos::{Batch, Command, Configuration, Disk, Driver, Frame, Identity, ServerId, Setup, wire};
 use proptest::prelude::*;

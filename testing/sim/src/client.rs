@@ -78,10 +78,9 @@ impl World {
     fn write(&mut self, client: usize, host: usize, op: Op) -> Result<(), Violation> {
         let padding = self.rng.below(self.plan.padding) as usize;
         let mut patience = self.rng.within(60_000, 600_000);
-        if let Some(process) = &mut self.hosts[host].process {
-            if process.driver.handle_propose(op.encode(padding)).is_err() {
-                patience = 20_000;
-            }
+        let process = self.hosts[host].process.as_mut();
+        if process.is_some_and(|process| process.driver.handle_propose(op.encode(padding)).is_err()) {
+            patience = 20_000;
         }
         let turn = self.clients[client].turn;
         self.agenda.after(patience, Event::Client { client, turn });
@@ -92,11 +91,11 @@ impl World {
         self.next_read += 1;
         let read = ReadId(self.next_read);
         let floor = self.oracle.floor;
-        if let Some(process) = &mut self.hosts[host].process {
-            if process.driver.handle_read(read).is_ok() {
-                process.reads.insert(read, (client, floor));
-                self.clients[client].waits_for = Some(Wait::Read(read));
-            }
+        if let Some(process) = &mut self.hosts[host].process
+            && process.driver.handle_read(read).is_ok()
+        {
+            process.reads.insert(read, (client, floor));
+            self.clients[client].waits_for = Some(Wait::Read(read));
         }
         let patience = self.rng.within(60_000, 600_000);
         let turn = self.clients[client].turn;

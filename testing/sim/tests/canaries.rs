@@ -1,5 +1,7 @@
 //! Each broken variant must be noticed: a simulator that lets one through is not testing what it says.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
 use portolan_sim::{Trace, canary, live};
 
 fn noticed(name: &str) {

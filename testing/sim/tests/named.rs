@@ -3,6 +3,8 @@
 //! A change to the simulator gives a seed another lifetime. Then these are seeds like any other, and what each
 //! found is held by the test that the fix brought with it, where there is one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
 use portolan_sim::{Trace, Variant, live};
 
 fn ends_well(seed: u64) {
