@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{authority, path};
+
 /// A listener that leads to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,19 +20,56 @@ pub struct ServiceListener {
 
 /// A rule that leads HTTP requests to a service. At least one of `host` and `path` is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenRoute")]
 pub struct HttpRoute {
     /// Host name, or `*.` and a suffix for every name below it. Any host when absent.
-    #[serde(default)]
     pub host: Option<Arc<str>>,
     /// Path that the request's must lie under. Any path when absent.
-    #[serde(default)]
     pub path: Option<Arc<str>>,
     /// Service that it leads to.
     pub service: Arc<str>,
     /// Take `path` off before the request is forwarded.
-    #[serde(default)]
     pub strip: bool,
+}
+
+/// A rule as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRoute {
+    host: Option<Arc<str>>,
+    path: Option<Arc<str>>,
+    service: Arc<str>,
+    #[serde(default)]
+    strip: bool,
+}
+
+impl TryFrom<WrittenRoute> for HttpRoute {
+    type Error = String;
+
+    fn try_from(written: WrittenRoute) -> Result<HttpRoute, String> {
+        let WrittenRoute { host, path, service, strip } = written;
+        if host.is_none() && path.is_none() {
+            return Err(format!("a rule for service \"{service}\" needs a host, a path, or both"));
+        }
+        if let Some(host) = &host
+            && authority::host(host.strip_prefix("*.").unwrap_or(host)).is_none()
+        {
+            return Err(format!("\"{host}\" is neither a host name nor \"*.\" and the end of one"));
+        }
+        if let Some(path) = &path {
+            let canonical = path.starts_with('/').then(|| path::canonical(path));
+            match canonical {
+                Some(Ok(canonical)) if canonical == **path => {}
+                Some(Ok(canonical)) => return Err(format!("write the path \"{path}\" as \"{canonical}\"")),
+                _ => {
+                    return Err(format!(
+                        "\"{path}\" is no path: it begins with a slash and has no escaped one"
+                    ));
+                }
+            }
+        }
+        Ok(HttpRoute { host, path, service, strip })
+    }
 }
 
 /// Settings of the HTTP listener.
@@ -137,5 +176,36 @@ impl Default for Config {
             max_udp_sessions: 16_384,
             drain: Duration::from_secs(10),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(text: &str) -> Result<HttpRoute, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_rule_that_could_never_match_is_an_error() {
+        for (text, why) in [
+            (r#"{"service": "web"}"#, "needs a host, a path, or both"),
+            (r#"{"service": "web", "host": "a b"}"#, "neither a host name"),
+            (r#"{"service": "web", "host": "*.*.x"}"#, "neither a host name"),
+            (r#"{"service": "web", "path": "x"}"#, "begins with a slash"),
+            (r#"{"service": "web", "path": "/a//b"}"#, "write the path \\\"/a//b\\\" as"),
+            (r#"{"service": "web", "path": "/a%2fb"}"#, "no escaped one"),
+            (r#"{"service": "web", "path": "/a", "stripe": true}"#, "unknown field"),
+        ] {
+            let said = route(text).unwrap_err();
+            assert!(said.contains(&why.replace("\\\"", "\"")), "{text}: {said}");
+        }
+        route(r#"{"service": "web", "host": "*.Example.org", "path": "/v1/", "strip": true}"#).unwrap();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_an_empty_file() {
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
     }
 }

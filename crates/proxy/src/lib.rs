@@ -109,7 +109,8 @@ fn open(entrance: &Entrance, listeners: Listeners) {
     let Listeners { named, http, tcp, udp } = listeners;
     let roles = named.into_iter().map(|group| (Role::Named, group));
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
-    let roles = roles.chain(tcp.into_iter().map(|(service, group)| (Role::Service(service), group)));
+    let roles =
+        roles.chain(tcp.into_iter().map(|(service, group)| (Role::Service(service, group.address), group)));
     let face = &entrance.face;
     for (role, Group { address, sockets }) in roles {
         let accept: Arc<dyn Accept> = Arc::new(entrance.with(role));

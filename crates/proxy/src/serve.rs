@@ -101,10 +101,10 @@ pub(crate) struct Context {
 pub(crate) enum Role {
     /// The client names a service first.
     Named,
-    /// One service.
-    Service(Arc<str>),
+    /// One service; the listener's own address.
+    Service(Arc<str>, SocketAddr),
     /// One service, by its virtual address.
-    Virtual(Arc<str>),
+    Virtual(Arc<str>, SocketAddr),
     /// HTTP.
     Http,
 }
@@ -144,14 +144,14 @@ impl Accept for Entrance {
                 metrics.named.inc();
                 tokio::task::spawn_local(held(crate::tcp::named(context, stream, peer), (place, busy)));
             }
-            Role::Service(service) => {
+            Role::Service(service, at) => {
                 metrics.service.inc();
-                let serving = crate::tcp::to_service(context, service, stream, peer);
+                let serving = crate::tcp::to_service(context, service, stream, peer, at);
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
-            Role::Virtual(service) => {
+            Role::Virtual(service, at) => {
                 metrics.by_virtual_ip.inc();
-                let serving = crate::tcp::to_service(context, service, stream, peer);
+                let serving = crate::tcp::to_service(context, service, stream, peer, at);
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
             Role::Http => {

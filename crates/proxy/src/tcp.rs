@@ -29,7 +29,7 @@ pub(crate) async fn named(context: Context, mut stream: TcpStream, peer: SocketA
             return;
         }
     };
-    relay(context, &service, stream, peer, rest).await;
+    relay(context, &service, stream, peer, rest, None).await;
 }
 
 /// The original reads once, at most so much; so does this, and leaves the rest to the pump.
@@ -40,12 +40,25 @@ async fn read_name(stream: &mut TcpStream) -> Option<(String, Bytes)> {
     Some((line.name.to_owned(), Bytes::copy_from_slice(line.rest)))
 }
 
-/// A client of a listener that is for one service.
-pub(crate) async fn to_service(context: Context, service: Arc<str>, stream: TcpStream, peer: SocketAddr) {
-    relay(context, &service, stream, peer, Bytes::new()).await;
+/// A client of the listener at `at`, which is for one service.
+pub(crate) async fn to_service(
+    context: Context,
+    service: Arc<str>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    at: SocketAddr,
+) {
+    relay(context, &service, stream, peer, Bytes::new(), Some(at)).await;
 }
 
-async fn relay(context: Context, service: &str, stream: TcpStream, peer: SocketAddr, first: Bytes) {
+async fn relay(
+    context: Context,
+    service: &str,
+    stream: TcpStream,
+    peer: SocketAddr,
+    first: Bytes,
+    at: Option<SocketAddr>,
+) {
     let Context { face, local, .. } = &context;
     let principal = face.identify(peer.ip());
     let (backend, permit) = match local.routes().permit(&principal, service) {
@@ -60,7 +73,7 @@ async fn relay(context: Context, service: &str, stream: TcpStream, peer: SocketA
             return;
         }
     };
-    let connection = match relay::connect(local, &backend, &permit).await {
+    let connection = match relay::connect(local, &backend, &permit, at).await {
         Ok(connection) => connection,
         Err(unreachable) => {
             face.metrics.missed(Miss::Unreachable);

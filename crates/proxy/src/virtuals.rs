@@ -140,7 +140,7 @@ fn open(
     };
     if let Some(socket) = tcp {
         let (stop, end) = switch();
-        let accept: Arc<dyn Accept> = Arc::new(entrance.with(Role::Virtual(service.clone())));
+        let accept: Arc<dyn Accept> = Arc::new(entrance.with(Role::Virtual(service.clone(), address)));
         let (limits, drain) = (entrance.face.limits.clone(), entrance.face.drain.clone());
         relay.run_on(thread, move |local| {
             let serving = relay::accept::serve(local.clone(), socket, limits, accept, drain, stop);

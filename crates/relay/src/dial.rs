@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,7 +97,8 @@ pub struct Connection {
     pub flight: Flight,
 }
 
-/// Connects to one endpoint after another, best first, until one answers.
+/// Connects to one endpoint after another, best first, until one answers. An endpoint at `except` is none:
+/// it is the listener that the connection came in by, and would lead back to itself for ever.
 ///
 /// # Errors
 /// [`Unreachable`] with every attempt.
@@ -104,8 +106,11 @@ pub async fn connect(
     local: &Rc<Local>,
     backend: &Arc<Backend>,
     permit: &Permit,
+    except: Option<SocketAddr>,
 ) -> Result<Connection, Unreachable> {
-    let mut tried = Vec::new();
+    let is_except = |endpoint: &Endpoint| except.is_some_and(|except| endpoint.target == Target::Ip(except));
+    let circles = backend.endpoints.iter().enumerate().filter(|(_, endpoint)| is_except(endpoint));
+    let mut tried: Vec<usize> = circles.map(|(at, _)| at).collect();
     let mut attempts = Vec::new();
     while attempts.len() < local.config().attempts.max(1)
         && let Some((at, flight)) = local.pick(backend, &tried)
@@ -117,6 +122,10 @@ pub async fn connect(
                 tried.push(at);
             }
         }
+    }
+    if let Some(except) = except.filter(|_| attempts.is_empty()) {
+        let cause = io::Error::other("the service is registered at the listener that leads to it");
+        attempts.push(Attempt { endpoint: except.to_string(), cause });
     }
     Err(Unreachable { service: backend.service.clone(), attempts })
 }

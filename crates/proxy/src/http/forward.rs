@@ -189,6 +189,10 @@ fn target(live: &Live, request: &mut Request<Incoming>) -> Result<Target, Refusa
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
+    // The framer has counted an HTTP/1 head's fields already.
+    if request.headers().len() > live.config.http.max_head_fields {
+        return Err(Refusal::TooManyFields);
+    }
     let hosts = request.headers_mut().remove(HOST);
     let of_uri = request.uri().authority().map(|authority| authority.as_str());
     let authority = match (of_uri, hosts) {

@@ -117,10 +117,19 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     }
 }
 
-/// Servers that turn names into variables read `X_Forwarded_For` as `X-Forwarded-For`: such spellings of
-/// our fields go.
+/// Fields whose look-alikes could say where a message ends, whom it is for, or who sends it.
+static NOT_TO_BE_MIMICKED: [&str; 6] =
+    ["content-length", "transfer-encoding", "host", "connection", "upgrade", "te"];
+
+/// Servers that turn names into variables (CGI, WSGI) read `X_Forwarded_For` as `X-Forwarded-For`: such
+/// spellings go.
 fn drop_aliases(headers: &mut HeaderMap) {
-    let is_alias = |name: &str| name.contains('_') && FORWARDING.contains(&name.replace('_', "-").as_str());
+    let is_alias = |name: &str| {
+        name.contains('_') && {
+            let plain = name.replace('_', "-");
+            FORWARDING.contains(&plain.as_str()) || NOT_TO_BE_MIMICKED.contains(&plain.as_str())
+        }
+    };
     let aliases: Vec<HeaderName> = headers.keys().filter(|name| is_alias(name.as_str())).cloned().collect();
     for name in aliases {
         headers.remove(name);
@@ -228,6 +237,7 @@ mod tests {
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-for", "2.2.2.2"),
             ("x_forwarded_for", "3.3.3.3"),
+            ("content_length", "3"),
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=1.1.1.1"),
             ("x-real-ip", "1.1.1.1"),

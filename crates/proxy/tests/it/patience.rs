@@ -13,9 +13,9 @@ use crate::http::{get, named_mirror};
 
 fn hurried() -> Config {
     let mut config = config();
-    config.http.head_timeout_ms = 200;
-    config.http.stall_timeout_ms = 200;
-    config.http.idle_timeout_ms = 400;
+    config.http.head_timeout = Duration::from_millis(200);
+    config.http.stall_timeout = Duration::from_millis(200);
+    config.http.idle_timeout = Duration::from_millis(400);
     config
 }
 
@@ -102,7 +102,7 @@ async fn a_silent_endpoint_is_given_up() {
     })
     .await;
     let mut config = config();
-    config.http.response_timeout_ms = 100;
+    config.http.response_timeout = Duration::from_millis(100);
     let harness = Harness::with(config).await;
     harness.register("web", Instance::at(server.address));
     let mut client = TcpStream::connect(harness.http).await.unwrap();
@@ -170,7 +170,7 @@ async fn leaving_answers_what_was_asked_and_closes() {
 async fn leaving_cuts_off_what_does_not_end() {
     let server = echo("hi").await;
     let mut config = config();
-    config.drain_ms = 200;
+    config.drain = Duration::from_millis(200);
     let harness = Harness::with(config).await;
     harness.register("web", Instance::at(server.address));
     let mut client = TcpStream::connect(harness.named).await.unwrap();

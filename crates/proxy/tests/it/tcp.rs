@@ -164,3 +164,16 @@ async fn a_broken_connection_is_reset_and_not_ended() {
     assert!(read_all(&mut client).await.is_err(), "a reset, not an end");
     harness.stop().await;
 }
+
+#[tokio::test]
+async fn a_service_that_is_its_own_listener_does_not_circle() {
+    let harness = Harness::start().await;
+    let port = nobody().await.port();
+    let address = ([127, 77, 1, 3], port).into();
+    harness.register("ring", Instance::at(address));
+    harness.virtuals.open(address, "ring".into(), Transports { tcp: true, udp: false }).await.unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    assert!(read_all(&mut client).await.unwrap_or_default().is_empty());
+    assert_eq!(harness.count("proxy_connections_total{entry=\"Virtual\"}"), 1);
+    harness.stop().await;
+}
