@@ -3,11 +3,9 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use catalog::{Cadence, HttpProbe, Probe, Status};
 use portolan_health::verdict::Finding;
 use portolan_health::{Config, Prober};
@@ -156,94 +154,9 @@ async fn metadata_addresses_need_leave() {
     assert!(run(tcp("169.254.169.254:80")).await.output.contains("link_local"));
 }
 
-mod tls {
-    use super::*;
-    use rustls::pki_types::PrivateKeyDer;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// A TLS server with a certificate that nobody vouches for.
-    async fn serve() -> String {
-        let made = rcgen::generate_simple_self_signed(vec!["web.test".into()]).unwrap();
-        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key)
-                .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let mut head = [0; 1024];
-                let _ = stream.read(&mut head).await;
-                let _ = stream.write_all(answer("200 OK", "", "over tls").as_bytes()).await;
-                let _ = stream.shutdown().await;
-            }
-        });
-        url
-    }
-
-    #[tokio::test]
-    async fn an_unknown_certificate_is_critical_unless_that_is_allowed() {
-        let url = serve().await;
-        let strict = run_http(HttpProbe { tls_server_name: "web.test".into(), ..http(url.clone()) }).await;
-        assert_eq!(strict.status, Status::Critical);
-        assert!(strict.output.contains("TLS to web.test"), "{}", strict.output);
-        let lax = run_http(HttpProbe { tls_skip_verify: true, ..http(url) }).await;
-        assert_eq!(lax.status, Status::Passing, "{}", lax.output);
-        assert!(lax.output.ends_with("over tls"));
-    }
-}
-
 mod grpc {
     use super::*;
-    use http::{HeaderMap, Request, Response};
-    use http_body_util::{BodyExt, StreamBody};
-    use hyper::body::{Frame, Incoming};
-    use hyper::service::service_fn;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-
-    /// A health server that knows `web` (serving) and `db` (not serving), written on hyper alone.
-    async fn serve() -> std::net::SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service_fn(check));
-                tokio::spawn(served);
-            }
-        });
-        address
-    }
-
-    type Frames = Vec<Result<Frame<Bytes>, std::convert::Infallible>>;
-    type Body = StreamBody<
-        futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>,
-    >;
-
-    async fn check(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
-        assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
-        assert_eq!(request.headers()["content-type"], "application/grpc");
-        assert_eq!(request.headers()["te"], "trailers");
-        let body = request.into_body().collect().await?.to_bytes();
-        let name = body.get(7..).unwrap_or_default();
-        let (message, code): (&[u8], &str) = match name {
-            b"" | b"web" => (&[0, 0, 0, 0, 2, 8, 1], "0"),
-            b"db" => (&[0, 0, 0, 0, 2, 8, 2], "0"),
-            _ => (&[], "5"),
-        };
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", code.parse().unwrap());
-        let frames: Frames =
-            vec![Ok(Frame::data(Bytes::copy_from_slice(message))), Ok(Frame::trailers(trailers))];
-        let body = StreamBody::new(futures_util::stream::iter(frames));
-        Ok(Response::builder().header("content-type", "application/grpc").body(body).unwrap())
-    }
+    use support::grpc::serve;
 
     async fn ask(address: String) -> Finding {
         let address = address.into();
@@ -253,7 +166,7 @@ mod grpc {
 
     #[tokio::test]
     async fn serving_passes_and_the_rest_is_critical() {
-        let address = serve().await;
+        let address = serve(None).await;
         for (target, status, word) in [
             (format!("{address}"), Status::Passing, "SERVING"),
             (format!("{address}/web"), Status::Passing, "SERVING"),
