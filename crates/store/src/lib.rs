@@ -167,6 +167,11 @@ impl Store {
         self.shared.topics.watch(scopes)
     }
 
+    /// Wakes everybody who watches anything: to look again, and to see that it is time to leave.
+    pub fn wake_watchers(&self) {
+        self.shared.topics.wake_all();
+    }
+
     /// An index at or above everything decided before the call, once it is applied here: a read of the
     /// returned snapshot is linearizable.
     ///

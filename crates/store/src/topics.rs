@@ -23,6 +23,13 @@ impl Watch {
     /// Resolves when any of the scopes changed after this watch was made or last resolved; never when the
     /// store is gone, so bound it with a timeout.
     pub async fn changed(&mut self) {
+        // Most wait for one scope, and there may be ten thousand of them: no boxes for those.
+        if let [only] = &mut self.0[..] {
+            return match only.changed().await {
+                Ok(()) => (),
+                Err(_) => std::future::pending().await,
+            };
+        }
         if self.0.is_empty() {
             return std::future::pending().await;
         }
