@@ -47,20 +47,15 @@ pub(crate) async fn show(api: Arc<Api>, request: Request) -> Result<Answer, Fail
     let Some(seen) = parts.query.given("hash") else { return current(&api, &parts, None) };
     let _pass = api.gate.enter()?;
     let deadline = tokio::time::Instant::now() + options.jittered_wait();
+    let mut watch = api.store.watch([Watched::Topic(Topic::Node(api.node.name.clone()))]);
     loop {
-        let mut watch = api.store.watch([Watched::Topic(Topic::Node(api.node.name.clone()))]);
         let answer = current(&api, &parts, Some(seen));
         let is_same = answer.as_ref().is_ok_and(|answer| answer.status == StatusCode::NOT_MODIFIED);
         if !is_same {
             return answer;
         }
-        let changed = async {
-            tokio::select! {
-                () = watch.changed() => true,
-                () = api.drain.started() => false,
-            }
-        };
-        if timeout_at(deadline, changed).await != Ok(true) {
+        let is_over = timeout_at(deadline, watch.changed()).await.is_err();
+        if is_over || api.drain.is_started() {
             return current(&api, &parts, None);
         }
     }

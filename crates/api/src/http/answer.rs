@@ -83,6 +83,7 @@ impl Answer {
         let mut reply = Response::new(Either::Left(Full::new(self.body)));
         *reply.status_mut() = self.status;
         let fields = reply.headers_mut();
+        fields.reserve(self.fields.len() + 2);
         if let Some(content_type) = self.content_type {
             fields.insert(CONTENT_TYPE, content_type);
         }

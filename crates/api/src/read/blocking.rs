@@ -91,23 +91,20 @@ pub(crate) async fn settle(
     drop(snapshot);
     let _pass = api.gate.enter()?;
     let deadline = Instant::now() + options.jittered_wait();
+    let mut watch = api.store.watch(scope.watched(&api.store.now()));
     loop {
-        let mut watch = api.store.watch(scope.watched(&api.store.now()));
         let (snapshot, index) = look();
-        if index > options.index {
+        // Whoever watches is woken when it is time to leave, so this is the only place to ask.
+        if index > options.index || api.drain.is_started() {
             return Ok((snapshot, index));
         }
         // Whoever waits must not keep an old state alive.
         drop(snapshot);
-        let changed = async {
-            tokio::select! {
-                biased;
-                () = watch.changed() => true,
-                () = api.drain.started() => false,
-            }
-        };
-        if timeout_at(deadline, changed).await != Ok(true) {
+        if timeout_at(deadline, watch.changed()).await.is_err() {
             return Ok(look());
+        }
+        if scope.is_fluid() {
+            watch = api.store.watch(scope.watched(&api.store.now()));
         }
     }
 }

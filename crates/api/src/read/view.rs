@@ -59,6 +59,11 @@ impl Scope {
         }
     }
 
+    /// True when whom to wait for depends on the snapshot.
+    pub(crate) fn is_fluid(&self) -> bool {
+        *self == Scope::AllNodes
+    }
+
     /// Moves whenever the answer may have changed; at least 1.
     pub(crate) fn index(&self, snapshot: &Snapshot) -> u64 {
         let tables = snapshot.tables();

@@ -106,6 +106,9 @@ pub(crate) async fn accept(api: &Arc<Api>, listeners: Listeners, drain: &Drain) 
             Err(error) => tracing::error!(%error, "watch an HTTP listener"),
         }
     }
+    drain.started().await;
+    // Those who wait for news look again, and see that it is time to leave.
+    api.store.wake_watchers();
     while accepting.join_next().await.is_some() {}
 }
 
