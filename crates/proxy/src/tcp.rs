@@ -61,7 +61,7 @@ async fn relay(
 ) {
     let Context { face, local, .. } = &context;
     let principal = face.identify(peer.ip());
-    let (backend, permit) = match local.routes().permit(&principal, service) {
+    let (backend, permit) = match local.with_routes(|routes| routes.permit(&principal, service)) {
         Ok(allowed) => allowed,
         Err(denial) => {
             let miss = match denial {

@@ -72,11 +72,12 @@ impl Local {
         &self.shared.metrics
     }
 
-    /// Where every service leads, as of now.
-    pub fn routes(&self) -> Arc<Routes> {
+    /// Lends where every service leads, as of now. Lent and not handed out: a count of holders that all
+    /// threads share would be fought over on every request.
+    pub fn with_routes<R>(&self, with: impl FnOnce(&Routes) -> R) -> R {
         let (reader, held) = &mut *self.routes.borrow_mut();
         reader.refresh(held);
-        held.clone()
+        with(held)
     }
 
     /// Nanoseconds since the data threads started: the balancer's clock.

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use relay::http::{Body, Outgoing, Upgraded};
-use route::{Backend, Permit};
+use route::{Backend, Permit, Routes};
 
 use super::answer;
 use super::authority;
@@ -82,6 +82,12 @@ impl From<Refusal> for Stop {
     }
 }
 
+impl From<Response<Body>> for Stop {
+    fn from(response: Response<Body>) -> Stop {
+        Stop::Answered(Box::new(response))
+    }
+}
+
 impl Client {
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let metrics = &self.context.face.metrics;
@@ -108,17 +114,30 @@ impl Client {
         let Context { face, local, .. } = &self.context;
         let live = face.live.load();
         let target = target(&live, &mut request)?;
-        let (routes, asked) = (local.routes(), Asked { host: &target.host, path: target.path.path() });
-        let stop = |response| Stop::Answered(Box::new(response));
-        let Some(found) = live.table.find(&routes, asked) else {
-            return Err(stop(answer::no_route(&face.metrics, asked.host, asked.path, grpc)));
-        };
-        let principal = face.identify(self.peer);
-        let (backend, permit) = routes
-            .permit(&principal, &found.service)
-            .map_err(|denial| stop(answer::denied(&face.metrics, &denial, grpc)))?;
+        let decided = local.with_routes(|routes| self.decide(&live, routes, &target, grpc));
+        let (found, backend, permit) = decided?;
         let outgoing = self.outgoing(&live, request, &target, &found, grpc)?;
         Ok(Ready { backend, permit, outgoing })
+    }
+
+    /// Which service, and whether; the answer where there is none.
+    fn decide(
+        &self,
+        live: &Live,
+        routes: &Routes,
+        target: &Target,
+        grpc: bool,
+    ) -> Result<(Found, Arc<Backend>, Permit), Stop> {
+        let face = &self.context.face;
+        let asked = Asked { host: &target.host, path: target.path.path() };
+        let Some(found) = live.table.find(routes, asked) else {
+            return Err(answer::no_route(&face.metrics, asked.host, asked.path, grpc).into());
+        };
+        let principal = face.identify(self.peer);
+        match routes.permit(&principal, &found.service) {
+            Ok((backend, permit)) => Ok((found, backend, permit)),
+            Err(denial) => Err(answer::denied(&face.metrics, &denial, grpc).into()),
+        }
     }
 
     /// The request as it goes out.

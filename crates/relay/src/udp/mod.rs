@@ -145,9 +145,9 @@ impl Table {
             return Some(session.clone());
         }
         let principal = (self.config.identify)(client.ip());
-        let routes = self.local.routes();
-        let (backend, permit) = routes
-            .permit(&principal, &self.config.service)
+        let (backend, permit) = self
+            .local
+            .with_routes(|routes| routes.permit(&principal, &self.config.service))
             .inspect_err(|denial| tracing::debug!(%client, %denial, "no UDP session"))
             .ok()?;
         let seat = self.seat(client.ip())?;
