@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::topics::Topics;
-use crate::{Events, OpenError, Proposals, Shared, Store, SubmitError, View};
+use crate::{Events, Kept, OpenError, Proposals, Shared, Store, SubmitError, View};
 
 /// Most entries behind one published snapshot: readers are never kept waiting for long.
 const MAX_BATCH: usize = 8192;
@@ -60,6 +60,7 @@ pub async fn open(config: Config, log: Arc<dyn Log>, mut events: Events) -> Resu
         reader,
         topics: Topics::default(),
         proposals: Mutex::new(Proposals::default()),
+        kept: Mutex::new(Kept::Waiting),
     });
     let driver = Driver {
         catalog,
@@ -68,6 +69,7 @@ pub async fn open(config: Config, log: Arc<dyn Log>, mut events: Events) -> Resu
         checkpoint_bytes: config.checkpoint_bytes,
         checkpointing: None,
         runtime: Handle::current(),
+        has_stopped: false,
     };
     std::thread::Builder::new()
         .name("store".into())
@@ -106,6 +108,8 @@ struct Driver {
     checkpoint_bytes: u64,
     checkpointing: Option<oneshot::Receiver<()>>,
     runtime: Handle,
+    /// The engine gave up (a full disk, a failed sync) and said why.
+    has_stopped: bool,
 }
 
 impl Driver {
@@ -115,13 +119,19 @@ impl Driver {
                 Event::Entries(entries) => self.entries(entries, &mut events),
                 Event::Restore(saved) => self.restore(&saved.state),
                 Event::Replayed => Ok(()),
-                Event::Stopped(cause) => return self.stop(cause),
+                Event::Stopped(cause) => {
+                    self.stop(cause);
+                    Ok(())
+                }
             };
             if let Err(cause) = result {
                 tracing::error!(error = %chain(&cause), "this node stops applying: its state would differ from others'");
                 let reason = chain(&cause);
                 return self.stop(Arc::new(LogError::Stopped { reason }));
             }
+        }
+        if self.has_stopped {
+            return self.shared.keep(self.publisher);
         }
         self.stop(Arc::new(LogError::Stopped { reason: "the log was closed".into() }));
     }
@@ -156,7 +166,7 @@ impl Driver {
             Some(Event::Entries(more)) => return self.entries(more, events),
             Some(Event::Restore(saved)) => return self.restore(&saved.state),
             Some(Event::Replayed) => {}
-            Some(Event::Stopped(cause)) => self.fail_waiting(cause),
+            Some(Event::Stopped(cause)) => self.stop(cause),
         }
         Ok(())
     }
@@ -208,7 +218,9 @@ impl Driver {
         });
     }
 
-    fn stop(&self, cause: Arc<LogError>) {
+    /// Nothing more is decided. Reads go on.
+    fn stop(&mut self, cause: Arc<LogError>) {
+        self.has_stopped = true;
         self.fail_waiting(cause);
     }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::{Applied, Command, Envelope, Outcome, Refusal, Snapshot};
 use log::{Log, LogError, LogStatus};
-use state::Reader;
+use state::{Publisher, Reader};
 use tokio::sync::oneshot;
 
 pub use driver::{Clock, Config, open};
@@ -94,6 +94,27 @@ pub(crate) struct Shared {
     reader: Reader<View>,
     topics: Topics,
     proposals: Mutex<Proposals>,
+    kept: Mutex<Kept>,
+}
+
+/// The publisher of a store whose log has stopped. Readers take the end of their publisher for the end of the
+/// node, and a node that cannot write any more still answers.
+pub(crate) enum Kept {
+    /// The driver has it.
+    Waiting,
+    /// The driver has ended.
+    Here { _publisher: Publisher<View> },
+    /// The store is closed: it may go.
+    Closed,
+}
+
+impl Shared {
+    pub(crate) fn keep(&self, publisher: Publisher<View>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*kept, Kept::Closed) {
+            *kept = Kept::Here { _publisher: publisher };
+        }
+    }
 }
 
 /// Commands of this epoch that wait for their outcome.
@@ -202,9 +223,10 @@ impl Store {
         self.shared.proposals.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
     }
 
-    /// Makes everything submitted durable and releases the log.
+    /// Makes everything submitted durable and releases the log. Readers come to their end.
     pub async fn close(&self) {
         self.shared.log.close().await;
+        *self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner) = Kept::Closed;
     }
 }
 

@@ -193,3 +193,20 @@ async fn a_log_that_stops_fails_what_waits_and_what_comes() {
     assert!(cause.to_string().contains("the disk is full"));
     assert!(store.submit(set("k", "v", None)).await.is_err());
 }
+
+#[tokio::test]
+async fn readers_of_a_store_whose_log_stopped_end_with_the_store_and_not_before() {
+    let (sender, events) = log::channel();
+    sender.send(Event::Replayed);
+    let store = open(Config::new("n"), Arc::new(Scripted), events).await.unwrap();
+    let mut reader = store.reader();
+    sender.send(Event::Stopped(Arc::new(LogError::Stopped { reason: "the disk is full".into() })));
+    drop(sender);
+    let next = tokio::spawn(async move { reader.next().await.is_none() });
+    while store.submit(set("k", "v", None)).await.is_ok() {}
+    // The store's thread ends with the stream; its readers must not notice.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!next.is_finished(), "a reader took a stopped log for the end of the node");
+    store.close().await;
+    assert!(next.await.unwrap());
+}
