@@ -57,6 +57,8 @@ enum Command {
     Dev(command::dev::Args),
     /// Run a node
     Serve(command::serve::Args),
+    /// Show what a node does, with real services, in a few seconds
+    Demo(command::demo::Args),
     /// Register an instance of a service
     Register(command::register::Args),
     /// Run a command that is registered for as long as it runs
@@ -81,6 +83,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(command::config::Config),
+    #[command(hide = true)]
+    DemoService(command::demo::service::Args),
     /// Print a completion script for a shell
     Completions(command::completions::Args),
 }
@@ -103,6 +107,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Dev(args) => command::dev::run(args, global)?,
         Command::Serve(args) => command::serve::run(args, global)?,
+        Command::Demo(args) => command::demo::run(args, global)?,
+        Command::DemoService(args) => command::demo::service::run(args)?,
         Command::Register(args) => command::register::register(args, global)?,
         Command::Run(args) => return command::run::run(args, global),
         Command::Deregister(args) => command::register::deregister(args, global)?,

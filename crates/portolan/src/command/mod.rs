@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod connect;
 mod daemon;
+pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod instances;
 pub(crate) mod kv;

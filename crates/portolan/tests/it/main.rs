@@ -6,4 +6,6 @@ mod commands;
 mod config;
 mod crash;
 mod daemon;
+mod demo;
+mod full_disk;
 mod support;
