@@ -51,8 +51,11 @@ fn a_client_of_the_api_may_end_it() {
     let mut daemon = Daemon::dev(&[]);
     let address = daemon.addresses["HTTP API"];
     let request = "PUT /v1/agent/leave HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
-    use std::io::Write as _;
-    std::net::TcpStream::connect(address).unwrap().write_all(request.as_bytes()).unwrap();
+    use std::io::{Read as _, Write as _};
+    // The answer is waited for: a request whose client has left is not carried out.
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
     assert_eq!(daemon.ended().code(), Some(0));
 }
 
