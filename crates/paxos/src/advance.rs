@@ -10,7 +10,8 @@ use crate::link::Link;
 use crate::reads::Asker;
 use crate::serve::{self, Step};
 use crate::turn::{Effect, Turn};
-use crate::{Command, Index, ServerId};
+use crate::write::Write;
+use crate::{Batch, Command, Index, ServerId};
 
 impl Driver {
     /// Everything that the input so far leads to. Nothing while a turn is under way, or when nothing is to be
@@ -27,7 +28,21 @@ impl Driver {
             return None;
         }
         self.in_flight = true;
-        Some(Turn::new(batch, effects))
+        let ahead = self.may_go_ahead(&batch);
+        Some(Turn::new(batch, effects, ahead))
+    }
+
+    /// Whether a turn's effects rest on nothing that the turn writes. So it is for a leader whose ballot is
+    /// durable and who has only appended: its own vote for the new entries is the one thing that needs the
+    /// sync. Followers may vote before it is done, but what follows from their votes waits for the next turn,
+    /// and that waits for this one.
+    fn may_go_ahead(&mut self, batch: &Batch) -> bool {
+        let leading = self.engine.paxos().and_then(|paxos| paxos.leading());
+        let before = std::mem::replace(&mut self.led, leading);
+        let rests_on_nothing = leading.is_some() && leading == before && batch.only_appends();
+        let installs = batch.writes().iter().any(|write| matches!(write, Write::Install(_)));
+        let sabotaged = self.setup.sabotage.send_all_ahead && !installs;
+        self.setup.send_ahead && (rests_on_nothing || sabotaged)
     }
 
     fn advance(&mut self) {

@@ -51,6 +51,8 @@ pub struct Driver {
     pub(crate) watch: Watch,
     pub(crate) effects: Vec<Effect>,
     pub(crate) in_flight: bool,
+    /// The ballot under which this server led when the last turn was made.
+    pub(crate) led: Option<Ballot>,
     pub(crate) released: bool,
     pub(crate) ticks: u64,
     now: u64,
@@ -194,6 +196,7 @@ impl Driver {
             watch: Watch::default(),
             effects,
             in_flight: false,
+            led: None,
             released: false,
             ticks: 0,
             now,

@@ -10,13 +10,14 @@
 use std::collections::VecDeque;
 
 use omnipaxos::ballot_leader_election::Ballot;
+use serde::{Deserialize, Serialize};
 
 use crate::frame::entry_cost;
 use crate::write::{Batch, Write};
 use crate::{Command, Configuration, Identity, Index, Successor};
 
 /// Everything that a server may not forget.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     pub(crate) identity: Option<Identity>,
     pub(crate) configuration: Option<Configuration>,
@@ -34,7 +35,7 @@ pub struct Image {
 }
 
 /// Consecutive entries; empty, it still says where the next one goes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// Index before the first entry.
     pub(crate) before: Index,
@@ -90,9 +91,16 @@ impl Image {
         }
     }
 
+    /// A batch that stands for all those before it: with it a log may begin anew. Its size is that of the
+    /// entries still held, so the moment for it is after a checkpoint.
+    pub fn restate(&self) -> Batch {
+        Batch { writes: vec![Write::Restate(Box::new(self.clone()))] }
+    }
+
     pub(crate) fn apply_write(&mut self, write: &Write) {
         match write {
             Write::Identity(identity) => self.identity = Some(*identity),
+            Write::Restate(image) => self.clone_from(image),
             Write::Configure(configuration) => self.configure(configuration),
             Write::Promise(ballot) => self.promise = *ballot,
             Write::Accepted(ballot) => self.accepted = *ballot,

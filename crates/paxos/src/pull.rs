@@ -63,7 +63,7 @@ impl Pull {
                     Some((under_way, wanted)) if under_way == index && offset != 0 => wanted,
                     _ => 0,
                 };
-                if offset != expected {
+                if offset != expected || index == Index::MAX {
                     return Arrival::Broken;
                 }
                 let next = offset + bytes.len() as u64;

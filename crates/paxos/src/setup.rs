@@ -28,6 +28,8 @@ pub struct Setup {
     pub retain: u64,
     /// Entries that a server may lag behind and still be taken in as a member.
     pub join_slack: u64,
+    /// Whether a leader sends proposals while its own disk still works on them.
+    pub send_ahead: bool,
     /// Reads that may wait.
     pub max_reads: usize,
     /// Ways to be wrong, for the simulator alone.
@@ -50,6 +52,7 @@ impl Default for Setup {
             credit_bytes: 4 << 20,
             retain: 4096,
             join_slack: 1024,
+            send_ahead: true,
             max_reads: 65_536,
             sabotage: Sabotage::default(),
         }
@@ -75,6 +78,8 @@ pub struct Sabotage {
     pub skip_stall_reset: bool,
     /// Believe a server that lost its disk.
     pub skip_disk_check: bool,
+    /// Let every turn's effects go ahead of the disk.
+    pub send_all_ahead: bool,
     /// Leave a stop-sign counted twice.
     pub skip_seal_correction: bool,
     /// Take office without the state that earlier configurations decided.

@@ -4,6 +4,10 @@
 //! driver hands out a [`Turn`], whose effects nobody can see; a [`Disk`] that reports success turns it into
 //! [`Persisted`]; and only that gives the effects. There is no other constructor.
 //!
+//! One kind of turn is an exception, and only the driver can make it: a leader that has appended proposals, and
+//! nothing else, says nothing that rests on them. [`Turn::take_ahead`] gives its effects at once, so that the
+//! followers' disks work while the leader's does.
+//!
 //! ```compile_fail,E0616
 //! fn skip_the_disk(turn: portolan_paxos::Turn) -> Vec<portolan_paxos::Effect> {
 //!     turn.effects
@@ -41,6 +45,7 @@ pub trait Disk {
 pub struct Turn {
     batch: Batch,
     effects: Vec<Effect>,
+    ahead: bool,
 }
 
 /// Proof that a turn's writes are durable.
@@ -51,13 +56,18 @@ pub struct Persisted {
 }
 
 impl Turn {
-    pub(crate) fn new(batch: Batch, effects: Vec<Effect>) -> Self {
-        Self { batch, effects }
+    pub(crate) fn new(batch: Batch, effects: Vec<Effect>, ahead: bool) -> Self {
+        Self { batch, effects, ahead }
     }
 
     /// What must become durable.
     pub fn batch(&self) -> &Batch {
         &self.batch
+    }
+
+    /// Effects that may be carried out before, or while, the batch is made durable. Most turns have none.
+    pub fn take_ahead(&mut self) -> Vec<Effect> {
+        if self.ahead { std::mem::take(&mut self.effects) } else { Vec::new() }
     }
 
     /// Makes the writes durable. A turn without writes does not trouble the disk.

@@ -9,13 +9,15 @@ use omnipaxos::ballot_leader_election::Ballot;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{self, WireError};
-use crate::{Command, Configuration, Identity, Index, Successor};
+use crate::{Command, Configuration, Identity, Image, Index, Successor};
 
 /// One change of durable state. Indexes are global, never the core's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Write {
     /// First write on an empty disk.
     Identity(Identity),
+    /// Everything so far, said once more, so that the log before it can go.
+    Restate(Box<Image>),
     /// A configuration begins with an empty log at its base. What the old log decided is kept as history.
     Configure(Configuration),
     /// The core will refuse lower ballots.
@@ -51,9 +53,11 @@ pub enum Write {
         /// The bytes.
         bytes: Bytes,
     },
-    /// The checkpoint that was fetched piece by piece is whole. Its file must be durable before this is.
+    /// The checkpoint that was fetched piece by piece is whole. Its file must be durable before this is; older
+    /// ones may go once this is.
     Install(Index),
-    /// A checkpoint of this server's own is durable; history before `keep_from` may go.
+    /// A checkpoint of this server's own is durable; history before `keep_from` may go, and, once this is
+    /// durable, so may older checkpoints.
     Checkpoint {
         /// Last index that the checkpoint contains.
         index: Index,
@@ -84,6 +88,11 @@ impl Batch {
     /// Whether anything in it must be durable before the turn's effects are carried out.
     pub fn needs_sync(&self) -> bool {
         self.writes.iter().any(|write| !write.is_lazy())
+    }
+
+    /// Whether it only adds to the log, and tells how much of it is decided.
+    pub(crate) fn only_appends(&self) -> bool {
+        self.writes.iter().all(|write| matches!(write, Write::Append { .. } | Write::Decided(_)))
     }
 
     /// The bytes of one log record. Framing and checksum are the log's business.

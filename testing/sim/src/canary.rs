@@ -29,6 +29,7 @@ pub fn all() -> Vec<Canary> {
         world("no-fsync", 100, Variant { lying_disk: true, ..Variant::default() }),
         world("reordering", 2_000, Variant { reordering: true, ..Variant::default() }),
         world("stale-frames", 2_000, Variant { stale_frames: true, ..Variant::default() }),
+        world("deaf-watchers", 200, Variant { deaf_watchers: true, ..Variant::default() }),
         driver("delta-snapshots", 100, Sabotage { hand_on_snapshots: true, ..honest() }),
         driver("no-read-floor", 1_000, Sabotage { skip_read_floor: true, ..honest() }),
         driver("no-read-quorum", 1_000, Sabotage { skip_read_quorum: true, ..honest() }),
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Canary> {
                 ..Variant::default()
             },
         ),
+        driver("send-before-sync", 2_000, Sabotage { send_all_ahead: true, ..honest() }),
         driver("no-seal-correction", 1_000, Sabotage { skip_seal_correction: true, ..honest() }),
         driver("no-base", 1_000, Sabotage { skip_base: true, ..honest() }),
         world(

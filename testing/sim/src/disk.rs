@@ -87,6 +87,18 @@ impl SimDisk {
             self.image.apply(&read_back.unwrap_or(batch));
         }
         self.partial.clear();
+        if rng.chance(300) {
+            self.begin_log_anew();
+        }
+    }
+
+    /// As a log does after a checkpoint: one record stands for all before it.
+    fn begin_log_anew(&mut self) {
+        let restated = self.image.restate();
+        let read_back = restated.encode().and_then(|bytes| Batch::decode(&bytes));
+        let mut image = Image::default();
+        image.apply(&read_back.unwrap_or_default());
+        self.image = image;
     }
 
     /// Whatever a restart finds.

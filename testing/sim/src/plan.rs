@@ -20,6 +20,8 @@ pub struct Variant {
     pub lossy: bool,
     /// What was queued on an ended session is delivered on the next.
     pub stale_frames: bool,
+    /// Watchers are not woken by a restored checkpoint.
+    pub deaf_watchers: bool,
     /// Servers that lose their disk come back under their old number.
     pub reused_identity: bool,
     /// Founding servers; otherwise the seed decides.
@@ -146,6 +148,7 @@ fn draw_setup(rng: &mut Rng, variant: &Variant) -> Setup {
         credit_bytes: rng.within(128, 2048),
         retain: rng.below(24),
         join_slack: rng.within(4, 64),
+        send_ahead: rng.chance(600),
         max_reads: 64,
         sabotage: variant.sabotage.clone(),
         ..Setup::default()

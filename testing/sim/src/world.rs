@@ -237,12 +237,16 @@ impl World {
     pub(crate) fn pump(&mut self, host: usize) -> Result<(), Violation> {
         loop {
             let Some(process) = &mut self.hosts[host].process else { return Ok(()) };
-            let Some(turn) = process.driver.poll_turn() else { return Ok(()) };
+            let Some(mut turn) = process.driver.poll_turn() else { return Ok(()) };
             if turn.batch().needs_sync() {
+                let ahead = turn.take_ahead();
                 process.turn = Some(turn);
                 let time = self.rng.below(self.plan.sync_us) + self.hosts[host].slow_disk_us;
                 let life = self.hosts[host].life;
                 self.agenda.after(time, Event::Synced { host, life });
+                for effect in ahead {
+                    self.carry_out(host, effect)?;
+                }
                 return Ok(());
             }
             self.complete(host, turn)?;
