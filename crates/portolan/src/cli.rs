@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::command;
+use crate::command as commands;
 use crate::config::LoadError;
 use crate::exit::{Failure, Result};
 use crate::output::{ColorChoice, Format, Output};
@@ -54,39 +54,44 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node in memory on loopback, to try things out
-    Dev(command::dev::Args),
+    Dev(commands::dev::Args),
     /// Run a node
-    Serve(command::serve::Args),
+    Serve(commands::serve::Args),
     /// Show what a node does, with real services, in a few seconds
-    Demo(command::demo::Args),
+    Demo(commands::demo::Args),
     /// Register an instance of a service
-    Register(command::register::Args),
+    Register(commands::register::Args),
     /// Run a command that is registered for as long as it runs
-    Run(command::run::Args),
+    Run(commands::run::Args),
     /// Deregister instances
-    Deregister(command::register::Deregister),
+    Deregister(commands::register::Deregister),
     /// List services with their addresses and health
-    Services(command::services::Args),
+    Services(commands::services::Args),
     /// List instances with their health
-    Instances(command::instances::Args),
+    Instances(commands::instances::Args),
     /// List nodes
-    Nodes(command::nodes::Args),
+    Nodes(commands::nodes::Args),
     /// Show where a service's name leads
-    Resolve(command::resolve::Args),
+    Resolve(commands::resolve::Args),
     /// Read and write keys
     #[command(subcommand)]
-    Kv(command::kv::Kv),
+    Kv(commands::kv::Kv),
     /// Join standard input and output to a service
-    Connect(command::connect::Args),
+    Connect(commands::connect::Args),
     /// Check a configuration exactly as `serve` would read it
-    CheckConfig(command::check_config::Args),
+    CheckConfig(commands::check_config::Args),
     /// Look at the configuration
     #[command(subcommand)]
-    Config(command::config::Config),
+    Config(commands::config::Config),
     #[command(hide = true)]
-    DemoService(command::demo::service::Args),
+    DemoService(commands::demo::service::Args),
     /// Print a completion script for a shell
-    Completions(command::completions::Args),
+    Completions(commands::completions::Args),
+}
+
+/// The command line, for those who generate something from it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of this process.
@@ -105,22 +110,22 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
-        Command::Dev(args) => command::dev::run(args, global)?,
-        Command::Serve(args) => command::serve::run(args, global)?,
-        Command::Demo(args) => command::demo::run(args, global)?,
-        Command::DemoService(args) => command::demo::service::run(args)?,
-        Command::Register(args) => command::register::register(args, global)?,
-        Command::Run(args) => return command::run::run(args, global),
-        Command::Deregister(args) => command::register::deregister(args, global)?,
-        Command::Services(args) => command::services::run(args, global)?,
-        Command::Instances(args) => command::instances::run(args, global)?,
-        Command::Nodes(args) => command::nodes::run(args, global)?,
-        Command::Resolve(args) => command::resolve::run(args, global)?,
-        Command::Kv(kv) => command::kv::run(kv, global)?,
-        Command::Connect(args) => command::connect::run(args, global)?,
-        Command::CheckConfig(args) => command::check_config::run(args, global)?,
-        Command::Config(args) => command::config::run(args, global)?,
-        Command::Completions(args) => command::completions::run(args, &mut Cli::command())?,
+        Command::Dev(args) => commands::dev::run(args, global)?,
+        Command::Serve(args) => commands::serve::run(args, global)?,
+        Command::Demo(args) => commands::demo::run(args, global)?,
+        Command::DemoService(args) => commands::demo::service::run(args)?,
+        Command::Register(args) => commands::register::register(args, global)?,
+        Command::Run(args) => return commands::run::run(args, global),
+        Command::Deregister(args) => commands::register::deregister(args, global)?,
+        Command::Services(args) => commands::services::run(args, global)?,
+        Command::Instances(args) => commands::instances::run(args, global)?,
+        Command::Nodes(args) => commands::nodes::run(args, global)?,
+        Command::Resolve(args) => commands::resolve::run(args, global)?,
+        Command::Kv(kv) => commands::kv::run(kv, global)?,
+        Command::Connect(args) => commands::connect::run(args, global)?,
+        Command::CheckConfig(args) => commands::check_config::run(args, global)?,
+        Command::Config(args) => commands::config::run(args, global)?,
+        Command::Completions(args) => commands::completions::run(args, &mut command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

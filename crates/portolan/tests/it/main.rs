@@ -8,5 +8,6 @@ mod config;
 mod crash;
 mod daemon;
 mod demo;
+mod documents;
 mod full_disk;
 mod support;
