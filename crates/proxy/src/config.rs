@@ -150,7 +150,7 @@ pub struct Config {
     /// A UDP session ends after so long without a datagram.
     #[serde(with = "state::units::duration")]
     pub udp_idle_timeout: Duration,
-    /// Most UDP sessions of one client address.
+    /// Most UDP sessions of one client address on one listener and data thread.
     pub max_udp_sessions_per_address: usize,
     /// Most UDP sessions in all.
     pub max_udp_sessions: usize,

@@ -161,7 +161,8 @@ fn run(
     {
         tracing::warn!(thread = index, processor, %cause, "cannot keep a data thread on its processor");
     }
-    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+    // Only the resolver blocks, and a few lookups at once are plenty.
+    let runtime = match runtime.enable_all().max_blocking_threads(4).build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(cause) => {
             tracing::error!(thread = index, %cause, "cannot make a data thread's runtime");

@@ -13,6 +13,7 @@ use route::{Backend, Permit, Routes};
 
 use super::answer;
 use super::authority;
+use super::counted::{Counted, InFlight};
 use super::guard::State;
 use super::headers::{self, Origin};
 use super::path;
@@ -31,9 +32,9 @@ pub(crate) struct Client {
 }
 
 /// Answers one request; never fails.
-pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Response<Counted> {
     let refused = client.state.begin();
-    let _end = End(&client.state);
+    let in_flight = InFlight::new(&client.state);
     let metrics = &client.context.face.metrics;
     let answered = match refused {
         Some(refusal) => Err(refusal),
@@ -41,15 +42,7 @@ pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> R
     };
     let response = answered.unwrap_or_else(|refusal| answer::refuse(metrics, refusal));
     metrics.answered(response.status());
-    response
-}
-
-struct End<'a>(&'a State);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
+    response.map(|body| Counted::new(body, in_flight))
 }
 
 /// What the request line and `Host` come down to.

@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// A request is answered, as far as its head goes.
+    /// A request is answered to the end.
     pub(crate) fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
     }

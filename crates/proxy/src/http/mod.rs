@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod authority;
 mod chunked;
 pub(crate) mod conn;
+mod counted;
 mod forward;
 pub(crate) mod framer;
 mod guard;

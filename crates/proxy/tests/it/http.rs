@@ -92,6 +92,17 @@ async fn curl_reaches_a_service_by_host() {
     assert!(body.starts_with("POST /a/b?c=d") && body.ends_with("\r\n\r\nsome data"), "{body}");
     let body = curl(&["--http2-prior-knowledge", "-H", "Host: web", "-d", "more", &url]).await.unwrap();
     assert!(body.starts_with("POST /a/b?c=d HTTP/1.1") && body.ends_with("\r\n\r\nmore"), "{body}");
+    let head = curl(&["-I", "-H", "Host: web", &url]).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    // Large enough for curl to ask first (`Expect: 100-continue`).
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("large");
+    std::fs::write(&file, "x".repeat(3_000_000)).unwrap();
+    let data = format!("@{}", file.display());
+    for protocol in ["--http1.1", "--http2-prior-knowledge"] {
+        let body = curl(&[protocol, "-H", "Host: web", "--data-binary", &data, &url]).await.unwrap();
+        assert!(body.ends_with(&"x".repeat(3_000_000)) && !body.contains("expect:"), "{protocol}");
+    }
     let code = curl(&["-w", "%{http_code}", "-H", "Host: nobody.svc.internal", &url]).await.unwrap();
     assert!(code.contains("no service named \"nobody\"") && code.ends_with("404"), "{code}");
     harness.stop().await;

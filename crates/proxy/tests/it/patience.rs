@@ -96,6 +96,29 @@ async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
 }
 
 #[tokio::test]
+async fn an_answer_may_pause() {
+    let server = serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let _ = stream.write_all(b"k").await;
+        let _ = stream.read(&mut buffer).await;
+    })
+    .await;
+    let harness = Harness::with(hurried()).await;
+    harness.register("events", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    assert_eq!(get(&mut client, "events", "/").await, (200, "ok".into()));
+    // It was not told to go away meanwhile.
+    client.write_all(b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    client.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 404");
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_endpoint_is_given_up() {
     let server = serve(|mut stream| async move {
         let _ = read_all(&mut stream).await;
