@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::lookup::{Client, Found, Selection, lookup};
+use crate::lookup::{Found, Selection, lookup};
 use crate::names::Apex;
 use crate::responder::{PLAIN_UDP, Responder};
 use crate::wire::question::{Question, Unusual};
@@ -22,59 +22,92 @@ pub(crate) enum Outcome {
     Drop,
 }
 
-/// One packet by UDP from `from`, answered into `out` if it is a plain one. `turn` is a random number;
-/// `question` is scratch space.
+/// One packet by UDP from `from`, answered into `out` if it is a plain one: the three steps in a row.
 pub(crate) fn answer(
     responder: &Responder,
     zone: &Zone,
     packet: &[u8],
     from: IpAddr,
     turn: u32,
-    question: &mut Question,
     out: &mut [u8],
 ) -> Outcome {
-    match question.read(packet) {
-        Ok(()) => {}
-        Err(Unusual::Slow) => return Outcome::Slow,
-        Err(Unusual::Drop) => return Outcome::Drop,
+    let mut question = Question::default();
+    match read(packet, &mut question) {
+        Ok(()) => find(responder, zone, &question, from).write(responder, zone, packet, turn, out),
+        Err(Unusual::Slow) => Outcome::Slow,
+        Err(Unusual::Drop) => Outcome::Drop,
     }
-    let client = responder.client(zone, from);
-    let turned = Turned { responder, zone, question, packet, turn };
-    turned.answer(client, from, out).unwrap_or(Outcome::Slow)
 }
 
-/// One plain query with everything needed to answer it.
+/// The first step: what a packet asks.
+pub(crate) fn read(packet: &[u8], question: &mut Question) -> Result<(), Unusual> {
+    question.read(packet)?;
+    if rtype::META.contains(&question.qtype) {
+        return Err(Unusual::Slow);
+    }
+    Ok(())
+}
+
+/// The second step: what stands there. Done for a whole batch before the third, so that the memory of all
+/// its entries is fetched at the same time; one after the other would wait for each.
+#[inline]
+pub(crate) fn find<'z>(
+    responder: &Responder,
+    zone: &'z Zone,
+    question: &'z Question,
+    from: IpAddr,
+) -> Plain<'z> {
+    let client = responder.client(zone, from);
+    let asked = responder.names.classify(&question.name);
+    let found = lookup(zone, responder.rules, asked, client);
+    if let Found::Endpoints(selection) = &found {
+        std::hint::black_box(selection.entry.endpoints.first().map(|endpoint| endpoint.port));
+    }
+    Plain { question, found, recursion: responder.forwards_for(client, from) }
+}
+
+/// A plain query that was looked up.
+pub(crate) struct Plain<'z> {
+    question: &'z Question,
+    found: Found<'z>,
+    /// Other names are forwarded for this client.
+    recursion: bool,
+}
+
+impl Plain<'_> {
+    /// The third step: the answer to `packet`, in which the question stands.
+    pub(crate) fn write(
+        &self,
+        responder: &Responder,
+        zone: &Zone,
+        packet: &[u8],
+        turn: u32,
+        out: &mut [u8],
+    ) -> Outcome {
+        let asked_size = self.question.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP));
+        let limit = usize::from(asked_size.min(responder.max_udp));
+        let turned = Turned { responder, question: self.question, turn };
+        let Some(mut writer) = Writer::start(out, packet, self.question, limit) else { return Outcome::Slow };
+        let Some((apex, code)) = turned.records(&self.found, &mut writer) else { return Outcome::Slow };
+        if writer.answers() == 0 && !writer.is_truncated() {
+            let authority = responder.authority(apex);
+            let owner = responder.names.before_apex(&self.question.name, apex);
+            writer.soa(owner, authority.negative_ttl_s, &authority.soa, zone.serial());
+        }
+        let truncated = writer.is_truncated();
+        let length = writer.finish(code, self.question.edns, responder.max_udp, self.recursion);
+        Outcome::Answered { length, code, truncated }
+    }
+}
+
+/// One question, and where its answer starts to turn.
 struct Turned<'a> {
     responder: &'a Responder,
-    zone: &'a Zone,
     question: &'a Question,
-    packet: &'a [u8],
     turn: u32,
 }
 
 impl Turned<'_> {
-    /// `None` when the slow path must do it.
-    fn answer(&self, client: Client, from: IpAddr, out: &mut [u8]) -> Option<Outcome> {
-        if rtype::META.contains(&self.question.qtype) {
-            return None;
-        }
-        let asked = self.responder.names.classify(&self.question.name);
-        let found = lookup(self.zone, self.responder.rules, asked, client);
-        let asked_size = self.question.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP));
-        let limit = usize::from(asked_size.min(self.responder.max_udp));
-        let mut writer = Writer::start(out, self.packet, self.question, limit)?;
-        let (apex, code) = self.records(&found, &mut writer)?;
-        if writer.answers() == 0 && !writer.is_truncated() {
-            let authority = self.responder.authority(apex);
-            let owner = self.responder.names.before_apex(&self.question.name, apex);
-            writer.soa(owner, authority.negative_ttl_s, &authority.soa, self.zone.serial());
-        }
-        let truncated = writer.is_truncated();
-        let recursion = self.responder.forwards_for(client, from);
-        let length = writer.finish(code, self.question.edns, self.responder.max_udp, recursion);
-        Some(Outcome::Answered { length, code, truncated })
-    }
-
     /// Writes the answer records; returns the zone they are from, and the response code. `None` when the
     /// slow path must do it.
     fn records(&self, found: &Found<'_>, writer: &mut Writer<'_>) -> Option<(Apex, u8)> {

@@ -19,16 +19,15 @@ use crate::plan::Plan;
 use crate::responder::Responder;
 use crate::slow::{self, Query, Transport, Verdict};
 use crate::wire::HEADER;
-use crate::wire::question::Question;
 use crate::zone::Zone;
 
 /// One packet, by UDP and by TCP, to a zone with a few services in it.
 pub fn packet(bytes: &[u8]) {
     let Some((responder, zone)) = world() else { return };
     let from = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let (mut out, mut question) = ([0; 4096], Question::default());
+    let mut out = [0; 4096];
     let turn = (bytes.len() as u32).wrapping_mul(0x1234_5678);
-    let fast = match fast::answer(responder, zone, bytes, from, turn, &mut question, &mut out) {
+    let fast = match fast::answer(responder, zone, bytes, from, turn, &mut out) {
         Outcome::Answered { length, .. } => Some(&out[..length]),
         Outcome::Slow | Outcome::Drop => None,
     };

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::names::{Apex, Asked, Names, Otherwise, Tag};
+use crate::zone::Zone;
 use crate::zone::entry::{NodeEntry, ServiceEntry, Which};
-use crate::zone::{Holder, Zone};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,10 +144,11 @@ fn reverse(zone: &Zone, ip: IpAddr) -> Found<'_> {
     if zone.holders(ip).next().is_some() {
         return Found::Holders { ip };
     }
+    let range = &zone.snapshot.settings().virtual_ips;
     match ip {
         // Nobody else can say anything of our own range.
-        IpAddr::V4(v4) if zone.virtual_range.contains(v4) => {
-            let octets = usize::from(zone.virtual_range.prefix / 8);
+        IpAddr::V4(v4) if range.contains(v4) => {
+            let octets = usize::from(range.prefix / 8);
             Found::Missing(Apex::Reverse(octets + 2))
         }
         _ => Found::Foreign,
@@ -165,14 +166,6 @@ impl Selection<'_> {
     /// True when an endpoint with these tags is asked for.
     pub(crate) fn takes(&self, tags: &[Arc<str>]) -> bool {
         self.tag.is_none_or(|asked| tags.iter().any(|tag| asked.matches(tag)))
-    }
-}
-
-impl Zone {
-    /// Who stands at an address, in a stable order.
-    pub(crate) fn holders(&self, ip: IpAddr) -> impl Iterator<Item = &Holder> {
-        let from = (ip, Holder::Node("".into()));
-        self.reverse.range(from..).take_while(move |(other, _)| *other == ip).map(|(_, holder)| holder)
     }
 }
 

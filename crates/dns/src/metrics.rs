@@ -170,13 +170,19 @@ impl Metrics {
 /// Counts of one batch, kept by one thread, so that threads do not share a cache line for every packet.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) fast: u64,
+    fast: u64,
     pub(crate) slow: u64,
     truncated: u64,
     codes: [u64; RCODES.len()],
 }
 
 impl Tally {
+    /// An answer of the fast path.
+    pub(crate) fn fast(&mut self, code: u8, truncated: bool) {
+        self.fast += 1;
+        self.answered(u16::from(code), truncated);
+    }
+
     pub(crate) fn answered(&mut self, code: u16, truncated: bool) {
         let at = match code {
             0..=5 => usize::from(code),

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalog::{Kind, Snapshot};
+use catalog::{Kind, Service, Snapshot};
 use imbl::ordmap::DiffItem;
 use route::Facts;
 
 use crate::config::{Config, seconds};
 use crate::zone::entry::{NodeEntry, ServiceEntry, node_key};
 use crate::zone::table::Change;
-use crate::zone::{Holder, Zone, lower};
+use crate::zone::{Holders, Zone, lower, mapped};
 
 /// What of the configuration shapes the zone.
 #[derive(Debug, Clone)]
@@ -43,14 +43,15 @@ impl Plan {
     /// The projection of `snapshot`, made from `zone` by looking at what changed since. Equal to
     /// [`Plan::project`], only cheaper.
     pub fn advance(&self, zone: &Zone, snapshot: &Snapshot, facts: &Facts) -> Zone {
-        let Some(touched) = snapshot.services_touched_since(zone.index) else {
+        let Some(touched) = snapshot.services_touched_since(zone.index()) else {
             return self.project(snapshot, facts);
         };
         let mut turn = Turn::new(self, snapshot, zone.clone());
         turn.take_facts(facts);
         touched.for_each(|name| turn.note_service(name));
-        if snapshot.tables().nodes != zone.nodes_index {
-            turn.note_changed_nodes(zone.index);
+        turn.note_node_verdicts();
+        if snapshot.tables().nodes != zone.snapshot.tables().nodes {
+            turn.note_changed_nodes(zone.index());
         }
         turn.finish()
     }
@@ -64,11 +65,14 @@ struct Turn<'p> {
     /// Names in lower case whose entries are made anew.
     services: BTreeSet<Arc<str>>,
     nodes: BTreeSet<Arc<str>>,
+    /// Nodes whose own address or checks differ: every instance on them may.
+    changed_nodes: Vec<Arc<str>>,
 }
 
 impl<'p> Turn<'p> {
     fn new(plan: &'p Plan, snapshot: &'p Snapshot, zone: Zone) -> Turn<'p> {
-        Turn { plan, snapshot, zone, services: BTreeSet::new(), nodes: BTreeSet::new() }
+        let (services, nodes, changed_nodes) = Default::default();
+        Turn { plan, snapshot, zone, services, nodes, changed_nodes }
     }
 
     /// Takes over the facts and notes the services whose sockets changed.
@@ -91,6 +95,19 @@ impl<'p> Turn<'p> {
     fn note_node(&mut self, name: &Arc<str>) {
         self.zone.node_case.note(name, self.snapshot.node(name).is_some());
         self.nodes.insert(lower(name));
+    }
+
+    /// Notes the nodes that judge or place their instances in another way than before.
+    fn note_node_verdicts(&mut self) {
+        let (then, now) = (&self.zone.snapshot, self.snapshot);
+        if (then.tables().nodes, then.tables().checks) == (now.tables().nodes, now.tables().checks) {
+            return;
+        }
+        let differs = now.node_changes(then).filter_map(|change| match (change.old, change.new) {
+            (Some(old), Some(new)) if old.def == new.def && old.checks == new.checks => None,
+            (old, new) => old.or(new).map(|node| node.def.name.clone()),
+        });
+        self.changed_nodes = differs.collect();
     }
 
     /// Looks at every node: definitions change seldom, and the catalog keeps no list of those that did.
@@ -118,12 +135,10 @@ impl<'p> Turn<'p> {
         let nodes = std::mem::take(&mut self.nodes);
         let changes = nodes.iter().filter_map(|name| self.node(name)).collect();
         self.zone.nodes = self.zone.nodes.with(changes);
-        if self.zone.nodes_index != self.snapshot.tables().nodes {
-            self.zone.nodes_index = self.snapshot.tables().nodes;
+        if self.zone.snapshot.tables().nodes != self.snapshot.tables().nodes {
             self.zone.nodes_registered = self.snapshot.nodes().count();
         }
-        self.zone.virtual_range = self.snapshot.settings().virtual_ips;
-        self.zone.index = self.snapshot.index();
+        self.zone.snapshot = self.snapshot.clone();
         self.zone
     }
 
@@ -132,16 +147,46 @@ impl<'p> Turn<'p> {
         let named = self.zone.service_case.candidates(name);
         let registered = named.filter_map(|name| self.snapshot.service(name));
         let service = registered.min_by_key(|service| (service.create_index, &service.name));
-        let entry = service.filter(|service| service.kind != Kind::Tunnel).and_then(|service| {
-            let ttl_s = self.plan.service_ttl_s.get(name.as_bytes()).copied().unwrap_or(self.plan.ttl_s);
-            let socket = self.zone.virtual_sockets.get(name).map(|socket| socket.address);
-            Some(Arc::new(ServiceEntry { socket, ..service::project(self.snapshot, service, ttl_s)? }))
-        });
         let before = self.zone.services.get(name.as_bytes()).cloned();
-        let gone = before.map(|entry| entry.holds()).unwrap_or_default();
-        let come = entry.as_ref().map(|entry| entry.holds()).unwrap_or_default();
-        self.put_holder(&Holder::Service(name.clone()), &gone, &come);
-        (name.as_bytes().into(), entry)
+        let made = service
+            .filter(|service| service.kind != Kind::Tunnel)
+            .and_then(|service| self.service_entry(before.as_deref(), service));
+        let (entry, mut edited) = made.unzip();
+        if edited.is_none() {
+            let all = before.iter().flat_map(|entry| entry.own_addresses());
+            edited = Some(all.collect())
+        }
+        for ip in edited.unwrap_or_default() {
+            let holds = entry.as_ref().is_some_and(|entry| entry.has_own_address(ip));
+            put_holder(&mut self.zone.service_addresses, name, ip, holds);
+        }
+        let Some(mut entry) = entry else { return Change::Remove(name.as_bytes().into()) };
+        entry.ttl = self.plan.service_ttl_s.get(name.as_bytes()).copied().unwrap_or(self.plan.ttl_s);
+        entry.socket = self.zone.virtual_sockets.get(name).map(|socket| socket.address);
+        Change::Put(Arc::new(entry))
+    }
+
+    /// The entry of `service`, from the one before where that will do; with the addresses at which it may
+    /// stand now or have stood before.
+    fn service_entry(
+        &self,
+        before: Option<&ServiceEntry>,
+        service: &Service,
+    ) -> Option<(ServiceEntry, Vec<IpAddr>)> {
+        let then = &self.zone.snapshot;
+        if let Some(before) = before.filter(|before| before.name() == service.name)
+            && !self.changed_nodes.iter().any(|node| has_instance_on(service, node))
+            && let Some(earlier) = then.service(&service.name)
+            && let Some(made) = service::advance((then, earlier), (self.snapshot, service), before)
+        {
+            return Some(made);
+        }
+        let entry = service::project(self.snapshot, service)?;
+        let gone = before.into_iter().flat_map(ServiceEntry::own_addresses);
+        let mut edited: Vec<_> = gone.chain(entry.own_addresses()).collect();
+        edited.sort_unstable();
+        edited.dedup();
+        Some((entry, edited))
     }
 
     /// The same for a node; `None` when its name is no DNS name.
@@ -149,21 +194,31 @@ impl<'p> Turn<'p> {
         let named = self.zone.node_case.candidates(name);
         let registered = named.filter_map(|name| self.snapshot.node(name));
         let node = registered.min_by_key(|node| (node.create_index, &node.def.name));
-        let entry = node.and_then(|node| NodeEntry::new(&node.def)).map(Arc::new);
+        let entry = node.and_then(|node| NodeEntry::new(&node.def));
         let key = node_key(name)?;
-        let gone = self.zone.nodes.get(&key).map(|entry| entry.holds()).unwrap_or_default();
-        let come = entry.as_ref().map(|entry| entry.holds()).unwrap_or_default();
-        self.put_holder(&Holder::Node(name.clone()), &gone, &come);
-        Some((key, entry))
+        let before = self.zone.nodes.get(&key).cloned();
+        for ip in before.iter().flat_map(|entry| entry.addresses.iter()) {
+            put_holder(&mut self.zone.node_addresses, name, *ip, false);
+        }
+        for ip in entry.iter().flat_map(|entry| entry.addresses.iter()) {
+            put_holder(&mut self.zone.node_addresses, name, *ip, true);
+        }
+        Some(match entry {
+            Some(entry) => Change::Put(Arc::new(entry)),
+            None => Change::Remove(key),
+        })
     }
+}
 
-    /// Changes who stands at the addresses by which `gone` and `come`, both sorted, differ.
-    fn put_holder(&mut self, holder: &Holder, gone: &[IpAddr], come: &[IpAddr]) {
-        for ip in gone.iter().filter(|ip| come.binary_search(ip).is_err()) {
-            self.zone.reverse.remove(&(*ip, holder.clone()));
-        }
-        for ip in come.iter().filter(|ip| gone.binary_search(ip).is_err()) {
-            self.zone.reverse.insert((*ip, holder.clone()));
-        }
-    }
+/// Says whether `name` stands at `ip`.
+fn put_holder(holders: &mut Holders, name: &Arc<str>, ip: IpAddr, holds: bool) {
+    match holds {
+        true => holders.insert((mapped(ip), name.clone())),
+        false => holders.remove(&(mapped(ip), name.clone())),
+    };
+}
+
+fn has_instance_on(service: &Service, node: &Arc<str>) -> bool {
+    let from = (node.clone(), Arc::from(""));
+    service.instances.range(from..).next().is_some_and(|((on, _), _)| on == node)
 }

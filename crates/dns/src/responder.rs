@@ -118,7 +118,7 @@ impl Responder {
             Address::Host(host) => return host_name(host, &[0], out),
         };
         match apex {
-            Apex::Consul if endpoint.def.address.is_empty() => {
+            Apex::Consul if !endpoint.is_own() => {
                 let node = host_name(&endpoint.node, &targets.consul_node, out);
                 node.or_else(|| hex_name(ip, &targets.consul_address, out))
             }

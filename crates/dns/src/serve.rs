@@ -1,5 +1,6 @@
 //! The data threads: one socket each, whole batches, no await.
 
+use std::array::from_fn;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use sys::mmsg::{BATCH, Inbox, Outbox};
 use tokio::sync::mpsc;
 
 use crate::Shared;
-use crate::fast::{self, Outcome};
+use crate::fast::{self, Outcome, Plain};
 use crate::later::{Later, Why};
 use crate::lookup::WhenClosed;
 use crate::metrics::{Dropped, Tally};
 use crate::slow::{self, Query, Transport, Verdict};
-use crate::wire::question::Question;
+use crate::wire::question::{Question, Unusual};
 use crate::zone::Zone;
 
 /// Longest query that is read. One with a name of 255 bytes and a handful of options has 400.
@@ -37,10 +38,15 @@ impl Worker {
         self.socket.set_read_timeout(Some(LOOK_UP))?;
         let mut inbox = Inbox::new(BATCH, LONGEST_QUERY);
         let mut outbox = Outbox::new(BATCH, usize::from(self.shared.responder.max_udp));
-        let mut scratch = Scratch { question: Question::default(), tally: Tally::default() };
+        let questions = vec![Question::default(); BATCH].into();
+        let mut scratch = Scratch { questions, tally: Tally::default() };
         while !self.leaving.load(Ordering::Relaxed) {
             match inbox.receive(&*self.socket) {
-                Ok(_) => self.batch(&inbox, &mut outbox, &mut scratch),
+                Ok(_) => {
+                    self.batch(&inbox, &mut outbox, &mut scratch);
+                    self.send(&mut outbox);
+                    scratch.tally.flush(&self.shared.metrics);
+                }
                 Err(cause) if is_pause(&cause) => continue,
                 // ICMP errors and the like: about some datagram, not about the socket.
                 Err(cause) => tracing::debug!(%cause, "receive DNS queries"),
@@ -49,18 +55,54 @@ impl Worker {
         Ok(())
     }
 
+    /// Answers a batch, step by step for all of it at once.
     fn batch(&self, inbox: &Inbox, outbox: &mut Outbox, scratch: &mut Scratch) {
-        let metrics = &self.shared.metrics;
-        let zone = self.shared.zone.load();
-        for datagram in inbox.iter() {
-            match datagram.from {
-                Some(_) if datagram.truncated => metrics.drop_one(Dropped::Oversized),
-                Some(from) => self.datagram(&zone, datagram.bytes, from, outbox, scratch),
+        let shared = &*self.shared;
+        let zone = shared.zone.load();
+        let Scratch { questions, tally } = scratch;
+        let read: [Option<Read>; BATCH] = from_fn(|at| {
+            let datagram = inbox.get(at)?;
+            Some(match datagram.from {
+                Some(_) if datagram.truncated => Read::Oversized,
+                Some(from) => Read::Done(from, fast::read(datagram.bytes, &mut questions[at])),
                 // Not a datagram but the end of the socket.
-                None => {}
+                None => return None,
+            })
+        });
+        let found: [Option<Plain<'_>>; BATCH] = from_fn(|at| match read[at] {
+            Some(Read::Done(from, Ok(()))) => {
+                Some(fast::find(&shared.responder, &zone, &questions[at], from.ip()))
+            }
+            _ => None,
+        });
+        for (at, datagram) in inbox.iter().enumerate() {
+            let turn = fastrand::u32(..);
+            let from = match read[at] {
+                None => continue,
+                Some(Read::Oversized) => {
+                    shared.metrics.drop_one(Dropped::Oversized);
+                    continue;
+                }
+                Some(Read::Done(_, Err(Unusual::Drop))) => {
+                    shared.metrics.drop_one(Dropped::Unanswerable);
+                    continue;
+                }
+                Some(Read::Done(from, _)) => from,
+            };
+            let Some(slot) = outbox.slot() else { break };
+            let plain = found[at].as_ref();
+            match plain.map(|plain| plain.write(&shared.responder, &zone, datagram.bytes, turn, slot)) {
+                Some(Outcome::Answered { length, code, truncated }) => {
+                    outbox.push(length, Some(from));
+                    tally.fast(code, truncated);
+                }
+                _ => self.slowly(&zone, datagram.bytes, from, turn, outbox, tally),
             }
         }
-        drop(zone);
+    }
+
+    fn send(&self, outbox: &mut Outbox) {
+        let metrics = &self.shared.metrics;
         while !outbox.is_empty() {
             match outbox.send(&*self.socket) {
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -72,31 +114,6 @@ impl Worker {
                 Ok(_) => {}
             }
         }
-        scratch.tally.flush(metrics);
-    }
-
-    fn datagram(
-        &self,
-        zone: &Zone,
-        packet: &[u8],
-        from: SocketAddr,
-        out: &mut Outbox,
-        scratch: &mut Scratch,
-    ) {
-        let Some(slot) = out.slot() else { return };
-        let (responder, turn) = (&self.shared.responder, fastrand::u32(..));
-        match fast::answer(responder, zone, packet, from.ip(), turn, &mut scratch.question, slot) {
-            Outcome::Answered { length, code, truncated } => {
-                out.push(length, Some(from));
-                scratch.tally.fast += 1;
-                scratch.tally.answered(u16::from(code), truncated);
-            }
-            Outcome::Slow => {
-                scratch.tally.slow += 1;
-                self.slowly(zone, packet, from, turn, out, scratch);
-            }
-            Outcome::Drop => self.shared.metrics.drop_one(Dropped::Unanswerable),
-        }
     }
 
     fn slowly(
@@ -106,14 +123,15 @@ impl Worker {
         from: SocketAddr,
         turn: u32,
         out: &mut Outbox,
-        scratch: &mut Scratch,
+        tally: &mut Tally,
     ) {
+        tally.slow += 1;
         let query =
             Query { packet, transport: Transport::Udp, from: from.ip(), when_closed: WhenClosed::Open };
         let why = match slow::answer(&self.shared.responder, zone, query, turn) {
             Verdict::Reply { bytes, code, truncated } => {
                 out.push_bytes(&bytes, Some(from));
-                return scratch.tally.answered(code, truncated);
+                return tally.answered(code, truncated);
             }
             Verdict::Drop => return self.shared.metrics.drop_one(Dropped::Unanswerable),
             Verdict::Open { service } => Why::Open(service),
@@ -126,9 +144,18 @@ impl Worker {
     }
 }
 
+/// What a thread keeps from one batch to the next, so that no batch allocates.
 struct Scratch {
-    question: Question,
+    questions: Box<[Question]>,
     tally: Tally,
+}
+
+/// What became of a datagram in the first step.
+enum Read {
+    /// Longer than any query.
+    Oversized,
+    /// From there; plain, or why not.
+    Done(SocketAddr, Result<(), Unusual>),
 }
 
 fn is_pause(cause: &io::Error) -> bool {

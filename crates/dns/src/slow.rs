@@ -99,7 +99,7 @@ fn sections(
     let asked = responder.names.classify(&request.lower);
     let found = lookup(zone, responder.rules, asked, client);
     match &found {
-        Found::Closed { entry } => return Err(Later::Open(entry.name.clone())),
+        Found::Closed { entry } => return Err(Later::Open(entry.name())),
         Found::Foreign => return Err(Later::Forward),
         _ => {}
     }

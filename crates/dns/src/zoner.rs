@@ -16,9 +16,10 @@ use crate::zone::Zone;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Longest such time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// A projection that took long is followed by a pause this many times as long, so that a service with very
-/// many instances under heavy change costs a fifth of a core and not a whole one.
-const PAUSE_FACTOR: u32 = 4;
+/// A projection that took long is followed by a pause this many times as long, so that services with very
+/// many instances under heavy change cost a third of a core and not a whole one. Not more: what piles up
+/// during a pause makes the next projection longer, and the pauses must not grow out of that.
+const PAUSE_FACTOR: u32 = 2;
 
 /// Reads states and publishes zones.
 pub(crate) struct Zoner {

@@ -1,50 +1,150 @@
-//! One service's entry.
+//! One service's entry: made anew, or from the one before by what changed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::{Instance, Service, Snapshot, Status};
+use imbl::ordmap::DiffItem;
 
-use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry};
+use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry, first_at};
 
 /// What the zone keeps of `service`; `None` when its name is no DNS label.
-pub(super) fn project(snapshot: &Snapshot, service: &Service, ttl: u32) -> Option<ServiceEntry> {
+pub(super) fn project(snapshot: &Snapshot, service: &Service) -> Option<ServiceEntry> {
     let label = Label::new(&service.name)?;
     let (mut healthy, mut others) = (Vec::new(), Vec::new());
     for instance in service.iter() {
         let Some((endpoint, is_healthy)) = endpoint(snapshot, instance) else { continue };
         if is_healthy { &mut healthy } else { &mut others }.push(endpoint);
     }
-    settle(&mut healthy);
-    settle(&mut others);
-    let search =
-        |other: &EndpointEntry| healthy.binary_search_by(|healthy| healthy.place().cmp(&other.place()));
-    others.retain(|other| search(other).is_err());
-    // Sorted by place, an address's endpoints stand together: the first at or after port 0 tells.
-    let is_known = |ip: IpAddr| {
-        let from = healthy.partition_point(|endpoint| endpoint.place() < (&Address::Ip(ip), 0));
-        healthy.get(from).is_some_and(|endpoint| endpoint.ip() == Some(ip))
+    let count = healthy.len() + others.len();
+    // Stable: of two instances at one place the first by (node, id) stays.
+    for part in [&mut healthy, &mut others] {
+        part.sort_by(|a, b| a.place().cmp(&b.place()));
+        part.dedup_by(|b, a| a.place() == b.place());
+    }
+    others.retain(|other| find(&healthy, other).is_err());
+    let hides = healthy.len() + others.len() < count;
+    Some(ServiceEntry { hides, ..assemble(label, service, healthy, others) })
+}
+
+/// The same from the entry of an earlier state of the same service, where what changed is a few of its
+/// instances and nothing about their nodes; with the addresses of those. `None` when that is not enough.
+pub(super) fn advance(
+    then: (&Snapshot, &Service),
+    now: (&Snapshot, &Service),
+    entry: &ServiceEntry,
+) -> Option<(ServiceEntry, Vec<IpAddr>)> {
+    let is_same_life = then.1.name == now.1.name && then.1.create_index == now.1.create_index;
+    if entry.hides || !is_same_life {
+        return None;
+    }
+    let mut edits = Vec::new();
+    for change in then.1.instances.diff(&now.1.instances) {
+        let (old, new) = match change {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+        };
+        let old = old.and_then(|instance| endpoint(then.0, instance));
+        let new = new.and_then(|instance| endpoint(now.0, instance));
+        if old != new {
+            edits.push((old, new));
+        }
+        if edits.len() > entry.endpoints.len() / MOST_EDITS {
+            return None;
+        }
+    }
+    edited(now.1, entry, edits)
+}
+
+/// Beyond one edit for so many endpoints, making an entry anew is as cheap.
+const MOST_EDITS: usize = 4;
+
+/// An endpoint, and whether our own zone gives it out.
+type Judged = (EndpointEntry, bool);
+
+fn edited(
+    service: &Service,
+    entry: &ServiceEntry,
+    edits: Vec<(Option<Judged>, Option<Judged>)>,
+) -> Option<(ServiceEntry, Vec<IpAddr>)> {
+    let room = |part: &[EndpointEntry]| {
+        let mut roomy = Vec::with_capacity(part.len() + edits.len());
+        roomy.extend_from_slice(part);
+        roomy
     };
-    let (other_addresses, others) = firsts_before_rest(others, is_known);
-    let (healthy_addresses, mut endpoints) = firsts_before_rest(healthy, |_| false);
-    let healthy = endpoints.len() as u32;
+    let (mut healthy, mut others) = (room(entry.healthy()), room(entry.others()));
+    let mut addresses = Vec::new();
+    for (endpoint, was_healthy) in edits.iter().filter_map(|(old, _)| old.as_ref()) {
+        let part = if *was_healthy { &mut healthy } else { &mut others };
+        part.remove(find(part, endpoint).ok()?);
+        addresses.extend(endpoint.ip());
+    }
+    for (endpoint, is_healthy) in edits.into_iter().filter_map(|(_, new)| new) {
+        // Taken by another instance: which of the two stays is for the whole projection to say.
+        let place = (find(&healthy, &endpoint), find(&others, &endpoint));
+        let (Err(in_healthy), Err(in_others)) = place else { return None };
+        addresses.extend(endpoint.ip());
+        match is_healthy {
+            true => healthy.insert(in_healthy, endpoint),
+            false => others.insert(in_others, endpoint),
+        }
+    }
+    Some((assemble(entry.label.clone(), service, healthy, others), addresses))
+}
+
+/// Both parts are sorted by place, and no place is in both.
+fn assemble(
+    label: Label,
+    service: &Service,
+    healthy: Vec<EndpointEntry>,
+    others: Vec<EndpointEntry>,
+) -> ServiceEntry {
+    let (firsts, healthy_firsts) = firsts(&healthy, &others);
+    let count = healthy.len() as u32;
+    let mut endpoints = healthy;
     endpoints.extend(others);
-    Some(ServiceEntry {
+    ServiceEntry {
         label,
-        name: service.name.clone(),
         virtual_ip: service.virtual_ip.map(|virtual_ip| virtual_ip.0),
         socket: None,
-        ttl,
+        ttl: 0,
         has_hosts: endpoints.iter().any(|endpoint| endpoint.ip().is_none()),
+        hides: false,
+        firsts: (firsts.len() < endpoints.len()).then(|| firsts.into()),
         endpoints: endpoints.into(),
-        healthy,
-        healthy_addresses,
-        other_addresses,
-    })
+        healthy: count,
+        healthy_firsts,
+    }
+}
+
+/// Which endpoints are the first of their IP address, and how many of those are healthy.
+fn firsts(healthy: &[EndpointEntry], others: &[EndpointEntry]) -> (Vec<u32>, u32) {
+    let mut firsts = Vec::with_capacity(healthy.len() + others.len());
+    let mut last = None;
+    for (at, endpoint) in healthy.iter().enumerate() {
+        let ip = endpoint.ip();
+        if ip.is_some() && std::mem::replace(&mut last, ip) != ip {
+            firsts.push(at as u32);
+        }
+    }
+    let (count, mut last) = (firsts.len() as u32, None);
+    for (at, endpoint) in others.iter().enumerate() {
+        let Some(ip) = endpoint.ip().filter(|ip| last.replace(*ip) != Some(*ip)) else { continue };
+        let same = healthy.get(first_at(healthy, ip)).and_then(EndpointEntry::ip);
+        if same != Some(ip) {
+            firsts.push((healthy.len() + at) as u32);
+        }
+    }
+    (firsts, count)
+}
+
+fn find(part: &[EndpointEntry], endpoint: &EndpointEntry) -> Result<usize, usize> {
+    part.binary_search_by(|other| other.place().cmp(&endpoint.place()))
 }
 
 /// Where an instance is dialed, and whether our own zone gives it out. `None` when it is critical.
-fn endpoint(snapshot: &Snapshot, instance: &Arc<Instance>) -> Option<(EndpointEntry, bool)> {
+fn endpoint(snapshot: &Snapshot, instance: &Arc<Instance>) -> Option<Judged> {
     let status = snapshot.health(instance);
     let weight = match status {
         Status::Passing => instance.def.weights.passing,
@@ -60,26 +160,4 @@ fn endpoint(snapshot: &Snapshot, instance: &Arc<Instance>) -> Option<(EndpointEn
     let (node, def) = (instance.node.clone(), instance.def.clone());
     let endpoint = EndpointEntry { address, port: instance.def.port, weight, node, def };
     Some((endpoint, status == Status::Passing && weight > 0))
-}
-
-/// By place, each place once: two instances that share one are one record.
-fn settle(endpoints: &mut Vec<EndpointEntry>) {
-    endpoints.sort_by(|a, b| a.place().cmp(&b.place()));
-    endpoints.dedup_by(|b, a| a.place() == b.place());
-}
-
-/// Moves the first endpoint of each IP address to the front; those that `is_known` says are found
-/// elsewhere count as not first. Returns how many came first.
-fn firsts_before_rest(
-    endpoints: Vec<EndpointEntry>,
-    is_known: impl Fn(IpAddr) -> bool,
-) -> (u32, Vec<EndpointEntry>) {
-    let mut last = None;
-    let (mut firsts, rest): (Vec<_>, Vec<_>) = endpoints.into_iter().partition(|endpoint| {
-        // `replace` first: an address that is known must be remembered as seen, too.
-        endpoint.ip().is_some_and(|ip| last.replace(ip) != Some(ip) && !is_known(ip))
-    });
-    let count = firsts.len() as u32;
-    firsts.extend(rest);
-    (count, firsts)
 }

@@ -271,10 +271,7 @@ impl Collector<'_> {
             let data = target.map(|target| Ptr::new(target).into());
             to.answers.extend(data.map(|data| Record { owner: owner.clone(), ttl, data }));
         };
-        // A host's own name says more than those of the services on it.
-        let holders = || self.zone.holders(ip);
-        let has_node = holders().any(|holder| matches!(holder, Holder::Node(_)));
-        for holder in holders() {
+        for holder in self.zone.holders(ip) {
             match holder {
                 Holder::Node(name) => {
                     push(name, &targets.node);
@@ -282,7 +279,6 @@ impl Collector<'_> {
                         push(name, &targets.consul_node);
                     }
                 }
-                Holder::Service(_) if has_node => {}
                 Holder::Service(name) => push(name, &targets.service),
             }
         }

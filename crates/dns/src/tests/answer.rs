@@ -11,7 +11,6 @@ use crate::fast::{self, Outcome};
 use crate::lookup::WhenClosed;
 use crate::slow::{self, Query, Transport, Verdict};
 use crate::tests::world::World;
-use crate::wire::question::Question;
 
 /// What a client reads out of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +53,8 @@ pub(crate) fn packet(name: &str, qtype: Rtype, manner: Manner) -> Vec<u8> {
 
 /// What the fast path says, if it takes the packet.
 pub(crate) fn fast(world: &World, packet: &[u8], from: IpAddr, turn: u32) -> Option<Vec<u8>> {
-    let (mut out, mut question) = ([0xaa; 4096], Question::default());
-    match fast::answer(&world.responder, &world.zone, packet, from, turn, &mut question, &mut out) {
+    let mut out = [0xaa; 4096];
+    match fast::answer(&world.responder, &world.zone, packet, from, turn, &mut out) {
         Outcome::Answered { length, .. } => Some(out[..length].to_vec()),
         Outcome::Slow | Outcome::Drop => None,
     }

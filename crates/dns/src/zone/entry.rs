@@ -12,8 +12,6 @@ use crate::zone::table::Keyed;
 #[derive(Debug, PartialEq)]
 pub(crate) struct ServiceEntry {
     pub(crate) label: Label,
-    /// Name as registered.
-    pub(crate) name: Arc<str>,
     /// Its stable address.
     pub(crate) virtual_ip: Option<Ipv4Addr>,
     /// Where programs on this host reach it by that, once somebody listens.
@@ -22,15 +20,16 @@ pub(crate) struct ServiceEntry {
     pub(crate) ttl: u32,
     /// Some endpoint is a host name: answers are made on the slow path.
     pub(crate) has_hosts: bool,
-    /// Those that our zone gives out come first; in both parts each address's first endpoint comes before
-    /// the rest, so that an address answer is one or two plain runs.
+    /// Two instances share one place, and only one of them is here.
+    pub(crate) hides: bool,
+    /// Those that our zone gives out, then the others; both by place.
     pub(crate) endpoints: Box<[EndpointEntry]>,
     /// How many endpoints our zone gives out.
     pub(crate) healthy: u32,
-    /// How many different IP addresses those have.
-    pub(crate) healthy_addresses: u32,
-    /// How many more IP addresses the others have.
-    pub(crate) other_addresses: u32,
+    /// Which endpoints are the first of their IP address; `None` when every one is.
+    pub(crate) firsts: Option<Box<[u32]>>,
+    /// How many of those our zone gives out.
+    pub(crate) healthy_firsts: u32,
 }
 
 /// Where one instance is dialed.
@@ -56,6 +55,11 @@ impl EndpointEntry {
         (&self.address, self.port)
     }
 
+    /// True when the address is its own, not its node's.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.def.address.is_empty()
+    }
+
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self.address {
             Address::Ip(ip) => Some(ip),
@@ -74,10 +78,20 @@ pub(crate) enum Which {
 }
 
 impl ServiceEntry {
+    /// Endpoints that our zone gives out.
+    pub(crate) fn healthy(&self) -> &[EndpointEntry] {
+        &self.endpoints[..self.healthy as usize]
+    }
+
+    /// Endpoints that only Consul's zone gives out.
+    pub(crate) fn others(&self) -> &[EndpointEntry] {
+        &self.endpoints[self.healthy as usize..]
+    }
+
     /// Endpoints in a row that starts anywhere: `turn` is a random number.
     pub(crate) fn rotated(&self, which: Which, turn: u32) -> impl Iterator<Item = &EndpointEntry> {
         let all = match which {
-            Which::Healthy => &self.endpoints[..self.healthy as usize],
+            Which::Healthy => self.healthy(),
             Which::Usable => &self.endpoints[..],
         };
         let (before, after) = all.split_at(start(all.len(), turn));
@@ -86,25 +100,38 @@ impl ServiceEntry {
 
     /// The first endpoint of every IP address, in a row that starts anywhere.
     pub(crate) fn rotated_addresses(&self, which: Which, turn: u32) -> impl Iterator<Item = &EndpointEntry> {
-        let first = &self.endpoints[..self.healthy_addresses as usize];
-        let others = match which {
-            Which::Healthy => &[],
-            Which::Usable => &self.endpoints[self.healthy as usize..][..self.other_addresses as usize],
+        let firsts = self.firsts.as_deref();
+        let count = match which {
+            Which::Healthy => self.healthy_firsts as usize,
+            Which::Usable => firsts.map_or(self.endpoints.len(), <[u32]>::len),
         };
-        let at = start(first.len() + others.len(), turn);
-        let (first_before, first_after) = first.split_at(at.min(first.len()));
-        let (others_before, others_after) = others.split_at(at.saturating_sub(first.len()));
-        // Exactly one of the two is split inside; around it the row keeps its order.
-        first_after.iter().chain(others_after).chain(first_before).chain(others_before)
+        let from = start(count, turn);
+        (from..count).chain(0..from).map(move |at| match firsts {
+            Some(firsts) => &self.endpoints[firsts[at] as usize],
+            None => &self.endpoints[at],
+        })
     }
 
-    /// Addresses that it stands at, sorted, each once.
-    pub(crate) fn holds(&self) -> Vec<IpAddr> {
-        let endpoints = self.rotated_addresses(Which::Usable, 0).filter_map(EndpointEntry::ip);
-        let mut holds: Vec<_> = endpoints.chain(self.virtual_ip.map(IpAddr::V4)).collect();
-        holds.sort_unstable();
-        holds.dedup();
-        holds
+    /// Its name as registered.
+    pub(crate) fn name(&self) -> Arc<str> {
+        match self.endpoints.first() {
+            Some(endpoint) => endpoint.def.service.clone(),
+            None => String::from_utf8_lossy(self.label.as_bytes()).into(),
+        }
+    }
+
+    /// Addresses that its endpoints have of their own, unsorted. What an endpoint has from its node is the
+    /// node's.
+    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.endpoints.iter().filter(|endpoint| endpoint.is_own()).filter_map(EndpointEntry::ip)
+    }
+
+    /// True when `ip` is one of them.
+    pub(crate) fn has_own_address(&self, ip: IpAddr) -> bool {
+        [self.healthy(), self.others()].iter().any(|part| {
+            let same = part[first_at(part, ip)..].iter().take_while(|endpoint| endpoint.ip() == Some(ip));
+            same.into_iter().any(EndpointEntry::is_own)
+        })
     }
 
     /// True when there is an endpoint to give out.
@@ -114,6 +141,11 @@ impl ServiceEntry {
             Which::Usable => !self.endpoints.is_empty(),
         }
     }
+}
+
+/// Where the endpoints at `ip` start in a part, which is sorted by place.
+pub(crate) fn first_at(part: &[EndpointEntry], ip: IpAddr) -> usize {
+    part.partition_point(|endpoint| endpoint.place() < (&Address::Ip(ip), 0))
 }
 
 fn start(length: usize, turn: u32) -> usize {
@@ -151,13 +183,6 @@ impl NodeEntry {
         Some(NodeEntry { key, addresses: addresses.into(), def: def.clone() })
     }
 
-    /// Addresses that it stands at, sorted, each once.
-    pub(crate) fn holds(&self) -> Vec<IpAddr> {
-        let mut holds = self.addresses.to_vec();
-        holds.sort_unstable();
-        holds
-    }
-
     /// The name that it resolves to, where it has no address of its own.
     pub(crate) fn host(&self) -> Option<&str> {
         (self.addresses.is_empty() && !self.def.address.is_empty()).then_some(&*self.def.address)
@@ -176,24 +201,36 @@ impl Keyed for NodeEntry {
     }
 }
 
-/// A DNS label, in the entry itself: one memory access less for every query.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Label {
-    length: u8,
-    bytes: [u8; 63],
+/// A DNS label. All but very long ones are in the entry itself: one memory access less for every query.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// Length and bytes.
+    Short(u8, [u8; 22]),
+    /// The rest.
+    Long(Box<[u8]>),
 }
 
 impl Label {
     /// `text` in lower case; `None` when it is no label.
     pub(crate) fn new(text: &str) -> Option<Label> {
-        let mut label = Label { length: text.len().try_into().ok()?, bytes: [0; 63] };
-        label.bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        label.bytes.make_ascii_lowercase();
-        (!text.is_empty()).then_some(label)
+        let mut short = [0; 22];
+        match (text.len(), short.get_mut(..text.len())) {
+            (0 | 64.., _) => None,
+            (length, Some(bytes)) => {
+                bytes.copy_from_slice(text.as_bytes());
+                bytes.make_ascii_lowercase();
+                Some(Label::Short(length as u8, short))
+            }
+            (_, None) => Some(Label::Long(text.to_ascii_lowercase().into_bytes().into())),
+        }
     }
 
+    #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        match self {
+            Label::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Label::Long(bytes) => bytes,
+        }
     }
 }
 

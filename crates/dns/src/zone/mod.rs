@@ -4,10 +4,10 @@ mod case;
 pub(crate) mod entry;
 pub(crate) mod table;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use catalog::virtual_ip::Range;
+use catalog::Snapshot;
 use imbl::{OrdMap, OrdSet};
 use route::VirtualSocket;
 
@@ -18,32 +18,35 @@ use crate::zone::table::Table;
 /// Every name that this host answers, at one index of the log.
 #[derive(Clone, Default, PartialEq)]
 pub struct Zone {
-    pub(crate) index: u64,
-    /// Index of the node table that `nodes` was made from, and how many nodes it had.
-    pub(crate) nodes_index: u64,
+    /// What this was projected from.
+    pub(crate) snapshot: Snapshot,
+    /// How many nodes that had.
     pub(crate) nodes_registered: usize,
     pub(crate) services: Table<ServiceEntry>,
     pub(crate) nodes: Table<NodeEntry>,
-    /// Who stands at an address: what PTR answers say.
-    pub(crate) reverse: OrdSet<(IpAddr, Holder)>,
+    /// Which nodes stand at an address, and which services have endpoints there; names in lower case.
+    pub(crate) node_addresses: Holders,
+    pub(crate) service_addresses: Holders,
     pub(crate) service_case: MixedCase,
     pub(crate) node_case: MixedCase,
     pub(crate) virtual_sockets: OrdMap<Arc<str>, VirtualSocket>,
     pub(crate) own_addresses: Arc<[IpAddr]>,
-    pub(crate) virtual_range: Range,
 }
 
-/// Who stands at an address. Both names in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Holder {
-    Node(Arc<str>),
-    Service(Arc<str>),
+/// Names by address, IPv4 mapped into IPv6.
+pub(crate) type Holders = OrdSet<(Ipv6Addr, Arc<str>)>;
+
+/// Who stands at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder<'z> {
+    Node(&'z str),
+    Service(&'z str),
 }
 
 impl Zone {
     /// Index of the snapshot that this was projected from.
     pub fn index(&self) -> u64 {
-        self.index
+        self.snapshot.index()
     }
 
     /// How many services it answers for.
@@ -64,11 +67,38 @@ impl Zone {
 
     /// Serial number of its start of authority (RFC 1982 arithmetic, so the lower half of the index).
     pub(crate) fn serial(&self) -> u32 {
-        self.index as u32
+        self.snapshot.index() as u32
+    }
+
+    /// Who stands at an address, in a stable order: its nodes, because a host's own name says more than those
+    /// of the services on it; or else services, by endpoint and by virtual address.
+    pub(crate) fn holders(&self, ip: IpAddr) -> impl Iterator<Item = Holder<'_>> {
+        let mut nodes = names_at(&self.node_addresses, ip).map(Holder::Node).peekable();
+        let has_node = nodes.peek().is_some();
+        let virtual_ip = match ip {
+            IpAddr::V4(ip) => self.snapshot.service_of_virtual_ip(ip).map(|service| &*service.name),
+            IpAddr::V6(_) => None,
+        };
+        let services = names_at(&self.service_addresses, ip).chain(virtual_ip);
+        nodes.chain(services.map(Holder::Service).filter(move |_| !has_node))
     }
 
     /// The service under `label` (lower case, without length byte), with its socket here when one is open.
     pub(crate) fn service(&self, label: &[u8]) -> Option<&Arc<ServiceEntry>> {
         self.services.get(label)
     }
+}
+
+/// The key of an address in [`Holders`].
+pub(crate) fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
+}
+
+fn names_at(holders: &Holders, ip: IpAddr) -> impl Iterator<Item = &str> {
+    let ip = mapped(ip);
+    let from: (Ipv6Addr, Arc<str>) = (ip, "".into());
+    holders.range(from..).take_while(move |(other, _)| *other == ip).map(|(_, name)| &**name)
 }

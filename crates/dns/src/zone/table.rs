@@ -22,8 +22,23 @@ pub(crate) struct Table<E> {
     count: usize,
 }
 
-/// What becomes of one key: its new entry, or none.
-pub(crate) type Change<E> = (Box<[u8]>, Option<Arc<E>>);
+/// What becomes of one key.
+#[derive(Debug)]
+pub(crate) enum Change<E> {
+    /// This entry, under its own key.
+    Put(Arc<E>),
+    /// Nothing is under this key.
+    Remove(Box<[u8]>),
+}
+
+impl<E: Keyed> Change<E> {
+    fn key(&self) -> &[u8] {
+        match self {
+            Change::Put(entry) => entry.key(),
+            Change::Remove(key) => key,
+        }
+    }
+}
 
 const FEWEST_SHARDS: usize = 16;
 const ENTRIES_PER_SHARD: usize = 64;
@@ -56,11 +71,12 @@ impl<E: Keyed> Table<E> {
         self.shards.iter().flat_map(|shard| shard.iter().flatten().map(|(_, entry)| entry))
     }
 
-    /// The table with these changes; the last one of a key counts.
+    /// The table with these changes, at most one for a key.
     pub(crate) fn with(&self, changes: Vec<Change<E>>) -> Table<E> {
         let mut shards = self.shards.clone();
         let shard_of = |key: &[u8]| shard_of(hash(key), self.shards.len());
-        let mut changes: Vec<_> = changes.into_iter().map(|change| (shard_of(&change.0), change)).collect();
+        let mut changes: Vec<_> =
+            changes.into_iter().map(|change| (shard_of(change.key()), change)).collect();
         changes.sort_by_key(|(shard, _)| *shard);
         let mut count = self.count;
         for group in changes.chunk_by(|a, b| a.0 == b.0) {
@@ -107,27 +123,22 @@ impl<E: Keyed + PartialEq> PartialEq for Table<E> {
 
 /// The shard with its share of the changes.
 fn rebuilt<E: Keyed>(shard: &[Slot<E>], changes: &[(usize, Change<E>)]) -> Arc<[Slot<E>]> {
-    let changed = |key: &[u8]| changes.iter().any(|(_, (other, _))| **other == *key);
-    let mut entries: Vec<_> = shard
-        .iter()
-        .flatten()
-        .map(|(_, entry)| entry)
-        .filter(|entry| !changed(entry.key()))
-        .cloned()
-        .collect();
-    for (at, (_, (key, entry))) in changes.iter().enumerate() {
-        let is_last = !changes[at + 1..].iter().any(|(_, (other, _))| other == key);
-        entries.extend(entry.clone().filter(|_| is_last));
-    }
+    let is_changed = |key: &[u8]| changes.iter().any(|(_, change)| change.key() == key);
+    let kept = shard.iter().flatten().map(|(_, entry)| entry).filter(|entry| !is_changed(entry.key()));
+    let put = changes.iter().filter_map(|(_, change)| match change {
+        Change::Put(entry) => Some(entry),
+        Change::Remove(_) => None,
+    });
+    let entries: Vec<_> = kept.chain(put).cloned().collect();
     packed(entries)
 }
 
-/// Slots at most half full, so that a search for what is absent ends soon.
+/// Slots at most three quarters full, so that a search for what is absent ends soon.
 fn packed<E: Keyed>(entries: Vec<Arc<E>>) -> Arc<[Slot<E>]> {
     if entries.is_empty() {
         return Arc::new([]);
     }
-    let length = (entries.len() * 2).next_power_of_two();
+    let length = (entries.len() * 4 / 3 + 1).next_power_of_two();
     let mut slots: Vec<Slot<E>> = (0..length).map(|_| None).collect();
     for entry in entries {
         let tag = hash(entry.key()) as u32;
@@ -192,13 +203,19 @@ mod tests {
 
     fn change(number: u16, value: Option<u32>) -> Change<Named> {
         let key: Box<[u8]> = format!("name-{number}").into_bytes().into();
-        (key.clone(), value.map(|value| Arc::new(Named(key, value))))
+        match value {
+            Some(value) => Change::Put(Arc::new(Named(key, value))),
+            None => Change::Remove(key),
+        }
     }
 
     proptest! {
         #[test]
         fn holds_what_was_put_and_its_ancestors_keep_theirs(
-            steps in prop::collection::vec(prop::collection::vec((0u16..400, prop::option::of(0u32..5)), 0..200), 1..8),
+            steps in prop::collection::vec(
+                    prop::collection::btree_map(0u16..400, prop::option::of(0u32..5), 0..200),
+                    1..8,
+                ),
         ) {
             let mut model: BTreeMap<u16, u32> = BTreeMap::new();
             let mut history = vec![(Table::default(), model.clone())];
