@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalog::{Cadence, Check, Instance, NodeEntry, Probe, Service, Snapshot, VirtualIp};
+use catalog::{Check, Instance, NodeEntry, Service, Snapshot, VirtualIp};
 use consul::agent::AgentService;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
 use consul::{GoDuration, Labels, ServiceAddress, TaggedAddresses, Weights};
@@ -106,7 +106,7 @@ pub(crate) fn agent_service(
 /// A check; `instance` is the one that it judges.
 pub(crate) fn health_check(check: &Check, instance: Option<&Instance>) -> HealthCheck {
     let def = &check.def;
-    let (interval, timeout) = match cadence(&def.probe) {
+    let (interval, timeout) = match def.probe.cadence() {
         Some(cadence) => (text_ms(cadence.interval_ms), text_ms(cadence.timeout_ms)),
         None => ("".into(), "".into()),
     };
@@ -134,16 +134,6 @@ fn kind_of(check: &Check) -> &'static str {
     match id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) {
         true => "maintenance",
         false => check.def.probe.type_name(),
-    }
-}
-
-fn cadence(probe: &Probe) -> Option<&Cadence> {
-    match probe {
-        Probe::External | Probe::Ttl { .. } => None,
-        Probe::Tcp { cadence, .. }
-        | Probe::Http { cadence, .. }
-        | Probe::Grpc { cadence, .. }
-        | Probe::Command { cadence, .. } => Some(cadence),
     }
 }
 

@@ -249,6 +249,17 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// How often it runs; `None` when nobody here runs it.
+    pub fn cadence(&self) -> Option<&Cadence> {
+        match self {
+            Probe::External | Probe::Ttl { .. } => None,
+            Probe::Tcp { cadence, .. }
+            | Probe::Http { cadence, .. }
+            | Probe::Grpc { cadence, .. }
+            | Probe::Command { cadence, .. } => Some(cadence),
+        }
+    }
+
     /// Consul's `Type` of a check.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! What may be registered: names by DNS label rules, sizes that nobody should need to exceed.
 
 use crate::command::Register;
-use crate::model::{CheckDef, InstanceDef, NodeDef, Probe};
+use crate::model::{Cadence, CheckDef, InstanceDef, NodeDef, Probe};
 
 /// Longest check output kept, in bytes.
 pub const MAX_OUTPUT: usize = 4 * 1024;
@@ -177,20 +177,12 @@ fn check_def(def: &CheckDef) -> Result<(), Invalid> {
     id("check id", &def.id)?;
     text("check name", &def.name)?;
     text("check notes", &def.notes)?;
-    match &def.probe {
-        Probe::External | Probe::Ttl { ttl_ms: 1.. } => Ok(()),
-        Probe::Ttl { .. } => Err(Invalid::new("check TTL", "0", "it must be longer than zero")),
-        Probe::Tcp { cadence, .. }
-        | Probe::Http { cadence, .. }
-        | Probe::Grpc { cadence, .. }
-        | Probe::Command { cadence, .. }
-            if cadence.interval_ms < 100 =>
-        {
-            Err(Invalid::new(
-                "check interval",
-                &format!("{} ms", cadence.interval_ms),
-                "it must be 100 ms or more",
-            ))
+    if matches!(def.probe, Probe::Ttl { ttl_ms: 0 }) {
+        return Err(Invalid::new("check TTL", "0", "it must be longer than zero"));
+    }
+    match def.probe.cadence() {
+        Some(Cadence { interval_ms, .. }) if *interval_ms < 100 => {
+            Err(Invalid::new("check interval", &format!("{interval_ms} ms"), "it must be 100 ms or more"))
         }
         _ => Ok(()),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Cadence, CheckDef, Probe, Snapshot};
+use catalog::{CheckDef, Probe, Snapshot};
 
 /// A check's place in the catalog: node name and check id.
 pub type Key = (Arc<str>, Arc<str>);
@@ -84,7 +84,7 @@ impl Plan {
 /// The check at `key`, if `node` has to run it.
 fn wanted(snapshot: &Snapshot, node: &Arc<str>, key: &Key) -> Option<Arc<CheckDef>> {
     let check = snapshot.check(&key.0, &key.1)?;
-    cadence(&check.def.probe)?;
+    check.def.probe.cadence()?;
     let owner = match snapshot.instance(&key.0, &check.def.service_id) {
         Some(instance) => &instance.owner.node,
         None => &check.node,
@@ -92,25 +92,14 @@ fn wanted(snapshot: &Snapshot, node: &Arc<str>, key: &Key) -> Option<Arc<CheckDe
     (owner == node).then(|| check.def.clone())
 }
 
-/// How often a probe runs; none when nobody here runs it.
-pub fn cadence(probe: &Probe) -> Option<&Cadence> {
-    match probe {
-        Probe::Tcp { cadence, .. }
-        | Probe::Http { cadence, .. }
-        | Probe::Grpc { cadence, .. }
-        | Probe::Command { cadence, .. } => Some(cadence),
-        Probe::External | Probe::Ttl { .. } => None,
-    }
-}
-
 /// Time between two runs of a probe that runs.
 pub fn interval(probe: &Probe) -> Duration {
-    Duration::from_millis(cadence(probe).map_or(10_000, |cadence| cadence.interval_ms).max(1))
+    Duration::from_millis(probe.cadence().map_or(10_000, |cadence| cadence.interval_ms).max(1))
 }
 
 /// Longest that one run may take: 10 s when the registration does not say, 30 s for a program.
 pub fn timeout(probe: &Probe) -> Duration {
     let default = if matches!(probe, Probe::Command { .. }) { 30_000 } else { 10_000 };
-    let wished = cadence(probe).map_or(0, |cadence| cadence.timeout_ms);
+    let wished = probe.cadence().map_or(0, |cadence| cadence.timeout_ms);
     Duration::from_millis(if wished == 0 { default } else { wished })
 }
