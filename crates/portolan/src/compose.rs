@@ -23,6 +23,7 @@ use crate::daemon::live::Live;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
+use crate::progress;
 use faces::{Shared, introduction};
 
 /// What the faces get beyond the time to drain, to cut off what is left.
@@ -150,7 +151,9 @@ async fn open_store(config: &Config, memory: &Memory, identity: &Identity) -> an
     };
     let mut settings = store::Config::new(&identity.name);
     settings.checkpoint_bytes = config.storage.checkpoint_size;
-    store::open(settings, log, events).await.context("open the catalog")
+    let say = |seconds| tracing::info!(seconds, "replaying the log");
+    let replay = progress::watched(store::open(settings, log, events), say);
+    replay.await.context("open the catalog")
 }
 
 fn open_disk(settings: &Storage, folder: &Path) -> anyhow::Result<(Arc<dyn Log>, Events)> {

@@ -4,8 +4,6 @@
 //! Where to look: how a node is put together in `compose`, every command in a file of `command/`, what goes
 //! to the terminal in `output`.
 
-#![allow(dead_code)] // the faces that call it are composed one by one
-
 pub mod cli;
 mod command;
 mod compose;
@@ -15,6 +13,7 @@ mod exit;
 mod listeners;
 mod logging;
 mod output;
+mod progress;
 mod remote;
 mod server;
 mod signals;

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
+use crate::progress;
 
 /// Longest that one blocking query waits.
 const WAIT: Duration = Duration::from_secs(60);
@@ -17,6 +18,7 @@ const WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Remote {
     pub(crate) client: Client,
     timeout: Duration,
+    quiet: bool,
 }
 
 impl Remote {
@@ -27,7 +29,7 @@ impl Remote {
             None => Client::from_env(),
         };
         let client = client.map_err(|cause| Failure::new(Exit::Usage, cause))?;
-        Ok(Remote { client, timeout: global.timeout })
+        Ok(Remote { client, timeout: global.timeout, quiet: global.quiet })
     }
 
     /// `GET`, read as JSON.
@@ -45,7 +47,9 @@ impl Remote {
         &self,
         call: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
-        match tokio::time::timeout(self.timeout, call).await {
+        let what = format!("waiting for the daemon at {}", self.client.address());
+        let call = tokio::time::timeout(self.timeout, call);
+        match progress::on_terminal(&what, self.quiet, call).await {
             Ok(done) => done.map_err(Failure::from),
             Err(_) => {
                 let cause = anyhow!("{}: no answer within {:?}", self.client.address(), self.timeout);

@@ -160,3 +160,21 @@ fn check_config_is_the_start_without_the_start() {
     let (code, text) = run(&["--set", "dns.zoen=a"]);
     assert!(code == Some(2) && text.contains("did you mean `zone`?"), "{text}");
 }
+
+#[test]
+fn netsel_clients_register_where_its_port_is_opened() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    // The flag opens the seed's ports; a `--set` of the same keys moves them.
+    let daemon = Daemon::serve(folder.path(), &["--netsel", "--set", "netsel.listen=127.0.0.1:0"]);
+    let mut stream = std::net::TcpStream::connect(daemon.addresses["NetSel"]).unwrap();
+    let mut request = [0; 256];
+    request[..3].copy_from_slice(b"job");
+    stream.write_all(&request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let fields: Vec<_> = answer.split('|').collect();
+    assert_eq!((fields[0], fields.len()), ("SUCCESS", 4), "{answer}");
+    let services = daemon.say(&["services"]);
+    assert!(services.lines().any(|line| line.starts_with("job ") && line.contains(fields[2])), "{services}");
+}
