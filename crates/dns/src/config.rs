@@ -11,7 +11,9 @@ use state::units::Span;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Addresses to answer on, UDP and TCP each. Port 0 takes a free one.
+    /// Addresses to answer on, UDP and TCP each. Port 0 takes a free one. On a host with several addresses
+    /// name each of them: an answer from a wildcard address leaves from the one that the route prefers, and
+    /// a client that asked another does not take it.
     pub listen: Vec<SocketAddr>,
     /// Data threads, each with a UDP socket of its own per address. 0 means one per core.
     pub threads: usize,

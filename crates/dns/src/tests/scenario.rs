@@ -12,7 +12,7 @@ use std::time::Duration;
 use domain::base::iana::Rtype;
 use state::units::Span;
 
-use crate::config::{Config, ConsulNames};
+use crate::config::{Config, ConsulNames, Forward};
 use crate::slow::Verdict;
 use crate::tests::answer::{self, Manner, packet, read};
 use crate::tests::world::{World, address_of};
@@ -96,4 +96,12 @@ fn settings() {
         ..Config::default()
     };
     play("settings", include_str!("../../tests/data/settings.txt"), config);
+}
+
+#[test]
+fn forwarding() {
+    let allow = vec!["198.51.100.0/24".to_owned().try_into().unwrap()];
+    let forward = Forward { enabled: true, allow, ..Forward::default() };
+    let config = Config { forward, ..Config::default() };
+    play("forward", include_str!("../../tests/data/forward.txt"), config);
 }
