@@ -17,6 +17,21 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
+/// Keeps glibc from raising its threshold for allocations that are given back to the kernel when freed.
+///
+/// By default the threshold follows the largest block that was freed, up to 32 MiB: a table that grew once
+/// makes all later ones part of the heap, where they leave holes that stay resident. Does nothing where the
+/// C library is another.
+pub fn give_large_blocks_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const THRESHOLD_BYTES: libc::c_int = 128 * 1024;
+        // SAFETY: mallopt(3) takes two numbers, changes a setting of the allocator, and touches no memory of
+        // ours. A refusal leaves the default in place, which is correct, only larger.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD_BYTES) };
+    }
+}
+
 /// Numbers of the processors that this thread may run on, in order.
 ///
 /// # Errors

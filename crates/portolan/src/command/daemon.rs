@@ -32,6 +32,7 @@ pub(crate) struct Daemon {
 /// Runs until a signal says otherwise, or until a face fails.
 pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
     let level = logging::start(&daemon.loaded.config.logging, global.out().colored_errors())?;
+    sys::process::give_large_blocks_back();
     if let Err(cause) = sys::process::raise_descriptor_limit() {
         tracing::warn!(error = %cause, "could not raise the limit of open descriptors");
     }
