@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckDef, Index, InstanceDef, NodeDef, Settings, Status};
+use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
 
 /// Version byte that [`Envelope::encode`] writes.
 pub const ENVELOPE_VERSION: u8 = 1;
@@ -172,6 +172,67 @@ pub enum KvCommand {
         /// Prefix, may be empty.
         prefix: Arc<str>,
     },
+    /// All of them or none; each sees what those before it did.
+    Transaction {
+        /// In order.
+        operations: Vec<KvOperation>,
+    },
+}
+
+/// One operation of a transaction on keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvOperation {
+    /// Sets a key; with `cas`, only if its modify index is that (0: only if absent).
+    Set {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Compare-and-set index.
+        cas: Option<Index>,
+    },
+    /// Deletes a key; with `cas`, only if its modify index is that.
+    Delete {
+        /// Key.
+        key: Arc<str>,
+        /// Compare-and-set index.
+        cas: Option<Index>,
+    },
+    /// Deletes every key that starts with `prefix`.
+    DeleteTree {
+        /// Prefix, may be empty.
+        prefix: Arc<str>,
+    },
+    /// Reads a key, which must exist.
+    Get {
+        /// Key.
+        key: Arc<str>,
+    },
+    /// Reads every key that starts with `prefix`.
+    GetTree {
+        /// Prefix, may be empty.
+        prefix: Arc<str>,
+    },
+    /// Fails unless the key's modify index is `index`; 0 means that it must not exist.
+    Check {
+        /// Key.
+        key: Arc<str>,
+        /// Modify index.
+        index: Index,
+    },
+}
+
+/// What an operation of a transaction left or read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvFound {
+    /// Key.
+    pub key: Arc<str>,
+    /// As it was then.
+    pub entry: Arc<KvEntry>,
+    /// True when it was asked for, false when it was set.
+    pub is_read: bool,
 }
 
 /// What became of a command.
@@ -186,6 +247,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// One outcome per command of a batch.
     Batch(Vec<Outcome>),
+    /// A transaction holds now; what its operations left or read, in their order.
+    Transacted(Vec<KvFound>),
     /// This envelope had been applied before.
     Duplicate,
 }
@@ -193,7 +256,7 @@ pub enum Outcome {
 impl Outcome {
     /// True when the command holds now.
     pub fn is_done(&self) -> bool {
-        matches!(self, Outcome::Done { .. })
+        matches!(self, Outcome::Done { .. } | Outcome::Transacted(_))
     }
 }
 
@@ -227,6 +290,9 @@ pub enum Refusal {
         /// Index found, 0 when absent.
         actual: Index,
     },
+    /// Operations of a transaction failed, so none of them holds: their numbers, from 0, and why.
+    #[error("rolled back: {}", .0.iter().map(|(number, why)| format!("operation {number}: {why}")).collect::<Vec<_>>().join("; "))]
+    RolledBack(Vec<(usize, String)>),
     /// The instance was registered again after this was decided.
     #[error("the instance was registered again at index {registered_index}")]
     RegisteredAgain {

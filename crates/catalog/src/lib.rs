@@ -27,7 +27,7 @@ pub use apply::{Applied, Catalog, Topic};
 pub use changes::Change;
 pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
-    NodeRegistration, Outcome, Refusal, Register,
+    KvFound, KvOperation, NodeRegistration, Outcome, Refusal, Register,
 };
 pub use labels::Labels;
 pub use model::{

@@ -1,9 +1,10 @@
 //! What an operator or a client would notice, one behaviour at a time.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use catalog::{
     Applied, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, KvCommand, NodeDef, NodeRegistration, Outcome, Probe, Refusal, Register, Status,
+    InstanceRegistration, KvCommand, KvOperation, NodeDef, NodeRegistration, Outcome, Probe, Refusal,
+    Register, Status, Topic,
 };
 use portolan_catalog as catalog;
 
@@ -213,6 +214,40 @@ fn compare_and_set_takes_zero_for_absent() {
     assert!(matches!(refused, Outcome::Refused(Refusal::CasFailed { expected: 0, .. })), "{refused:?}");
     let index = host.snapshot().key("a/b").unwrap().modify_index;
     assert!(host.apply(set(Some(index))).outcome.is_done());
+}
+
+#[test]
+fn a_transaction_holds_whole_or_not_at_all() {
+    let mut host = Host::new();
+    let set = |key: &str, cas| KvOperation::Set { key: key.into(), value: "v".into(), flags: 0, cas };
+    let get = |key: &str| KvOperation::Get { key: key.into() };
+    let run = |operations| Command::Kv(KvCommand::Transaction { operations });
+    let applied =
+        host.apply(run(vec![set("a/1", None), get("a/1"), KvOperation::GetTree { prefix: "a/".into() }]));
+    let Outcome::Transacted(found) = &applied.outcome else { panic!("{applied:?}") };
+    assert_eq!(found.iter().map(|f| f.is_read).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(applied.touched, [Topic::Key("a/1".into())]);
+
+    let before = host.snapshot();
+    let delete = KvOperation::DeleteTree { prefix: "".into() };
+    let check = KvOperation::Check { key: "a/1".into(), index: 1 };
+    let applied = host.apply(run(vec![delete, set("b", None), check, set("b", Some(7)), get("none")]));
+    let Outcome::Refused(Refusal::RolledBack(failures)) = &applied.outcome else { panic!("{applied:?}") };
+    assert_eq!(
+        failures.iter().map(|(number, why)| format!("{number}: {why}")).collect::<Vec<_>>(),
+        [
+            "2: key \"a/1\" doesn't exist",
+            "3: failed to set key \"b\", index is stale",
+            "4: key \"none\" doesn't exist",
+        ]
+    );
+    assert!(applied.touched.is_empty());
+    let after = host.snapshot();
+    assert_eq!(after.key("a/1"), before.key("a/1"));
+    assert_eq!(
+        (after.key_index("b"), after.prefix_index("")),
+        (before.key_index("b"), before.prefix_index(""))
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ impl Turn<'_> {
             KvCommand::Set { key, value, flags, cas } => self.set_key(key, value, *flags, *cas),
             KvCommand::Delete { key, cas } => self.delete_key(key, *cas),
             KvCommand::DeleteTree { prefix } => Ok(self.delete_tree(prefix)),
+            KvCommand::Transaction { operations } => return self.transaction(operations),
         };
         match result {
             Ok(changed) => Outcome::Done { changed },
@@ -22,7 +23,7 @@ impl Turn<'_> {
         }
     }
 
-    fn set_key(
+    pub(super) fn set_key(
         &mut self,
         key: &Arc<str>,
         value: &Bytes,
@@ -54,14 +55,14 @@ impl Turn<'_> {
         Ok(true)
     }
 
-    fn delete_key(&mut self, key: &Arc<str>, cas: Option<Index>) -> Result<bool, Refusal> {
+    pub(super) fn delete_key(&mut self, key: &Arc<str>, cas: Option<Index>) -> Result<bool, Refusal> {
         let Some(previous) = self.state.kv.get(key) else { return Ok(false) };
         check_cas(cas, previous.modify_index)?;
         self.bury_key(key);
         Ok(true)
     }
 
-    fn delete_tree(&mut self, prefix: &str) -> bool {
+    pub(super) fn delete_tree(&mut self, prefix: &str) -> bool {
         let keys: Vec<_> = self.state.keys_under(prefix).map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| self.bury_key(key));
         !keys.is_empty()

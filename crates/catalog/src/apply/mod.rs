@@ -6,6 +6,7 @@ mod deregister;
 mod kv;
 mod register;
 mod service;
+mod transaction;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
