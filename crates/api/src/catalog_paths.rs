@@ -92,8 +92,28 @@ pub(crate) fn has_tags(instance: &catalog::Instance, wanted: &[String]) -> bool 
     wanted.iter().all(|tag| instance.def.tags.iter().any(|found| found.eq_ignore_ascii_case(tag)))
 }
 
+/// True when a peer is asked: there are none, so it has nothing.
+pub(crate) fn asks_peer(query: &Query) -> bool {
+    query.given("peer").is_some()
+}
+
+/// Instances that speak Consul's mesh: none do, and a list of them is empty.
+pub(crate) fn connect(parts: &Parts) -> Result<View, Failure> {
+    let name = named(parts, "service name")?;
+    Filter::<CatalogService>::from_query(&parts.query)?;
+    Ok(nothing(name))
+}
+
+/// An empty list that waits like any other.
+pub(crate) fn nothing(service: Arc<str>) -> View {
+    View::new(Scope::Service(service), |_, _, pretty| Answer::list(std::iter::empty::<()>(), pretty))
+}
+
 pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "service name")?;
+    if asks_peer(&parts.query) {
+        return Ok(nothing(name));
+    }
     let (meta, wanted) = (NodeMeta::from_query(&parts.query), tags(&parts.query));
     let filter = Filter::<CatalogService>::from_query(&parts.query)?;
     Ok(View::new(Scope::Service(name.clone()), move |context, snapshot, pretty| {

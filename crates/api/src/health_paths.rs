@@ -3,7 +3,7 @@
 use catalog::Status;
 use consul::listing::{HealthCheck, ServiceEntry};
 
-use crate::catalog_paths::{NodeMeta, has_tags, named, tags};
+use crate::catalog_paths::{NodeMeta, asks_peer, has_tags, named, nothing, tags};
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts};
 use crate::plan;
@@ -42,6 +42,9 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
         Some("false" | "0" | "f") => false,
         Some(_) => return Err(Failure::bad_request("Invalid value for ?passing")),
     };
+    if asks_peer(&parts.query) {
+        return Ok(nothing(name));
+    }
     let (meta, wanted) = (NodeMeta::from_query(&parts.query), tags(&parts.query));
     let filter = Filter::<ServiceEntry>::from_query(&parts.query)?;
     Ok(View::new(Scope::Service(name.clone()), move |context, snapshot, pretty| {
@@ -51,6 +54,13 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
             .map(|(entry, service, instance)| plan::service_entry(context, entry, service, instance));
         Answer::list(found.filter(|entry| filter.lets(entry)), pretty)
     }))
+}
+
+/// Instances that speak Consul's mesh: none do.
+pub(crate) fn connect(parts: &Parts) -> Result<View, Failure> {
+    let name = named(parts, "service name")?;
+    Filter::<ServiceEntry>::from_query(&parts.query)?;
+    Ok(nothing(name))
 }
 
 /// Checks in a state, `any` for all.

@@ -28,6 +28,7 @@ mod router;
 mod routes;
 mod serve;
 mod status;
+mod txn;
 
 use std::sync::Arc;
 

@@ -81,12 +81,8 @@ pub(crate) fn node_service(service: Option<&Service>, instance: &Instance) -> No
     }
 }
 
-/// An instance as its agent shows it.
-pub(crate) fn agent_service(
-    context: &Context,
-    service: Option<&Service>,
-    instance: &Instance,
-) -> AgentService {
+/// An instance as its agent shows it: as registered, without what the catalog adds.
+pub(crate) fn agent_service(context: &Context, instance: &Instance) -> AgentService {
     let def = &instance.def;
     AgentService {
         id: def.id.clone(),
@@ -95,7 +91,7 @@ pub(crate) fn agent_service(
         meta: labels(&def.meta),
         port: def.port,
         address: def.address.clone(),
-        tagged_addresses: tagged_addresses(service, instance),
+        tagged_addresses: tagged_addresses(None, instance),
         weights: weights(instance),
         enable_tag_override: def.enable_tag_override,
         content_hash: "".into(),

@@ -11,7 +11,7 @@ use http::Method;
 
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
-use crate::{Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, status};
+use crate::{Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, status, txn};
 
 /// One endpoint.
 pub(crate) struct Route {
@@ -128,17 +128,20 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/catalog/nodes", Read(Node), Views(catalog::nodes)),
     get("/v1/catalog/services", Read(Service), Views(catalog::services)),
     get("/v1/catalog/service/*name", Read(Service), Views(catalog::service)),
+    get("/v1/catalog/connect/*name", Read(Service), Views(catalog::connect)),
     get("/v1/catalog/node/*name", Read(Node), Views(catalog::node)),
     get("/v1/catalog/node-services/*name", Read(Node), Views(catalog::node_services)),
     // Health: instances and checks with their verdicts.
     get("/v1/health/node/*name", Read(Node), Views(health::node)),
     get("/v1/health/checks/*name", Read(Service), Views(health::checks)),
     get("/v1/health/service/*name", Read(Service), Views(health::service)),
+    get("/v1/health/connect/*name", Read(Service), Views(health::connect)),
     get("/v1/health/state/*state", Read(Node), Views(health::state)),
     // Keys.
     get("/v1/kv/*key", Read(Key), Views(kv::read)),
     put("/v1/kv/*key", Write(Key), act!(kv::put)),
     delete("/v1/kv/*key", Write(Key), act!(kv::delete)),
+    put("/v1/txn", Write(Key), act!(txn::put)),
     // Status of the cluster.
     get("/v1/status/leader", Nothing, Look(status::leader)),
     get("/v1/status/peers", Nothing, Look(status::peers)),
@@ -155,7 +158,6 @@ pub(crate) static ROUTES: &[Route] = &[
 /// Parts of Consul's API that are known and not here, so that the answer can say so.
 pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/session/", "sessions are"),
-    ("/v1/txn", "transactions are"),
     ("/v1/event/", "events are"),
     ("/v1/query", "prepared queries are"),
     ("/v1/coordinate/", "network coordinates are"),
@@ -164,8 +166,6 @@ pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/acl/", "access control lists are"),
     ("/v1/connect/", "Consul's service mesh is"),
     ("/v1/agent/connect/", "Consul's service mesh is"),
-    ("/v1/catalog/connect/", "Consul's service mesh is"),
-    ("/v1/health/connect/", "Consul's service mesh is"),
     ("/v1/health/ingress/", "Consul's service mesh is"),
     ("/v1/catalog/gateway-services/", "Consul's service mesh is"),
     ("/v1/discovery-chain/", "Consul's service mesh is"),

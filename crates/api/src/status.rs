@@ -15,7 +15,7 @@ pub(crate) fn peers(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
 }
 
 /// Empty when nothing can be decided any more, as Consul answers without a leader.
-fn address(api: &Api) -> String {
+pub(crate) fn address(api: &Api) -> String {
     match api.contact.now().known_leader() {
         "true" => format!("{}:{}", api.node.address, api.node.mesh_port),
         _ => String::new(),

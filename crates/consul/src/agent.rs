@@ -113,6 +113,9 @@ pub struct AgentSelf {
     pub debug_config: serde_json::Map<String, serde_json::Value>,
     /// Always `null` here.
     pub coord: Option<crate::Empty>,
+    /// Always empty here.
+    #[serde(rename = "xDS")]
+    pub xds: crate::Empty,
     /// This node as a member.
     pub member: Member,
     /// Counters by group.

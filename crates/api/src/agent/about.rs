@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use catalog::{NodeEntry, Status};
 use consul::agent::{AgentSelf, Member, SelfConfig, Version};
-use consul::{Labels, Text};
+use consul::{Empty, Labels, Text};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::http::{Answer, Failure, Parts};
 use crate::plan::NODE_ALIVE;
-use crate::{Api, CONSUL_VERSION};
+use crate::{Api, CONSUL_VERSION, status};
 
 pub(crate) fn show(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     let node = &api.node;
@@ -31,6 +31,7 @@ pub(crate) fn show(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         },
         debug_config: settings(api),
         coord: None,
+        xds: Empty {},
         member: member(api, &node.name, &node.address, &node.id, true),
         stats: stats(api, entry),
         meta: entry.map(|entry| labels(&entry.def.meta)).unwrap_or_default(),
@@ -90,6 +91,7 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
                 ("acl", "disabled".to_owned()),
                 ("known_datacenters", "1".to_owned()),
                 ("leader", log.stopped.is_none().to_string()),
+                ("leader_addr", status::address(api)),
                 ("server", api.node.is_server.to_string()),
             ]),
         ),
@@ -107,15 +109,21 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
     ])
 }
 
-/// Members are the nodes that have a liveness check; those registered from outside have none.
+/// Members are the nodes that have a liveness check; those registered from outside have none. Among all
+/// datacenters (`wan`) a name carries its own.
 pub(crate) fn members(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     let snapshot = api.store.now();
+    let is_wan = parts.query.has("wan");
     let members: Vec<Member> = snapshot
         .nodes()
         .filter_map(|entry| {
             let alive = entry.checks.iter().find(|check| &*check.def.id == NODE_ALIVE)?;
             let def = &entry.def;
-            Some(member(api, &def.name, &def.address, &def.id, alive.status != Status::Critical))
+            let name = match is_wan {
+                true => format!("{}.{}", def.name, api.node.datacenter).into(),
+                false => def.name.clone(),
+            };
+            Some(member(api, &name, &def.address, &def.id, alive.status != Status::Critical))
         })
         .collect();
     Answer::json_as(&members, parts.query.has("pretty"))

@@ -12,6 +12,8 @@ use consul::register::{CheckRegistration, ServiceRegistration};
 use crate::config::Config;
 use crate::http::Failure;
 
+/// An interval below the first is lengthened to the second, as Consul lengthens every one below a second.
+const SHORTEST_INTERVAL_MS: (u64, u64) = (100, 1000);
 /// Timeout of a probe that names none, in milliseconds.
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 /// The same for a command.
@@ -143,7 +145,9 @@ fn probe(sent: &CheckRegistration, config: &Config) -> Result<Probe, Failure> {
 fn active_probe(sent: &CheckRegistration, config: &Config) -> Result<Probe, Failure> {
     let default_ms = if sent.args.is_empty() { DEFAULT_TIMEOUT_MS } else { COMMAND_TIMEOUT_MS };
     let timeout_ms = if sent.timeout.is_zero() { default_ms } else { sent.timeout.as_ms() };
-    let cadence = Cadence { interval_ms: sent.interval.as_ms(), timeout_ms };
+    let (shortest, instead) = SHORTEST_INTERVAL_MS;
+    let interval_ms = Some(sent.interval.as_ms()).filter(|ms| *ms >= shortest).unwrap_or(instead);
+    let cadence = Cadence { interval_ms, timeout_ms };
     if !sent.http.is_empty() {
         return Ok(Probe::Http { http: Box::new(http_probe(sent)), cadence });
     }

@@ -84,12 +84,10 @@ fn aggregate(entry: &NodeEntry, instance: &Instance) -> Aggregated {
 }
 
 fn health(api: &Api, entry: &NodeEntry, instance: &Instance) -> AgentServiceHealth {
-    let snapshot = api.store.now();
-    let service = snapshot.service(&instance.def.service).map(|service| &**service);
     let checks = plan::checks_of(entry, instance);
     AgentServiceHealth {
         aggregated_status: aggregate(entry, instance).as_str().into(),
-        service: plan::agent_service(&api.context, service, instance),
+        service: plan::agent_service(&api.context, instance),
         checks: checks
             .into_iter()
             .filter(|check| &*check.check_id != plan::NODE_ALIVE)

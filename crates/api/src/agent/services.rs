@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Command, Deregister, Instance, Outcome, Refusal, Register, Topic};
+use catalog::{Command, Deregister, Outcome, Refusal, Register, Topic};
 use consul::agent::AgentService;
 use consul::own::Renewal;
 use consul::register::ServiceRegistration;
@@ -29,15 +29,11 @@ pub(crate) fn list(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         .node(&api.node.name)
         .into_iter()
         .flat_map(|entry| entry.instances.values())
-        .map(|instance| plan::agent_service(&api.context, owner(&snapshot, instance), instance))
+        .map(|instance| plan::agent_service(&api.context, instance))
         .filter(|service| filter.lets(service))
         .map(|service| (service.id.clone(), service))
         .collect();
     Answer::json_as(&services, parts.query.has("pretty"))
-}
-
-fn owner<'a>(snapshot: &'a catalog::Snapshot, instance: &Instance) -> Option<&'a catalog::Service> {
-    snapshot.service(&instance.def.service).map(|service| &**service)
 }
 
 /// `GET agent/service/:id`: one, with a hash of its definition. With `hash` it answers once the hash differs.
@@ -66,7 +62,7 @@ fn current(api: &Api, parts: &Parts, seen: Option<&str>) -> Result<Answer, Failu
     let snapshot = api.store.now();
     let unknown = || Failure::not_found(format!("unknown service ID: {}", parts.rest));
     let instance = snapshot.instance(&api.node.name, &parts.rest).ok_or_else(unknown)?;
-    let mut service = plan::agent_service(&api.context, owner(&snapshot, instance), instance);
+    let mut service = plan::agent_service(&api.context, instance);
     let hash = content_hash(&Answer::json(&service)?.body);
     if seen == Some(hash.as_str()) {
         return Ok(Answer::empty().with_status(StatusCode::NOT_MODIFIED));

@@ -64,7 +64,9 @@ impl From<Refusal> for Failure {
             Refusal::UnknownNode(_) | Refusal::UnknownInstance { .. } | Refusal::UnknownCheck { .. } => {
                 StatusCode::NOT_FOUND
             }
-            Refusal::CasFailed { .. } | Refusal::RegisteredAgain { .. } => StatusCode::CONFLICT,
+            Refusal::CasFailed { .. } | Refusal::RegisteredAgain { .. } | Refusal::RolledBack(_) => {
+                StatusCode::CONFLICT
+            }
             Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         };
         Failure::new(status, refusal.to_string())

@@ -8,4 +8,4 @@ mod request;
 pub(crate) use answer::{Answer, Reply};
 pub(crate) use failure::Failure;
 pub(crate) use query::{Malformed, Query, percent_decode};
-pub(crate) use request::{Parts, Peer, Request};
+pub(crate) use request::{Parts, Peer, Request, decode};
