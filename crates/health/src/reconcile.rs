@@ -313,7 +313,7 @@ fn note_refusal(outcome: &Outcome) {
             | Refusal::RegisteredAgain { .. }),
         ) => tracing::debug!(%refusal, "a change of health came too late"),
         Outcome::Refused(refusal) => tracing::warn!(%refusal, "a change of health was refused"),
-        Outcome::Done { .. } | Outcome::Batch(_) | Outcome::Duplicate => {}
+        Outcome::Done { .. } | Outcome::Batch(_) | Outcome::Transacted(_) | Outcome::Duplicate => {}
     }
 }
 
