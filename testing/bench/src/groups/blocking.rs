@@ -24,6 +24,7 @@ struct Figures {
     median_ms: Figure,
     quiet_ms: Figure,
     kib_each: Figure,
+    cpu_ms: Figure,
 }
 
 pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
@@ -43,6 +44,7 @@ pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
         rows: vec![
             Row::new(format!("last of {watchers} notified"), "ms", figures.last_ms).goal(Goal::Below(150.0)),
             Row::new("half of them notified", "ms", figures.median_ms),
+            Row::new("server's CPU for all of them", "ms", figures.cpu_ms),
             Row::new("the registration itself, with nobody watching", "ms", figures.quiet_ms),
             Row::new("memory for each watcher", "KiB", figures.kib_each),
         ],
@@ -72,10 +74,13 @@ fn measure(context: &Context, cores: &Cores, watchers: usize, figures: &mut Figu
         let grown = process::resident_mb(portolan.process.pid())? - before;
         figures.kib_each.push(grown * 1e6 / 1024.0 / watchers as f64);
 
+        let spent = process::cpu(portolan.process.pid())?;
         let sent = Instant::now();
         registrations::register(&mut connection, SERVICE, &format!("{SERVICE}-new"), 77).await?;
         let mut latencies = Latencies::default();
         watching.answers().await?.into_iter().for_each(|at| latencies.push(at - sent));
+        let spent = process::cpu(portolan.process.pid())?.saturating_sub(spent);
+        figures.cpu_ms.push(spent.as_secs_f64() * 1000.0);
         figures.last_ms.push(latencies.percentile_ms(1.0));
         figures.median_ms.push(latencies.percentile_ms(0.5));
         anyhow::Ok(())

@@ -22,7 +22,10 @@ const CLIENTS: [usize; 2] = [64, 256];
 /// Who writes what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writer {
+    /// Ten instances for each service.
     Registrations,
+    /// All into a hundred services, which grow to hundreds of instances.
+    Crowded,
     Keys,
     /// A connection for each client.
     Etcd,
@@ -40,6 +43,7 @@ impl fmt::Display for Contestant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.writer {
             Writer::Registrations => "portolan, registrations",
+            Writer::Crowded => "portolan, registrations into a hundred services",
             Writer::Keys => "portolan, keys",
             Writer::Etcd => "etcd, a connection for each client",
             Writer::EtcdShared => "etcd, shared connections",
@@ -57,7 +61,7 @@ struct Figures {
 }
 
 pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
-    let writers = [Writer::Registrations, Writer::Keys, Writer::Etcd, Writer::EtcdShared];
+    let writers = [Writer::Registrations, Writer::Crowded, Writer::Keys, Writer::Etcd, Writer::EtcdShared];
     let contestants: Vec<Contestant> = CLIENTS
         .into_iter()
         .flat_map(|clients| writers.map(|writer| Contestant { writer, clients }))
@@ -85,7 +89,12 @@ fn section(contestants: &[Contestant], figures: &[Figures], sync_ms: &Figure, et
     for clients in CLIENTS {
         let etcds = [of(Writer::Etcd, clients), of(Writer::EtcdShared, clients)].into_iter().flatten();
         let Some(etcd) = etcds.max_by(|a, b| a.rate.median().total_cmp(&b.rate.median())) else { continue };
-        for (writer, what) in [(Writer::Registrations, "registrations"), (Writer::Keys, "keys put")] {
+        let ours = [
+            (Writer::Registrations, "registrations"),
+            (Writer::Crowded, "registrations into a hundred services"),
+            (Writer::Keys, "keys put"),
+        ];
+        for (writer, what) in ours {
             let Some(ours) = of(writer, clients) else { continue };
             let row = |name: &str, unit, ours: &Figure, peer: &Figure| {
                 Row::new(format!("{what}, {clients} clients: {name}"), unit, ours.clone())
@@ -104,8 +113,8 @@ fn section(contestants: &[Contestant], figures: &[Figures], sync_ms: &Figure, et
     Section {
         group: "writes",
         title: "Durable writes",
-        how: "Each client waits for its answer before it sends again. A registration is a body of about 200 bytes; \
-              etcd gets the same bytes under a key of the same length. Everything answered is on disk: one \
+        how: "Each client waits for its answer before it sends again. A registration is a body of about 200 bytes, \
+              ten instances to a service; those into a hundred services show what large services cost. etcd gets the same bytes under a key of the same length. Everything answered is on disk: one \
               fdatasync for each turn of the log, as etcd does it."
             .to_owned(),
         rows,
@@ -119,7 +128,7 @@ fn section(contestants: &[Contestant], figures: &[Figures], sync_ms: &Figure, et
 /// A fresh server, the load, and the server's CPU for each operation in microseconds.
 fn measure(context: &Context, cores: &Cores, contestant: Contestant) -> Result<(Outcome, f64)> {
     match contestant.writer {
-        Writer::Registrations | Writer::Keys => {
+        Writer::Registrations | Writer::Crowded | Writer::Keys => {
             let home = Home::new(&context.scratch)?;
             let portolan = home.start(context, cores)?;
             let measured = load(context, contestant, portolan.api, portolan.process.pid())?;
@@ -143,18 +152,16 @@ fn load(context: &Context, contestant: Contestant, server: SocketAddr, pid: u32)
         before.set(process::cpu(pid)?);
         Ok(())
     };
+    let Contestant { writer, clients } = contestant;
     let outcome = runtime()?.block_on(async {
-        match contestant.writer {
+        match writer {
             Writer::Registrations => {
-                closed_loop(registering(server, contestant.clients).await?, span, at_start).await
+                closed_loop(registering(server, clients, 0).await?, span, at_start).await
             }
-            Writer::Keys => closed_loop(putting(server, contestant.clients).await?, span, at_start).await,
-            Writer::Etcd => {
-                closed_loop(etcds(server, contestant.clients, usize::MAX).await?, span, at_start).await
-            }
-            Writer::EtcdShared => {
-                closed_loop(etcds(server, contestant.clients, 8).await?, span, at_start).await
-            }
+            Writer::Crowded => closed_loop(registering(server, clients, 100).await?, span, at_start).await,
+            Writer::Keys => closed_loop(putting(server, clients).await?, span, at_start).await,
+            Writer::Etcd => closed_loop(etcds(server, clients, clients).await?, span, at_start).await,
+            Writer::EtcdShared => closed_loop(etcds(server, clients, 8).await?, span, at_start).await,
         }
     });
     let outcome = outcome.with_context(|| format!("load {contestant}"))?;
@@ -163,12 +170,20 @@ fn load(context: &Context, contestant: Contestant, server: SocketAddr, pid: u32)
     Ok((outcome, each))
 }
 
-struct Registering(http::Connection);
+struct Registering {
+    connection: http::Connection,
+    /// How many services there are; 0 for one to every ten instances.
+    services: u64,
+}
 
 impl Client for Registering {
     async fn step(&mut self, number: u64) -> Result<()> {
-        let (service, id) = names(number);
-        registrations::register(&mut self.0, &service, &id, number).await
+        let service = match self.services {
+            0 => number / 10,
+            services => number % services,
+        };
+        let (service, id) = (format!("service-{service:07}"), format!("instance-{number:08}"));
+        registrations::register(&mut self.connection, &service, &id, number).await
     }
 }
 
@@ -190,31 +205,27 @@ impl Client for EtcdPutting {
     }
 }
 
-/// A hundred services, so that each has many instances.
-fn names(number: u64) -> (String, String) {
-    (format!("service-{:02}", number % 100), format!("instance-{number:08}"))
-}
-
 /// What a registration would be, as a key and a value.
 fn record(number: u64) -> (String, Bytes) {
-    let (service, id) = names(number);
+    let (service, id) = (format!("service-{:07}", number / 10), format!("instance-{number:08}"));
     (format!("services/{service}/{id}"), registrations::body(&service, &id, number))
 }
 
-async fn registering(server: SocketAddr, clients: usize) -> Result<Vec<Registering>> {
+async fn connections(server: SocketAddr, clients: usize) -> Result<Vec<http::Connection>> {
     let mut all = Vec::with_capacity(clients);
     for _ in 0..clients {
-        all.push(Registering(http::Connection::open(server).await?));
+        all.push(http::Connection::open(server).await?);
     }
     Ok(all)
 }
 
+async fn registering(server: SocketAddr, clients: usize, services: u64) -> Result<Vec<Registering>> {
+    let connections = connections(server, clients).await?;
+    Ok(connections.into_iter().map(|connection| Registering { connection, services }).collect())
+}
+
 async fn putting(server: SocketAddr, clients: usize) -> Result<Vec<Putting>> {
-    Ok(registering(server, clients)
-        .await?
-        .into_iter()
-        .map(|Registering(connection)| Putting(connection))
-        .collect())
+    Ok(connections(server, clients).await?.into_iter().map(Putting).collect())
 }
 
 async fn etcds(server: SocketAddr, clients: usize, connections: usize) -> Result<Vec<EtcdPutting>> {
