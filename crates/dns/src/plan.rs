@@ -166,21 +166,12 @@ impl<'p> Turn<'p> {
         Change::Put(Arc::new(entry))
     }
 
-    /// The entry of `service`, from the one before where that will do; with the addresses at which it may
-    /// stand now or have stood before.
+    /// The entry of `service`, made anew; with the addresses at which it may stand now or have stood before.
     fn service_entry(
         &self,
         before: Option<&ServiceEntry>,
         service: &Service,
     ) -> Option<(ServiceEntry, Vec<IpAddr>)> {
-        let then = &self.zone.snapshot;
-        if let Some(before) = before.filter(|before| before.name() == service.name)
-            && !self.changed_nodes.iter().any(|node| has_instance_on(service, node))
-            && let Some(earlier) = then.service(&service.name)
-            && let Some(made) = service::advance((then, earlier), (self.snapshot, service), before)
-        {
-            return Some(made);
-        }
         let entry = service::project(self.snapshot, service)?;
         let gone = before.into_iter().flat_map(ServiceEntry::own_addresses);
         let mut edited: Vec<_> = gone.chain(entry.own_addresses()).collect();
@@ -216,9 +207,4 @@ fn put_holder(holders: &mut Holders, name: &Arc<str>, ip: IpAddr, holds: bool) {
         true => holders.insert((mapped(ip), name.clone())),
         false => holders.remove(&(mapped(ip), name.clone())),
     };
-}
-
-fn has_instance_on(service: &Service, node: &Arc<str>) -> bool {
-    let from = (node.clone(), Arc::from(""));
-    service.instances.range(from..).next().is_some_and(|((on, _), _)| on == node)
 }

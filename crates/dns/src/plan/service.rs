@@ -1,10 +1,9 @@
-//! One service's entry: made anew, or from the one before by what changed.
+//! One service's entry, made anew whenever something of the service changed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::{Instance, Service, Snapshot, Status};
-use imbl::ordmap::DiffItem;
 
 use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry, first_at};
 
@@ -27,71 +26,8 @@ pub(super) fn project(snapshot: &Snapshot, service: &Service) -> Option<ServiceE
     Some(ServiceEntry { hides, ..assemble(label, service, healthy, others) })
 }
 
-/// The same from the entry of an earlier state of the same service, where what changed is a few of its
-/// instances and nothing about their nodes; with the addresses of those. `None` when that is not enough.
-pub(super) fn advance(
-    then: (&Snapshot, &Service),
-    now: (&Snapshot, &Service),
-    entry: &ServiceEntry,
-) -> Option<(ServiceEntry, Vec<IpAddr>)> {
-    let is_same_life = then.1.name == now.1.name && then.1.create_index == now.1.create_index;
-    if entry.hides || !is_same_life {
-        return None;
-    }
-    let mut edits = Vec::new();
-    for change in then.1.instances.diff(&now.1.instances) {
-        let (old, new) = match change {
-            DiffItem::Add(_, new) => (None, Some(new)),
-            DiffItem::Remove(_, old) => (Some(old), None),
-            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
-        };
-        let old = old.and_then(|instance| endpoint(then.0, instance));
-        let new = new.and_then(|instance| endpoint(now.0, instance));
-        if old != new {
-            edits.push((old, new));
-        }
-        if edits.len() > entry.endpoints.len() / MOST_EDITS {
-            return None;
-        }
-    }
-    edited(now.1, entry, edits)
-}
-
-/// Beyond one edit for so many endpoints, making an entry anew is as cheap.
-const MOST_EDITS: usize = 4;
-
 /// An endpoint, and whether our own zone gives it out.
 type Judged = (EndpointEntry, bool);
-
-fn edited(
-    service: &Service,
-    entry: &ServiceEntry,
-    edits: Vec<(Option<Judged>, Option<Judged>)>,
-) -> Option<(ServiceEntry, Vec<IpAddr>)> {
-    let room = |part: &[EndpointEntry]| {
-        let mut roomy = Vec::with_capacity(part.len() + edits.len());
-        roomy.extend_from_slice(part);
-        roomy
-    };
-    let (mut healthy, mut others) = (room(entry.healthy()), room(entry.others()));
-    let mut addresses = Vec::new();
-    for (endpoint, was_healthy) in edits.iter().filter_map(|(old, _)| old.as_ref()) {
-        let part = if *was_healthy { &mut healthy } else { &mut others };
-        part.remove(find(part, endpoint).ok()?);
-        addresses.extend(endpoint.ip());
-    }
-    for (endpoint, is_healthy) in edits.into_iter().filter_map(|(_, new)| new) {
-        // Taken by another instance: which of the two stays is for the whole projection to say.
-        let place = (find(&healthy, &endpoint), find(&others, &endpoint));
-        let (Err(in_healthy), Err(in_others)) = place else { return None };
-        addresses.extend(endpoint.ip());
-        match is_healthy {
-            true => healthy.insert(in_healthy, endpoint),
-            false => others.insert(in_others, endpoint),
-        }
-    }
-    Some((assemble(entry.label.clone(), service, healthy, others), addresses))
-}
 
 /// Both parts are sorted by place, and no place is in both.
 fn assemble(
