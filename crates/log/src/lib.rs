@@ -25,6 +25,7 @@ mod queue;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 pub mod solo;
+pub mod transport;
 
 pub use events::{EventReceiver, EventSender, channel};
 
