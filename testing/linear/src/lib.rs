@@ -43,7 +43,7 @@ where
     K: Ord + Clone + Debug,
     M: Model,
 {
-    let mut keys: BTreeMap<K, Vec<Operation<M::Ask, M::Answer>>> = BTreeMap::new();
+    let mut keys: BTreeMap<K, Vec<_>> = BTreeMap::new();
     for (key, operation) in history {
         keys.entry(key).or_default().push(operation);
     }
