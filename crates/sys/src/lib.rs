@@ -11,3 +11,5 @@ pub mod listen;
 pub mod mmsg;
 pub mod process;
 pub mod splice;
+#[cfg(feature = "testing")]
+pub mod tap;
