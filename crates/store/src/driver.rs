@@ -27,6 +27,10 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// Tells the time that goes into commands.
     pub clock: Clock,
+    /// This life of the node is this one or a later one. What is replayed says which lives there were, but not
+    /// always all of them: where others decide too, the last one's commands may not be on this disk yet, and
+    /// its numbers used again would be taken for repetitions. Whoever shares an order counts lives apart.
+    pub least_epoch: u64,
 }
 
 impl Config {
@@ -37,6 +41,7 @@ impl Config {
             node: node.into(),
             checkpoint_bytes: 64 << 20,
             clock: Arc::new(move || since_epoch().as_millis() as u64),
+            least_epoch: 1,
         }
     }
 }
@@ -50,7 +55,7 @@ pub async fn open(config: Config, log: Arc<dyn Log>, mut events: Events) -> Resu
     let mut catalog = Catalog::default();
     replay(&mut catalog, &mut events).await?;
     let snapshot = catalog.snapshot();
-    let epoch = snapshot.epoch_of(&config.node) + 1;
+    let epoch = (snapshot.epoch_of(&config.node) + 1).max(config.least_epoch);
     let (publisher, reader) = state::channel(View(snapshot));
     let shared = Arc::new(Shared {
         log,

@@ -210,3 +210,14 @@ async fn readers_of_a_store_whose_log_stopped_end_with_the_store_and_not_before(
     store.close().await;
     assert!(next.await.unwrap());
 }
+
+#[tokio::test]
+async fn a_life_is_never_earlier_than_its_host_knows() {
+    let (log, events) = memory::open(memory::Config::default());
+    let mut config = Config::new("n");
+    config.least_epoch = 7;
+    let store = open(config, log, events).await.unwrap();
+    assert_eq!(store.epoch(), 7);
+    store.submit(set("k", "v", None)).await.unwrap();
+    assert_eq!(store.now().epoch_of("n"), 7);
+}
