@@ -79,6 +79,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             revision: "",
         },
         control: Arc::new(Alone),
+        access: Arc::new(portolan_api::OpenAccess),
         exposition: Arc::new(registry),
         metrics,
         guests: Vec::new(),

@@ -13,8 +13,11 @@ use state::units;
 pub struct Config {
     /// TCP addresses to listen on. Default 127.0.0.1:8500, Consul's port.
     pub listen: Vec<SocketAddr>,
-    /// Unix socket to listen on; none by default.
+    /// Unix socket to listen on. Unset: `api.sock` in the data directory; empty: none.
     pub socket: Option<PathBuf>,
+    /// Users (uid) that may change everything through the Unix socket, beside root and the user that the daemon
+    /// runs as.
+    pub operators: Vec<u32>,
     /// Host names that requests may be addressed to, beside `localhost`, IP addresses and the node's name.
     /// Others are refused: a web page whose name was pointed at this host must not reach the API.
     pub hosts: Vec<String>,
@@ -35,6 +38,7 @@ impl Default for Config {
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 8500).into()],
             socket: None,
+            operators: Vec::new(),
             hosts: Vec::new(),
             enable_script_checks: false,
             deregister_after_min: Duration::from_secs(60),

@@ -31,6 +31,8 @@ pub struct Inputs {
     pub node: Identity,
     /// What clients may ask of the daemon as a whole.
     pub control: Arc<dyn Control>,
+    /// Who may change something.
+    pub access: Arc<dyn Access>,
     /// Every metric of the daemon, for `/metrics`.
     pub exposition: Arc<dyn Exposition>,
     /// This face's own metrics, registered with the others by whoever made them.
@@ -42,11 +44,14 @@ pub struct Inputs {
 /// What a guest answers.
 pub type GuestReply = http::Response<BoxBody<Bytes, Infallible>>;
 
-/// A face that answers some paths of this port. Its requests have passed the guard against web pages, and
-/// nothing else.
+/// A face that answers some paths of this port. Its requests have passed the guard against web pages, and,
+/// unless it asks for a token of its own, the judgement of who may change something.
 pub trait Guest: Send + Sync {
     /// True when a path is the guest's.
     fn serves(&self, path: &str) -> bool;
+
+    /// True when the guest asks every caller for a token of its own.
+    fn asks_by_itself(&self) -> bool;
 
     /// Answers a request from `caller`.
     fn handle(
@@ -90,6 +95,42 @@ pub trait Control: Send + Sync {
 
     /// What must hold before others may rely on this node, for `/readyz`.
     fn conditions(&self) -> Vec<Condition>;
+}
+
+/// How requests are judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Whoever reaches a listener may do everything: a node before `init`.
+    #[default]
+    Open,
+    /// As `Open`, but what `Enforce` would refuse is logged.
+    Observe,
+    /// Changes need an operator's token, or a local identity through the Unix socket.
+    Enforce,
+}
+
+/// Who may change something, as the cluster has decided. Asked once for every request: answers come from
+/// memory.
+pub trait Access: Send + Sync {
+    /// How requests are judged now.
+    fn mode(&self) -> Mode;
+
+    /// True when `token` is an operator's. Compares in constant time.
+    fn is_operator(&self, token: &str) -> bool;
+}
+
+/// A node that is open to whoever reaches it, and has no tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAccess;
+
+impl Access for OpenAccess {
+    fn mode(&self) -> Mode {
+        Mode::Open
+    }
+
+    fn is_operator(&self, _: &str) -> bool {
+        false
+    }
 }
 
 /// One thing that must hold.

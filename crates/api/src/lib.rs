@@ -5,8 +5,9 @@
 //! `http` what a handler sees of them, `read` how views block and are shared, `plan` how the catalog looks
 //! in Consul's shapes.
 //!
-//! What is absent: no state of its own beside answers that may be forgotten, no rule about who may do what
-//! beyond keeping web pages out, no clock in what is rendered.
+//! Who may do what is judged in one place, `serve::access`.
+//!
+//! What is absent: no state of its own beside answers that may be forgotten, no clock in what is rendered.
 
 mod agent;
 mod catalog_paths;
@@ -38,10 +39,12 @@ use state::{Drain, Reader};
 use store::Store;
 
 pub use config::{Config, Limits};
-pub use inputs::{Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs};
+pub use inputs::{
+    Access, Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs, Mode, OpenAccess,
+};
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
-pub use serve::{BindError, Listeners, reserve};
+pub use serve::{BindError, Listeners, reserve, reserve_unix};
 
 use contact::Contact;
 use read::{Cache, Context, Gate};
@@ -58,6 +61,7 @@ struct Api {
     open_virtual: Arc<dyn OpenVirtual>,
     node: Identity,
     control: Arc<dyn Control>,
+    access: Arc<dyn Access>,
     exposition: Arc<dyn Exposition>,
     metrics: Metrics,
     guests: Vec<Arc<dyn Guest>>,
@@ -80,6 +84,7 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         open_virtual: inputs.open_virtual,
         node: inputs.node,
         control: inputs.control,
+        access: inputs.access,
         exposition: inputs.exposition,
         metrics: inputs.metrics,
         guests: inputs.guests,

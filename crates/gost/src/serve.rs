@@ -92,6 +92,11 @@ impl Handler {
         Ok(Handler { discovery: Arc::new(discovery), token, metrics, tls })
     }
 
+    /// True when every caller has to show the configured token.
+    pub fn asks_for_a_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// True when a path on a shared port is for this handler.
     pub fn serves(path: &str) -> bool {
         plain::resource(path).is_some()

@@ -19,7 +19,10 @@ pub(crate) enum Peer {
     /// A TCP connection from there.
     Tcp(SocketAddr),
     /// A program on this host, through the Unix socket.
-    Unix,
+    Unix {
+        /// The user that it runs as, by the kernel's word.
+        uid: Option<u32>,
+    },
 }
 
 impl Peer {
@@ -27,7 +30,7 @@ impl Peer {
     pub(crate) fn ip(self) -> IpAddr {
         match self {
             Peer::Tcp(address) => address.ip(),
-            Peer::Unix => Ipv4Addr::LOCALHOST.into(),
+            Peer::Unix { .. } => Ipv4Addr::LOCALHOST.into(),
         }
     }
 }

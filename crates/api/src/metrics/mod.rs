@@ -34,13 +34,16 @@ pub(crate) enum Refused {
     Malformed,
     /// More connections than may be open.
     Crowded,
+    /// Not allowed to change anything.
+    Denied,
 }
 
-const REFUSALS: [(Refused, &str); 4] = [
+const REFUSALS: [(Refused, &str); 5] = [
     (Refused::Foreign, "foreign"),
     (Refused::Unknown, "unknown"),
     (Refused::Malformed, "malformed"),
     (Refused::Crowded, "crowded"),
+    (Refused::Denied, "denied"),
 ];
 
 /// Counters of the HTTP face. Clones share them.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request as HttpRequest};
+use http::{HeaderMap, Method, Request as HttpRequest};
 use http_body_util::Either;
 use hyper::body::Incoming;
 
@@ -14,7 +14,7 @@ use crate::http::{Answer, Failure, Parts, Peer, Query, Reply, Request, percent_d
 use crate::metrics::Refused;
 use crate::read::{self, ReadOptions, View};
 use crate::router;
-use crate::routes::{Handler, ROUTES, Route};
+use crate::routes::{Handler, Needs, ROUTES, Resource, Route};
 use crate::serve::{access, guard};
 
 /// Answers one request.
@@ -23,17 +23,30 @@ pub(super) async fn dispatch(api: &Arc<Api>, request: HttpRequest<Incoming>, pee
         api.metrics.refused(Refused::Foreign);
         return Answer::from(failure).into_reply();
     }
-    for guest in &api.guests {
-        if guest.serves(request.uri().path()) {
-            return guest.handle(request, peer.ip()).await.map(Either::Right);
+    if let Some(guest) = api.guests.iter().find(|guest| guest.serves(request.uri().path())) {
+        if !guest.asks_by_itself()
+            && let Err(failure) = allowed(api, needs_of(request.method()), peer, request.headers())
+        {
+            return Answer::from(failure).into_reply();
         }
+        return guest.handle(request, peer.ip()).await.map(Either::Right);
     }
-    routed(api, request).await.into_reply()
+    routed(api, request, peer).await.into_reply()
+}
+
+/// What a guest's request needs, by its method.
+fn needs_of(method: &Method) -> Needs {
+    if method.is_safe() { Needs::Read(Resource::Service) } else { Needs::Write(Resource::Service) }
+}
+
+fn allowed(api: &Api, needs: Needs, peer: Peer, headers: &HeaderMap) -> Result<(), Failure> {
+    let caller = access::Caller { peer, headers, operators: &api.config.operators };
+    access::check(&*api.access, needs, caller).inspect_err(|_| api.metrics.refused(Refused::Denied))
 }
 
 fn guarded(api: &Api, request: &HttpRequest<Incoming>, peer: Peer) -> Result<(), Failure> {
     // No page reaches a Unix socket.
-    if peer == Peer::Unix {
+    if matches!(peer, Peer::Unix { .. }) {
         return Ok(());
     }
     let head = guard::Head {
@@ -46,7 +59,7 @@ fn guarded(api: &Api, request: &HttpRequest<Incoming>, peer: Peer) -> Result<(),
     guard::check(&head, names.chain([&*api.node.name]))
 }
 
-async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>) -> Answer {
+async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>, peer: Peer) -> Answer {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if head.method == Method::OPTIONS
@@ -63,6 +76,10 @@ async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>) -> Answer {
     };
     let decoded =
         percent_decode(rest).and_then(|rest| Ok((rest.into_owned(), Query::parse(head.uri.query())?)));
+    // Before anything of it is looked at.
+    if let Err(failure) = allowed(api, ROUTES[row].needs, peer, &head.headers) {
+        return failure.into();
+    }
     let (rest, query) = match decoded {
         Ok(decoded) => decoded,
         Err(malformed) => {
@@ -89,7 +106,6 @@ async fn handled(
     parts: Parts,
     body: Incoming,
 ) -> Result<Answer, Failure> {
-    access::check(route::Mode::Open, route.needs)?;
     match route.handler {
         Handler::View(view) => viewed(api, target, &parts, view).await,
         Handler::Look(look) => look(api, &parts),

@@ -72,11 +72,18 @@ pub fn reserve(config: &Config) -> Result<Listeners, BindError> {
         bound.map_err(|cause| BindError::Tcp { address: *address, cause })
     });
     let tcp = tcp.collect::<Result<_, _>>()?;
-    let unix = config
-        .socket
-        .iter()
-        .map(|path| unix(path).map_err(|cause| BindError::Unix { path: path.clone(), cause }));
+    // An empty path says that there is to be none.
+    let named = config.socket.iter().filter(|path| !path.as_os_str().is_empty());
+    let unix = named.map(|path| reserve_unix(path));
     Ok(Listeners { tcp, unix: unix.collect::<Result<_, _>>()? })
+}
+
+/// Binds one more Unix socket.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn reserve_unix(path: &Path) -> Result<UnixListener, BindError> {
+    unix(path).map_err(|cause| BindError::Unix { path: path.to_owned(), cause })
 }
 
 /// A Unix socket for the owner and the group. A socket that nobody answers on any more is replaced.
@@ -135,7 +142,10 @@ async fn unix_loop(api: Arc<Api>, listener: tokio::net::UnixListener, drain: Dra
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.start(Box::new(stream), Peer::Unix),
+                Ok((stream, _)) => {
+                    let uid = stream.peer_cred().ok().map(|who| who.uid());
+                    connections.start(Box::new(stream), Peer::Unix { uid });
+                }
                 Err(error) => failed(&error).await,
             },
             () = drain.started() => break,

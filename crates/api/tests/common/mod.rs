@@ -101,7 +101,12 @@ impl Server {
         Server::start_with(Config::default()).await
     }
 
-    pub(crate) async fn start_with(mut config: Config) -> Server {
+    pub(crate) async fn start_with(config: Config) -> Server {
+        Server::start_guarded(config, Arc::new(api::OpenAccess)).await
+    }
+
+    /// A server that judges who may change something.
+    pub(crate) async fn start_guarded(mut config: Config, access: Arc<dyn api::Access>) -> Server {
         let (log, events) = log::memory::open(log::memory::Config::default());
         let store = store::open(store::Config::new("n1"), log, events).await.expect("opens");
         let node = Identity {
@@ -132,6 +137,7 @@ impl Server {
             open_virtual: Arc::new(FakeVirtual(Arc::new(facts_writer))),
             node,
             control: control.clone(),
+            access,
             exposition: Arc::new(registry),
             metrics: metrics.clone(),
             guests: Vec::new(),
