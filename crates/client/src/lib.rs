@@ -107,17 +107,20 @@ impl Client {
     /// # Errors
     /// [`Error::Address`] when the address in the environment is none.
     pub fn from_env() -> Result<Client, Error> {
-        let first = |names: [&str; 2]| {
-            names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        };
-        let client = match first(["PORTOLAN_ADDR", "CONSUL_HTTP_ADDR"]) {
+        let client = match from_env(["PORTOLAN_ADDR", "CONSUL_HTTP_ADDR"]) {
             Some(text) => Client::new(text.parse()?),
             None => Client::new(Address::default()),
         };
-        Ok(match first(["PORTOLAN_TOKEN", "CONSUL_HTTP_TOKEN"]) {
-            Some(token) => client.with_token(token),
-            None => client,
-        })
+        Ok(client.with_token_from_env())
+    }
+
+    /// The same with the token that the environment has, if any: `PORTOLAN_TOKEN`, else `CONSUL_HTTP_TOKEN`.
+    #[must_use]
+    pub fn with_token_from_env(self) -> Client {
+        match from_env(["PORTOLAN_TOKEN", "CONSUL_HTTP_TOKEN"]) {
+            Some(token) => self.with_token(token),
+            None => self,
+        }
     }
 
     /// Where the daemon is.
@@ -160,4 +163,9 @@ impl Client {
         let limit = wait + wait / 16 + http::TIMEOUT;
         self.transport.call(Call::new(Method::GET, &path).within(limit)).await?.json()
     }
+}
+
+/// The first of these variables that says something.
+fn from_env(names: [&str; 2]) -> Option<String> {
+    names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }

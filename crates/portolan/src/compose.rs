@@ -2,28 +2,28 @@
 //! what each face is handed is in `faces`.
 
 mod faces;
+mod order;
 mod routes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lease::Leases;
-use log::Log;
 use relay::Relay;
 use state::DrainTrigger;
-use store::{Events, Store};
+use store::Store;
 use sys::host::ThisHost;
 
-use crate::config::{Config, Storage};
+use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
-use crate::progress;
 use faces::{Shared, introduction};
 
 /// What the faces get beyond the time to drain, to cut off what is left.
@@ -48,6 +48,8 @@ pub(crate) struct Node {
     control: Arc<Control>,
     drain: DrainTrigger,
     drain_timeout: Duration,
+    /// Given up last.
+    _home: Option<Home>,
 }
 
 /// Starts a node.
@@ -61,12 +63,16 @@ pub(crate) async fn start(
     live: &Live,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
-    let listeners = Listeners::reserve(&config)?;
+    let mut listeners = Listeners::reserve(&config)?;
     let addresses = listeners.addresses()?;
 
-    // Who this is, and what it knew: replayed before anybody sees it.
-    let identity = identify(&config, &memory)?;
-    let store = open_store(&config, &memory, &identity).await?;
+    // Who this is, and where it lives.
+    let home = memory.claim()?;
+    listeners.open_local(&config, home.as_ref())?;
+    let identity = identify(&config, home.as_ref())?;
+
+    // What it knew, replayed before anybody sees it.
+    let store = order::open(&config.storage, home.as_ref(), &identity.name).await?;
     let address = node_address(&config, &addresses);
     let itself = health::node_def(&identity.name, &identity.id, address);
     health::register_node(&store, &itself).await.context("register this node")?;
@@ -94,7 +100,7 @@ pub(crate) async fn start(
     let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node { addresses, identity, store, tasks, relay, control, drain: trigger, drain_timeout })
+    Ok(Node { addresses, identity, store, tasks, relay, control, drain: trigger, drain_timeout, _home: home })
 }
 
 impl Node {
@@ -133,36 +139,19 @@ impl Node {
     }
 }
 
-fn identify(config: &Config, memory: &Memory) -> anyhow::Result<Identity> {
-    let name = config.node.name.as_deref();
-    match memory {
-        Memory::Volatile => Identity::passing(name),
-        Memory::Durable(data_dir) => Identity::load(data_dir, name),
-    }
-}
-
-async fn open_store(config: &Config, memory: &Memory, identity: &Identity) -> anyhow::Result<Store> {
-    let (log, events): (Arc<dyn Log>, Events) = match memory {
-        Memory::Volatile => {
-            let (log, events) = log::memory::open(log::memory::Config::default());
-            (log, events)
+impl Memory {
+    fn claim(&self) -> anyhow::Result<Option<Home>> {
+        match self {
+            Memory::Volatile => Ok(None),
+            Memory::Durable(data_dir) => Home::claim(data_dir).map(Some),
         }
-        Memory::Durable(data_dir) => open_disk(&config.storage, &data_dir.join("log"))?,
-    };
-    let mut settings = store::Config::new(&identity.name);
-    settings.checkpoint_bytes = config.storage.checkpoint_size;
-    let say = |seconds| tracing::info!(seconds, "replaying the log");
-    let replay = progress::watched(store::open(settings, log, events), say);
-    replay.await.context("open the catalog")
+    }
 }
 
-fn open_disk(settings: &Storage, folder: &Path) -> anyhow::Result<(Arc<dyn Log>, Events)> {
-    let mut disk = log::solo::Config::new(folder);
-    disk.segment_bytes = settings.segment_size;
-    let opened = log::solo::open(&disk);
-    let (log, events) = opened.with_context(|| format!("open the log in {}", folder.display()))?;
-    for warning in log.status().warnings {
-        tracing::warn!(warning, "the log was opened, but not as it was left");
+fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
+    let name = config.node.name.as_deref();
+    match home {
+        None => Identity::passing(name),
+        Some(home) => Identity::load(home.dir(), name),
     }
-    Ok((log, events))
 }

@@ -8,6 +8,7 @@ use sys::listen::Sharing;
 
 use crate::config::Config;
 use crate::daemon::holder::{Transport, holder};
+use crate::daemon::home::{self, Home};
 
 /// Where a running node answers. Ports are the real ones, also where 0 was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,6 +81,19 @@ impl Listeners {
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
         Ok(Listeners { api, dns, proxy, gost, netsel })
+    }
+
+    /// Adds the Unix socket of the data directory, unless the configuration names another or none.
+    pub(crate) fn open_local(&mut self, config: &Config, home: Option<&Home>) -> anyhow::Result<()> {
+        let (None, Some(home)) = (&config.api.socket, home) else { return Ok(()) };
+        match home::socket(home.dir()) {
+            Some(path) => self.api.unix.push(api::reserve_unix(&path)?),
+            None => tracing::warn!(
+                data_dir = %home.dir().display(),
+                "no Unix socket in the data directory: its path is too long for one; api.socket names another"
+            ),
+        }
+        Ok(())
     }
 
     pub(crate) fn addresses(&self) -> anyhow::Result<Addresses> {

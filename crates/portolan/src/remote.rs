@@ -1,12 +1,16 @@
 //! The daemon as the command line sees it: the client library, with errors that scripts can tell apart.
 
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use client::{Client, Error, Indexed};
+use client::{Address, Client, Error, Indexed};
 use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
+use crate::config::Node;
+use crate::daemon::home;
 use crate::exit::{Exit, Failure, Result};
 use crate::progress;
 
@@ -22,11 +26,13 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// The one that `--api` names, else the environment, else the one on this host.
+    /// The one that `--api` names, else the environment, else the one on this host: by its Unix socket where
+    /// there is one and we may, because then it knows who we are, else by Consul's port.
     pub(crate) fn new(global: &Global) -> Result<Remote> {
-        let client = match &global.api {
-            Some(api) => api.parse().map(Client::new),
-            None => Client::from_env(),
+        let client = match (&global.api, local_socket()) {
+            (Some(api), _) => api.parse().map(|at| Client::new(at).with_token_from_env()),
+            (None, Some(socket)) => Ok(Client::new(Address::Unix(socket)).with_token_from_env()),
+            (None, None) => Client::from_env(),
         };
         let client = client.map_err(|cause| Failure::new(Exit::Usage, cause))?;
         Ok(Remote { client, timeout: global.timeout, quiet: global.quiet })
@@ -59,9 +65,23 @@ impl Remote {
     }
 }
 
+/// The socket of the daemon in the usual data directory, when it answers and nothing in the environment names
+/// another daemon.
+fn local_socket() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if named("PORTOLAN_ADDR").or_else(|| named("CONSUL_HTTP_ADDR")).is_some() {
+        return None;
+    }
+    let data_dir = named("PORTOLAN_NODE__DATA_DIR").map(PathBuf::from);
+    let socket = home::socket(&data_dir.unwrap_or_else(|| Node::default().data_dir))?;
+    UnixStream::connect(&socket).is_ok().then_some(socket)
+}
+
 /// What an error of the client library means to a script, and to a user.
 pub(crate) fn meaning(error: &Error) -> (Exit, Option<&'static str>) {
     const START: &str = "start a daemon with `portolan dev`, or name another with --api or PORTOLAN_ADDR";
+    const ALLOW: &str =
+        "set PORTOLAN_TOKEN to an operator's token, or run this as the daemon's user or root on its host";
     match error {
         Error::Address { .. } => (Exit::Usage, None),
         Error::Connect { .. } => (Exit::Unreachable, Some(START)),
@@ -69,7 +89,7 @@ pub(crate) fn meaning(error: &Error) -> (Exit, Option<&'static str>) {
             (Exit::Unreachable, None)
         }
         Error::Refused { status: 404, .. } => (Exit::NotFound, None),
-        Error::Refused { status: 401 | 403, .. } => (Exit::Denied, None),
+        Error::Refused { status: 401 | 403, .. } => (Exit::Denied, Some(ALLOW)),
         Error::Refused { status: 400, .. } => (Exit::Usage, None),
         _ => (Exit::Failure, None),
     }

@@ -147,6 +147,7 @@ impl Shared {
             open_virtual: self.open_virtual,
             node,
             control,
+            access: Arc::new(api::OpenAccess),
             exposition: Arc::new(self.registry),
             metrics,
             guests,
@@ -178,6 +179,10 @@ struct GostGuest(gost::Handler);
 impl api::Guest for GostGuest {
     fn serves(&self, path: &str) -> bool {
         gost::Handler::serves(path)
+    }
+
+    fn asks_by_itself(&self) -> bool {
+        self.0.asks_for_a_token()
     }
 
     fn handle(

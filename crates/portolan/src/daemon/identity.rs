@@ -2,12 +2,13 @@
 //! registered with it, whatever the host is called tomorrow.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::daemon::file;
 
 /// Name and id of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +29,8 @@ impl Identity {
         Ok(Identity { name, id: new_id()? })
     }
 
-    /// The node that lives in `data_dir`, a new one if none does. Makes the directory.
+    /// The node that lives in `data_dir`, a new one if none does.
     pub(crate) fn load(data_dir: &Path, name: Option<&str>) -> anyhow::Result<Identity> {
-        let mut make = fs::DirBuilder::new();
-        make.recursive(true).mode(0o700);
-        make.create(data_dir).with_context(|| {
-            format!("make the data directory {} (choose another with --data-dir)", data_dir.display())
-        })?;
         let path = data_dir.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => {
@@ -64,18 +60,10 @@ impl Identity {
         }
     }
 
-    /// Written beside and renamed, so that a crash leaves a whole file or none.
     fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let beside = path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
-            fs::File::open(path.parent().unwrap_or(path))?.sync_all()
-        };
-        write().with_context(|| format!("save this node's identity as {}", path.display()))
+        let text = serde_json::to_string_pretty(self)?;
+        file::replace(path, text.as_bytes())
+            .with_context(|| format!("save this node's identity as {}", path.display()))
     }
 }
 
@@ -127,7 +115,7 @@ mod tests {
     #[test]
     fn a_node_stays_who_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
+        let data = folder.path().to_owned();
         let first = Identity::load(&data, Some("alpha")).unwrap();
         assert_eq!(first.id.len(), 36);
         assert_eq!(Identity::load(&data, None).unwrap(), first);

@@ -1,8 +1,11 @@
 //! What a node is made of beside its faces.
 
 pub(crate) mod control;
+pub(crate) mod file;
 pub(crate) mod holder;
+pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod live;
+pub(crate) mod lives;
 pub(crate) mod metrics;
 pub(crate) mod tasks;
