@@ -51,7 +51,9 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
         let found = plan::instances(snapshot, &name)
             .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted))
             .filter(|(_, _, instance)| !only_passing || snapshot.health(instance) == Status::Passing)
-            .map(|(entry, service, instance)| plan::service_entry(context, entry, service, instance));
+            .map(|(entry, service, instance)| {
+                plan::service_entry(context, snapshot, (entry, service, instance))
+            });
         Answer::list(found.filter(|entry| filter.lets(entry)), pretty)
     }))
 }

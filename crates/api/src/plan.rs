@@ -138,22 +138,21 @@ fn text_ms(ms: u64) -> Arc<str> {
 }
 
 /// Checks of an instance: its node's, then its own.
-pub(crate) fn checks_of(entry: &NodeEntry, instance: &Instance) -> Vec<HealthCheck> {
-    let own = instance.checks.iter().map(|check| health_check(check, Some(instance)));
-    entry.checks.iter().map(|check| health_check(check, None)).chain(own).collect()
+pub(crate) fn checks_of(snapshot: &Snapshot, instance: &Instance) -> Vec<HealthCheck> {
+    let of = |check: &Check| (!check.def.service_id.is_empty()).then_some(instance);
+    snapshot.checks_of(instance).map(|check| health_check(check, of(check))).collect()
 }
 
 /// An instance with its node and all checks that judge it.
 pub(crate) fn service_entry(
     context: &Context,
-    entry: &NodeEntry,
-    service: &Service,
-    instance: &Instance,
+    snapshot: &Snapshot,
+    (entry, service, instance): (&NodeEntry, &Service, &Instance),
 ) -> ServiceEntry {
     ServiceEntry {
         node: node(context, entry),
         service: node_service(Some(service), instance),
-        checks: checks_of(entry, instance),
+        checks: checks_of(snapshot, instance),
     }
 }
 

@@ -10,16 +10,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Cluster;
+use crate::members::{Down, JoinSecret, Member, Operator};
 use crate::model::{
     Check, CheckDef, Index, Instance, InstanceDef, Kind, KvEntry, NodeDef, NodeEntry, Owner, Service,
     Settings, Status,
 };
 use crate::snapshot::{Proposer, Snapshot, Tables};
+use crate::trust::{Denied, Issuer, Root};
 use crate::virtual_ip::{Slot, VirtualIp};
 
 const MAGIC: &[u8; 4] = b"PCAT";
 /// Version that [`write()`] writes.
-pub const CHECKPOINT_VERSION: u8 = 1;
+pub const CHECKPOINT_VERSION: u8 = 2;
 
 /// Why a checkpoint could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,8 @@ enum Record {
         create: Index,
         modify: Index,
         touched: Index,
+        #[serde(default)]
+        down: Option<Down>,
     },
     Service {
         name: Arc<str>,
@@ -108,6 +113,19 @@ enum Record {
     End {
         records: u64,
     },
+    /// Since version 2, as are all that follow.
+    Cluster {
+        id: Arc<str>,
+        last_server: u64,
+        members_index: Index,
+        trust_index: Index,
+    },
+    Member(Member),
+    JoinSecret(JoinSecret),
+    Operator(Operator),
+    Root(Root),
+    Issuer(Issuer),
+    Denied(Denied),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +179,24 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(keys)
         .chain(gone)
         .chain(gone_keys)
+        .chain(cluster_records(&s.cluster))
+}
+
+fn cluster_records(cluster: &Cluster) -> impl Iterator<Item = Record> + '_ {
+    let (members_index, trust_index) = (cluster.members_index, cluster.trust_index);
+    let own = Record::Cluster {
+        id: cluster.id.clone(),
+        last_server: cluster.last_server,
+        members_index,
+        trust_index,
+    };
+    std::iter::once(own)
+        .chain(cluster.members().map(|member| Record::Member((**member).clone())))
+        .chain(cluster.join_secrets().cloned().map(Record::JoinSecret))
+        .chain(cluster.operators().cloned().map(Record::Operator))
+        .chain(cluster.roots().map(|root| Record::Root((**root).clone())))
+        .chain(cluster.issuers().map(|issuer| Record::Issuer((**issuer).clone())))
+        .chain(cluster.denied().cloned().map(Record::Denied))
 }
 
 fn service_record(service: &Service) -> Record {
@@ -180,6 +216,7 @@ fn node_records(node: &Arc<NodeEntry>) -> impl Iterator<Item = Record> + '_ {
         create: node.create_index,
         modify: node.modify_index,
         touched: node.touched_index,
+        down: node.down,
     };
     let name = &node.def.name;
     let checks = node.checks.iter().map(|c| Record::NodeCheck { node: name.clone(), check: check_record(c) });
@@ -266,7 +303,7 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
             };
             s.services.insert(name, Arc::new(service));
         }
-        Record::Node { def, create, modify, touched } => restore_node(s, def, create, modify, touched),
+        record @ Record::Node { .. } => restore_node(s, record),
         Record::NodeCheck { node, check } => {
             let entry = s.nodes.get_mut(&node).ok_or_else(|| format!("node {node}"))?;
             let check = restore_check(check, &entry.def.name, "".into());
@@ -282,16 +319,35 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         }
         Record::GoneKey { key, index } => s.gone_keys.restore(key, index),
         Record::End { .. } => {}
+        record => restore_cluster(Arc::make_mut(&mut s.cluster), record),
     }
     Ok(())
 }
 
-fn restore_node(s: &mut Snapshot, def: NodeDef, create: Index, modify: Index, touched: Index) {
+fn restore_cluster(cluster: &mut Cluster, record: Record) {
+    match record {
+        Record::Cluster { id, last_server, members_index, trust_index } => {
+            (cluster.id, cluster.last_server) = (id, last_server);
+            (cluster.members_index, cluster.trust_index) = (members_index, trust_index);
+        }
+        Record::Member(member) => drop(cluster.members.insert(member.name.clone(), Arc::new(member))),
+        Record::JoinSecret(secret) => drop(cluster.secrets.insert(secret.hash, secret)),
+        Record::Operator(operator) => drop(cluster.operators.insert(operator.hash, operator)),
+        Record::Root(root) => drop(cluster.roots.insert(root.key, Arc::new(root))),
+        Record::Issuer(issuer) => drop(cluster.issuers.insert(issuer.node.clone(), Arc::new(issuer))),
+        Record::Denied(denied) => drop(cluster.denied.insert(denied.key, denied)),
+        _ => {}
+    }
+}
+
+fn restore_node(s: &mut Snapshot, record: Record) {
+    let Record::Node { def, create, modify, touched, down } = record else { return };
     let entry = NodeEntry {
         def: Arc::new(def.clone()),
         checks: Vec::new(),
         instances: imbl::OrdMap::new(),
         instance_checks: imbl::OrdMap::new(),
+        down,
         create_index: create,
         modify_index: modify,
         touched_index: touched,
@@ -322,6 +378,9 @@ fn restore_instance(s: &mut Snapshot, record: Record) -> Result<(), String> {
         modify_index: modify,
     });
     let key = (instance.node.clone(), instance.def.id.clone());
+    if *instance.life() != instance.node {
+        s.elsewhere.entry(instance.life().clone()).or_default().insert(key.clone());
+    }
     entry.instances.insert(key.1.clone(), instance.clone());
     Arc::make_mut(service).instances.insert(key, instance);
     Ok(())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
 
 /// Version byte that [`Envelope::encode`] writes.
@@ -58,6 +59,8 @@ pub enum Command {
     },
     /// Replaces the settings.
     Configure(Settings),
+    /// The cluster itself: who belongs to it, whom it believes, who lives.
+    Cluster(ClusterCommand),
     /// Several in one place of the order; each has its own outcome and none depends on another's success.
     Batch(Vec<Command>),
 }
@@ -254,6 +257,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// True when something had to change for the command to hold.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Outcome::Done { changed: true })
+    }
+
     /// True when the command holds now.
     pub fn is_done(&self) -> bool {
         matches!(self, Outcome::Done { .. } | Outcome::Transacted(_))
@@ -299,6 +307,9 @@ pub enum Refusal {
         /// Index of the newer registration.
         registered_index: Index,
     },
+    /// A wish about the cluster itself.
+    #[error(transparent)]
+    Cluster(#[from] ClusterRefusal),
     /// A name, size or reference that validation does not let through.
     #[error(transparent)]
     Invalid(#[from] crate::validate::Invalid),

@@ -8,31 +8,41 @@
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
 //! Where to look: nouns in [`model`], wishes in [`command`], rules for names and sizes in [`validate`],
-//! reading in [`snapshot`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
+//! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
 pub mod changes;
 pub mod checkpoint;
+pub mod cluster;
 pub mod command;
 mod labels;
+pub mod members;
 pub mod model;
 pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tombstones;
+pub mod trust;
 pub mod validate;
 pub mod virtual_ip;
 
+pub use apply::life::liveness_check;
 pub use apply::{Applied, Catalog, Topic};
 pub use changes::Change;
+pub use cluster::Cluster;
 pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
     KvFound, KvOperation, NodeRegistration, Outcome, Refusal, Register,
 };
 pub use labels::Labels;
+pub use members::{
+    Candidate, ClusterCommand, ClusterRefusal, Down, Founding, JoinSecret, LIVENESS_CHECK, Member, Operator,
+    Role,
+};
 pub use model::{
     Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
     NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
 };
 pub use snapshot::Snapshot;
+pub use trust::{Denied, Issuer, KeyHash, Mode, Root, RootState};
 pub use virtual_ip::VirtualIp;

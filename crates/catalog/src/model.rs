@@ -10,6 +10,8 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::labels::Labels;
+use crate::members::Down;
+use crate::trust::Mode;
 use crate::virtual_ip::{Range, VirtualIp};
 
 /// Place of a command in the agreed order; also the version of whatever it touched.
@@ -334,6 +336,8 @@ pub struct NodeEntry {
     pub instances: OrdMap<Arc<str>, Arc<Instance>>,
     /// Check id → instance id, for every check on this node that judges an instance.
     pub(crate) instance_checks: OrdMap<Arc<str>, Arc<str>>,
+    /// Set while the node is taken for dead.
+    pub down: Option<Down>,
     /// Index of its registration.
     pub create_index: Index,
     /// Index of the last change of its definition.
@@ -383,10 +387,13 @@ pub struct Settings {
     pub virtual_ips: Range,
     /// How long a released virtual address is kept from other services, in milliseconds.
     pub quarantine_ms: u64,
+    /// How strictly it asks who is speaking.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { virtual_ips: Range::default(), quarantine_ms: 10 * 60 * 1000 }
+        Settings { virtual_ips: Range::default(), quarantine_ms: 10 * 60 * 1000, mode: Mode::Open }
     }
 }

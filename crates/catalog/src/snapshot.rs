@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use crate::cluster::Cluster;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
 use crate::tombstones::Tombstones;
 use crate::virtual_ip::{Slot, Slots};
@@ -21,6 +22,9 @@ pub struct Tables {
     /// Keys.
     pub kv: Index,
 }
+
+/// Node and id of an instance.
+pub(crate) type InstanceKey = (Arc<str>, Arc<str>);
 
 /// Which of a proposer's commands were applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub struct Snapshot {
     pub(crate) settings: Settings,
     pub(crate) slots: Slots,
     pub(crate) proposers: OrdMap<Arc<str>, Proposer>,
+    pub(crate) cluster: Arc<Cluster>,
+    /// Instances that live by another node than the one they are registered on, by that other node.
+    pub(crate) elsewhere: OrdMap<Arc<str>, OrdSet<InstanceKey>>,
 }
 
 impl Snapshot {
@@ -147,9 +154,7 @@ impl Snapshot {
 
     /// Verdict on an instance: the worst of its own checks and of its node's. Passing without any check.
     pub fn health(&self, instance: &Instance) -> Status {
-        let own = instance.checks.iter();
-        let node = self.nodes.get(&instance.node).into_iter().flat_map(|node| node.checks.iter());
-        own.chain(node).map(|check| check.status).max().unwrap_or(Status::Passing)
+        self.checks_of(instance).map(|check| check.status).max().unwrap_or(Status::Passing)
     }
 
     /// Address that an instance is reached at: its own, else its node's. May be a host name.

@@ -8,16 +8,28 @@ use proptest::prelude::*;
 
 use crate::{
     Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, KvCommand, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
+    InstanceRegistration, KvCommand, Lease, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
 };
 
-/// A history of up to `most` commands, in envelopes numbered from 1 by one proposer.
+mod cluster;
+
+pub use cluster::cluster_command;
+
+/// A history of up to `most` commands, in envelopes of three nodes that restart now and then.
 pub fn history(most: usize) -> impl Strategy<Value = Vec<Envelope>> {
-    vec((command(), 0..120_000u64), 0..most).prop_map(|commands| {
+    let proposer = prop_oneof![3 => Just(0), 1 => Just(1), 1 => Just(2)];
+    vec((command(), 0..120_000u64, proposer, prop::bool::weighted(0.05)), 0..most).prop_map(|commands| {
         let mut time_ms = 1_000_000;
-        let numbered = commands.into_iter().zip(1..).map(|((command, pause), sequence)| {
+        let mut lives = [(1, 0); 3];
+        let numbered = commands.into_iter().map(|(command, pause, proposer, restarts)| {
             time_ms += pause;
-            Envelope { node: "n0".into(), epoch: 1, sequence, time_ms, command }
+            let (epoch, sequence) = &mut lives[proposer];
+            if restarts {
+                (*epoch, *sequence) = (*epoch + 1, 0);
+            }
+            *sequence += 1;
+            let node = format!("n{proposer}").into();
+            Envelope { node, epoch: *epoch, sequence: *sequence, time_ms, command }
         });
         numbered.collect()
     })
@@ -45,6 +57,7 @@ pub fn command() -> impl Strategy<Value = Command> {
             |(node, check, status, output)| Command::SetStatus { node, check, status, output }
         ),
         3 => kv().prop_map(Command::Kv),
+        3 => cluster_command().prop_map(Command::Cluster),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
     ]
@@ -74,8 +87,8 @@ fn register() -> impl Strategy<Value = Command> {
 }
 
 fn instance() -> impl Strategy<Value = InstanceDef> {
-    (name("i", 3), name("s", 4), vec(name("t", 2), 0..2), 0..3u16).prop_map(|(id, service, tags, port)| {
-        InstanceDef {
+    (name("i", 3), name("s", 4), vec(name("t", 2), 0..2), 0..3u16, any::<bool>()).prop_map(
+        |(id, service, tags, port, leased)| InstanceDef {
             id,
             service,
             kind: Default::default(),
@@ -86,14 +99,15 @@ fn instance() -> impl Strategy<Value = InstanceDef> {
             meta: Default::default(),
             weights: Weights::default(),
             enable_tag_override: false,
-            lease: None,
-        }
-    })
+            lease: leased.then_some(Lease { ttl_ms: 60_000 }),
+        },
+    )
 }
 
 fn check() -> impl Strategy<Value = CheckRegistration> {
     let of = prop_oneof![1 => Just(Arc::from("")), 2 => name("i", 3)];
-    (name("c", 4), of, status(), any::<bool>()).prop_map(|(id, service_id, status, keep)| CheckRegistration {
+    let id = prop_oneof![8 => name("c", 4), 1 => Just(Arc::from(crate::LIVENESS_CHECK))];
+    (id, of, status(), any::<bool>()).prop_map(|(id, service_id, status, keep)| CheckRegistration {
         def: CheckDef {
             name: id.clone(),
             id,

@@ -1,6 +1,7 @@
 //! What may be registered: names by DNS label rules, sizes that nobody should need to exceed.
 
 use crate::command::Register;
+use crate::members::{Candidate, LIVENESS_CHECK};
 use crate::model::{Cadence, CheckDef, InstanceDef, NodeDef, Probe};
 
 /// Longest check output kept, in bytes.
@@ -13,6 +14,10 @@ pub const MAX_VALUE: usize = 512 * 1024;
 pub const MAX_TAGS: usize = 64;
 /// Most labels in one `Meta`, as in Consul.
 pub const MAX_META: usize = 64;
+/// Most addresses of one node's mesh.
+pub const MAX_MESH_ADDRESSES: usize = 8;
+/// Largest certificate, in bytes.
+pub const MAX_CERTIFICATE: usize = 16 * 1024;
 /// Longest free text field (tag, label value, notes), in bytes.
 pub const MAX_TEXT: usize = 2048;
 
@@ -99,11 +104,55 @@ pub fn address(what: &'static str, value: &str) -> Result<(), Invalid> {
     Err(Invalid::new(what, value, "it is neither an IP address nor a host name"))
 }
 
-fn text(what: &'static str, value: &str) -> Result<(), Invalid> {
+pub(crate) fn text(what: &'static str, value: &str) -> Result<(), Invalid> {
     if value.len() > MAX_TEXT {
         return Err(Invalid::new(what, value, format!("it is longer than {MAX_TEXT} bytes")));
     }
     Ok(())
+}
+
+/// Checks the addresses of a mesh: 1 to 8, each `host:port` with an IP address in brackets where it has colons.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn mesh_addresses(addresses: &[std::sync::Arc<str>]) -> Result<(), Invalid> {
+    if addresses.len() > MAX_MESH_ADDRESSES {
+        let count = addresses.len().to_string();
+        return Err(Invalid::new("mesh addresses", &count, format!("at most {MAX_MESH_ADDRESSES} are kept")));
+    }
+    addresses.iter().try_for_each(|text| {
+        let broken = || Invalid::new("mesh address", text, "it is not host:port");
+        let (host, port) = text.rsplit_once(':').ok_or_else(broken)?;
+        port.parse::<u16>().map_err(|_| broken())?;
+        match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().map(drop).map_err(|_| broken()),
+            None => address("mesh address", host),
+        }
+    })
+}
+
+/// Checks who wishes to join.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn candidate(candidate: &Candidate) -> Result<(), Invalid> {
+    node_name(&candidate.name)?;
+    mesh_addresses(&candidate.addresses)
+}
+
+/// Checks that a certificate has a size that certificates have; nobody looks inside here.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn certificate(der: &[u8]) -> Result<(), Invalid> {
+    match der.len() {
+        1..=MAX_CERTIFICATE => Ok(()),
+        length => Err(Invalid::new(
+            "certificate",
+            &format!("{length} bytes"),
+            format!("it needs 1 to {MAX_CERTIFICATE} bytes"),
+        )),
+    }
 }
 
 /// Checks a key: 1 to 512 bytes, no control characters.
@@ -175,6 +224,13 @@ fn labels(meta: &crate::labels::Labels) -> Result<(), Invalid> {
 
 fn check_def(def: &CheckDef) -> Result<(), Invalid> {
     id("check id", &def.id)?;
+    if &*def.id == LIVENESS_CHECK && !def.service_id.is_empty() {
+        return Err(Invalid::new(
+            "check id",
+            &def.id,
+            "it is the check of a node's life, and judges no instance",
+        ));
+    }
     text("check name", &def.name)?;
     text("check notes", &def.notes)?;
     if matches!(def.probe, Probe::Ttl { ttl_ms: 0 }) {

@@ -178,7 +178,11 @@ fn a_virtual_address_outlives_a_restart_of_its_service() {
 fn a_released_virtual_address_rests_before_another_service_has_it() {
     let mut host = Host::new();
     let range = catalog::virtual_ip::Range { base: [127, 77, 0, 0].into(), prefix: 30 };
-    host.apply(Command::Configure(catalog::Settings { virtual_ips: range, quarantine_ms: 60_000 }));
+    host.apply(Command::Configure(catalog::Settings {
+        virtual_ips: range,
+        quarantine_ms: 60_000,
+        ..Default::default()
+    }));
     for name in ["a", "b"] {
         host.apply(register(instance(name, name), vec![]));
     }

@@ -5,13 +5,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use catalog::testing::{applied, history};
-use catalog::{Catalog, Outcome, Snapshot, Topic, checkpoint};
+use catalog::{Catalog, Outcome, Role, RootState, Snapshot, Status, Topic, checkpoint};
 use portolan_catalog as catalog;
 use proptest::prelude::*;
 
 /// What two snapshots differ in, seen through the questions that readers ask.
 fn visible(snapshot: &Snapshot, name: &str) -> (u64, String) {
     (snapshot.service_index(name), format!("{:?}", snapshot.service(name)))
+}
+
+/// Whom a snapshot believes.
+fn trusted(snapshot: &Snapshot) -> String {
+    let cluster = snapshot.cluster();
+    let roots: Vec<_> = cluster.roots().collect();
+    let issuers: Vec<_> = cluster.issuers().collect();
+    let denied: Vec<_> = cluster.denied().collect();
+    let operators: Vec<_> = cluster.operators().collect();
+    format!("{roots:?} {issuers:?} {denied:?} {operators:?} {:?}", snapshot.mode())
 }
 
 fn saved(snapshot: &Snapshot) -> Vec<u8> {
@@ -80,6 +90,13 @@ proptest! {
             let after = catalog.snapshot();
             let since: BTreeSet<_> =
                 after.services_touched_since(before.index()).into_iter().flatten().cloned().collect();
+            let cluster = |s: &Snapshot| (s.cluster().members_index(), s.cluster().trust_index());
+            let (then, now) = (cluster(&before), cluster(&after));
+            let members = |s: &Snapshot| s.cluster().members().cloned().collect::<Vec<_>>();
+            prop_assert_eq!(applied.touched.contains(&Topic::Members), then.0 != now.0);
+            prop_assert_eq!(members(&before) != members(&after), then.0 != now.0);
+            prop_assert_eq!(applied.touched.contains(&Topic::Trust), then.1 != now.1);
+            prop_assert_eq!(trusted(&before) != trusted(&after), then.1 != now.1);
             for number in 0..4 {
                 let name: Arc<str> = format!("s{number}").into();
                 let woken = applied.touched.contains(&Topic::Service(name.clone()));
@@ -117,6 +134,53 @@ proptest! {
         }
         let ids: Vec<_> = snapshot.checks().map(|c| (c.node.clone(), c.def.id.clone())).collect();
         prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    /// The dead stay dead until they are back: while a verdict stands, everything that lives by that node is
+    /// critical, and nothing that lives by another is so for its sake.
+    #[test]
+    fn verdicts_hold(history in history(80)) {
+        let mut catalog = Catalog::default();
+        for (envelope, index) in history.iter().zip(1..) {
+            let applied = catalog.apply(index, envelope);
+            let now = catalog.snapshot();
+            for instance in now.services().flat_map(|service| service.iter()) {
+                if now.down(instance.life()).is_some() {
+                    prop_assert_eq!(now.health(instance), Status::Critical);
+                } else {
+                    let judge = now.checks_of(instance).find(|check| check.output.contains("unreachable"));
+                    prop_assert!(judge.is_none(), "{:?}", judge);
+                }
+            }
+            if matches!(applied.outcome, Outcome::Duplicate) {
+                continue;
+            }
+            let proposer = now.down(&envelope.node);
+            prop_assert!(proposer.is_none_or(|down| down.epoch == envelope.epoch));
+        }
+    }
+
+    /// No two members share a key or a number, a number is never given out twice, one root signs, and nobody
+    /// who is denied belongs.
+    #[test]
+    fn members_are_told_apart(history in history(120)) {
+        let mut catalog = Catalog::default();
+        let mut numbers = std::collections::BTreeMap::new();
+        for (envelope, index) in history.iter().zip(1..) {
+            catalog.apply(index, envelope);
+            let now = catalog.snapshot();
+            let cluster = now.cluster();
+            let keys: BTreeSet<_> = cluster.members().map(|member| member.key).collect();
+            prop_assert_eq!(keys.len(), cluster.members().count());
+            for server in cluster.members().filter(|member| member.role == Role::Server) {
+                let whose = (server.name.clone(), server.create_index);
+                prop_assert_eq!(numbers.entry(server.server_id).or_insert(whose.clone()), &whose);
+                prop_assert_eq!(cluster.server(server.server_id), Some(server));
+            }
+            let founded = !cluster.id().is_empty();
+            let signing = cluster.roots().filter(|root| root.state == RootState::Active).count();
+            prop_assert_eq!(signing, usize::from(founded));
+        }
     }
 
     /// No two services share a virtual address, and looking it up leads back.

@@ -4,29 +4,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 
 use catalog::{
-    CheckDef, CheckRegistration, Command, InitialStatus, NodeDef, NodeRegistration, Probe, Register,
-    Snapshot, Status,
+    CheckRegistration, Command, InitialStatus, NodeDef, NodeRegistration, Register, Snapshot, Status,
 };
 use store::{Store, SubmitError};
 
 /// The check that every node has, by the name that Consul's clients look for.
-pub const SERF_HEALTH: &str = "serfHealth";
+pub const SERF_HEALTH: &str = catalog::LIVENESS_CHECK;
 
 /// The command that makes `def` and its liveness check hold; none when they do.
 pub fn node_command(snapshot: &Snapshot, def: &NodeDef) -> Option<Command> {
-    let check = CheckDef {
-        id: SERF_HEALTH.into(),
-        name: "Serf Health Status".into(),
-        notes: "".into(),
-        service_id: "".into(),
-        probe: Probe::External,
-        deregister_after_ms: None,
-        success_before_passing: 0,
-        failures_before_warning: 0,
-        failures_before_critical: 0,
-    };
+    let check = catalog::liveness_check();
     let known = snapshot.check(&def.name, SERF_HEALTH);
-    let is_alive = known.is_some_and(|known| *known.def == check && known.status == Status::Passing);
+    let is_judged = snapshot.down(&def.name).is_some();
+    let is_alive =
+        known.is_some_and(|known| *known.def == check && (known.status == Status::Passing || is_judged));
     let is_known = snapshot.node(&def.name).is_some_and(|node| *node.def == *def);
     if is_alive && is_known {
         return None;

@@ -310,7 +310,8 @@ fn note_refusal(outcome: &Outcome) {
         Outcome::Refused(
             refusal @ (Refusal::UnknownCheck { .. }
             | Refusal::UnknownNode(_)
-            | Refusal::RegisteredAgain { .. }),
+            | Refusal::RegisteredAgain { .. }
+            | Refusal::Cluster(_)),
         ) => tracing::debug!(%refusal, "a change of health came too late"),
         Outcome::Refused(refusal) => tracing::warn!(%refusal, "a change of health was refused"),
         Outcome::Done { .. } | Outcome::Batch(_) | Outcome::Transacted(_) | Outcome::Duplicate => {}

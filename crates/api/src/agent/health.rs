@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Instance, NodeEntry, Status};
+use catalog::{Instance, Snapshot, Status};
 use consul::agent::AgentServiceHealth;
 use http::{StatusCode, header};
 use serde_json::json;
@@ -43,14 +43,13 @@ pub(crate) fn by_id(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         return Err(Failure::bad_request("Missing serviceID"));
     }
     let snapshot = api.store.now();
-    let found = snapshot.node(&api.node.name).and_then(|entry| Some((entry, entry.instances.get(id)?)));
-    let Some((entry, instance)) = found else {
+    let Some(instance) = snapshot.instance(&api.node.name, id) else {
         let reason = format!("ServiceId {id} not found");
         let nothing = json!({ "AggregatedStatus": "critical", "Service": null, "Checks": null });
         return shown(parts, StatusCode::NOT_FOUND, "critical", &reason, &nothing);
     };
-    let worst = aggregate(entry, instance);
-    shown(parts, worst.code(), worst.as_str(), worst.as_str(), &health(api, entry, instance))
+    let worst = aggregate(&snapshot, instance);
+    shown(parts, worst.code(), worst.as_str(), worst.as_str(), &health(api, &snapshot, instance))
 }
 
 /// Every instance of a service on this node.
@@ -61,32 +60,31 @@ pub(crate) fn by_name(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     }
     let snapshot = api.store.now();
     let entry = snapshot.node(&api.node.name);
-    let found: Vec<(&Arc<NodeEntry>, &Arc<Instance>)> = entry
+    let found: Vec<&Arc<Instance>> = entry
         .into_iter()
-        .flat_map(|entry| entry.instances.values().map(move |instance| (entry, instance)))
-        .filter(|(_, instance)| &*instance.def.service == name)
+        .flat_map(|entry| entry.instances.values())
+        .filter(|instance| &*instance.def.service == name)
         .collect();
-    let Some(worst) = found.iter().map(|(entry, instance)| aggregate(entry, instance)).max() else {
+    let Some(worst) = found.iter().map(|instance| aggregate(&snapshot, instance)).max() else {
         let reason = format!("ServiceName {name} Not Found");
         return shown(parts, StatusCode::NOT_FOUND, "critical", &reason, &json!([]));
     };
-    let all: Vec<_> = found.into_iter().map(|(entry, instance)| health(api, entry, instance)).collect();
+    let all: Vec<_> = found.into_iter().map(|instance| health(api, &snapshot, instance)).collect();
     shown(parts, worst.code(), worst.as_str(), worst.as_str(), &all)
 }
 
-fn aggregate(entry: &NodeEntry, instance: &Instance) -> Aggregated {
-    let checks = entry.checks.iter().chain(&instance.checks);
-    let each = checks.map(|check| match &*check.def.id {
+fn aggregate(snapshot: &Snapshot, instance: &Instance) -> Aggregated {
+    let each = snapshot.checks_of(instance).map(|check| match &*check.def.id {
         id if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) => Aggregated::Maintenance,
         _ => Aggregated::Status(check.status),
     });
     each.max().unwrap_or(Aggregated::Status(Status::Passing))
 }
 
-fn health(api: &Api, entry: &NodeEntry, instance: &Instance) -> AgentServiceHealth {
-    let checks = plan::checks_of(entry, instance);
+fn health(api: &Api, snapshot: &Snapshot, instance: &Instance) -> AgentServiceHealth {
+    let checks = plan::checks_of(snapshot, instance);
     AgentServiceHealth {
-        aggregated_status: aggregate(entry, instance).as_str().into(),
+        aggregated_status: aggregate(snapshot, instance).as_str().into(),
         service: plan::agent_service(&api.context, instance),
         checks: checks
             .into_iter()

@@ -64,9 +64,10 @@ impl From<Refusal> for Failure {
             Refusal::UnknownNode(_) | Refusal::UnknownInstance { .. } | Refusal::UnknownCheck { .. } => {
                 StatusCode::NOT_FOUND
             }
-            Refusal::CasFailed { .. } | Refusal::RegisteredAgain { .. } | Refusal::RolledBack(_) => {
-                StatusCode::CONFLICT
-            }
+            Refusal::CasFailed { .. }
+            | Refusal::RegisteredAgain { .. }
+            | Refusal::RolledBack(_)
+            | Refusal::Cluster(_) => StatusCode::CONFLICT,
             Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         };
         Failure::new(status, refusal.to_string())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::apply::compact::{compact_check, shared_text};
 use crate::apply::{Topic, Turn};
 use crate::command::{CheckRegistration, InitialStatus, Outcome, Refusal};
+use crate::members::ClusterRefusal;
 use crate::model::{Check, NodeEntry, Status};
 use crate::validate::MAX_OUTPUT;
 
@@ -12,6 +13,9 @@ impl Turn<'_> {
     /// Creates or replaces a check; true when that changed anything.
     pub(super) fn register_check(&mut self, node: &Arc<str>, registration: &CheckRegistration) -> bool {
         let Some(entry) = self.state.nodes.get(node).cloned() else { return false };
+        if self.is_judged(node, &registration.def.id) {
+            return false;
+        }
         let previous = self.state.check(node, &registration.def.id).cloned();
         let check = self.judged(&entry, registration, previous.as_deref());
         if let Some(previous) = &previous {
@@ -60,6 +64,9 @@ impl Turn<'_> {
         let Some(previous) = self.state.check(node, id) else {
             return Outcome::Refused(Refusal::UnknownCheck { node: node.clone(), id: id.clone() });
         };
+        if self.is_judged(node, id) {
+            return Outcome::Refused(ClusterRefusal::Down(node.clone()).into());
+        }
         if previous.status == status && previous.output == *output {
             return Outcome::Done { changed: false };
         }

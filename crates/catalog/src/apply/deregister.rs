@@ -7,6 +7,9 @@ use crate::command::{Deregister, Outcome, Refusal};
 
 impl Turn<'_> {
     pub(super) fn deregister(&mut self, what: &Deregister) -> Outcome {
+        if let Some(refusal) = self.refuse_judged(what) {
+            return Outcome::Refused(refusal);
+        }
         match what {
             Deregister::Node { node } => self.deregister_node(node),
             Deregister::Instance { node, id, registered_index } => {
@@ -26,7 +29,8 @@ impl Turn<'_> {
         let Some(entry) = self.state.nodes.get(name).cloned() else {
             return Outcome::Done { changed: false };
         };
-        for (_, instance) in &entry.instances {
+        let elsewhere = self.kept_elsewhere(&entry);
+        for instance in entry.instances.values().chain(&elsewhere) {
             self.take_instance(instance);
         }
         self.state.nodes.remove(name);

@@ -4,9 +4,12 @@ mod check;
 mod compact;
 mod deregister;
 mod kv;
+pub(crate) mod life;
+mod members;
 mod register;
 mod service;
 mod transaction;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +34,10 @@ pub enum Topic {
     Checks,
     /// One key. Watchers of a prefix are found from the key.
     Key(Arc<str>),
+    /// The members of the cluster.
+    Members,
+    /// Roots, issuers, denied keys, operators and the mode.
+    Trust,
 }
 
 /// What one envelope did.
@@ -67,8 +74,9 @@ impl Catalog {
         self.state.index = index;
         self.state.time_ms = self.state.time_ms.max(envelope.time_ms);
         let outcome = if self.is_first_time(envelope) {
-            Turn { index, envelope, state: &mut self.state, touched: &mut self.touched }
-                .command(&envelope.command)
+            let mut turn = Turn { index, envelope, state: &mut self.state, touched: &mut self.touched };
+            turn.lift_if_back();
+            turn.command(&envelope.command)
         } else {
             Outcome::Duplicate
         };
@@ -114,6 +122,7 @@ impl Turn<'_> {
             Command::Kv(command) => self.kv(command),
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),
+            Command::Cluster(command) => self.cluster(command),
             Command::Batch(commands) => {
                 Outcome::Batch(commands.iter().map(|command| self.command(command)).collect())
             }
@@ -122,6 +131,9 @@ impl Turn<'_> {
 
     fn configure(&mut self, settings: &Settings) -> Outcome {
         let changed = self.state.settings != *settings;
+        if self.state.settings.mode != settings.mode {
+            self.touch_trust();
+        }
         self.state.settings = settings.clone();
         Outcome::Done { changed }
     }

@@ -55,6 +55,7 @@ impl Turn<'_> {
                 checks: Vec::new(),
                 instances: imbl::OrdMap::new(),
                 instance_checks: imbl::OrdMap::new(),
+                down: None,
                 create_index: self.index,
                 modify_index: self.index,
                 touched_index: self.index,
@@ -103,11 +104,12 @@ impl Turn<'_> {
         if drops {
             instance.checks.retain(|check| keeps(&check.def.id));
         }
+        let lives_by_another = instance.life() != previous.life();
         self.put_instance(instance);
         if drops {
             self.forget_checks(&node, &dropped);
         }
-        if !is_same || drops {
+        if !is_same || drops || lives_by_another {
             self.touch_service(&def.service);
             self.touch_node(&node);
         }
@@ -137,7 +139,7 @@ impl Turn<'_> {
     }
 
     /// The proposer, sharing the memory of its name.
-    fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> Owner {
         let name = &self.envelope.node;
         let node = self.state.proposers.get_key_value(name).map_or(name, |(known, _)| known).clone();
         Owner { node, epoch: self.envelope.epoch }

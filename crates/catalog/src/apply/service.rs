@@ -51,7 +51,8 @@ impl Turn<'_> {
             Arc::make_mut(service).instances.insert(key, instance.clone());
         }
         if let Some(node) = self.state.nodes.get_mut(&instance.node) {
-            Arc::make_mut(node).instances.insert(instance.def.id.clone(), instance);
+            let previous = Arc::make_mut(node).instances.insert(instance.def.id.clone(), instance.clone());
+            self.follow_life(previous.as_deref(), Some(&instance));
         }
     }
 
@@ -64,6 +65,7 @@ impl Turn<'_> {
                 node.instance_checks.remove(&check.def.id);
             }
         }
+        self.follow_life(Some(instance), None);
         let name = &instance.def.service;
         let Some(service) = self.state.services.get_mut(name) else { return };
         let service = Arc::make_mut(service);
@@ -125,7 +127,9 @@ impl Turn<'_> {
 
     /// Records that a node itself changed, which changes every service on it.
     pub(super) fn touch_services_of(&mut self, node: &NodeEntry) {
-        let mut names: Vec<_> = node.instances.iter().map(|(_, i)| i.def.service.clone()).collect();
+        let elsewhere = self.kept_elsewhere(node);
+        let instances = node.instances.values().chain(&elsewhere);
+        let mut names: Vec<_> = instances.map(|i| i.def.service.clone()).collect();
         names.sort();
         names.dedup();
         names.iter().for_each(|name| self.touch_service(name));
