@@ -1,7 +1,7 @@
 //! The real daemon on one of the hosts.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::LIMIT;
 use crate::clock::Clock;
 use crate::error::{Failure, Missing};
 use crate::host::Host;
-use crate::http::{self, Answer, NoAnswer};
+use crate::http::{self, Answer, NoAnswer, Request};
 
 /// Every host has its own loopback, so every daemon has the port that people know.
-const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8500);
+pub(crate) const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8500);
 
 /// How a daemon is started, and started again.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub struct Start<'a> {
     data: PathBuf,
     settings: Vec<String>,
     clock: Option<&'a Clock>,
+    token: Option<String>,
 }
 
 impl<'a> Start<'a> {
@@ -37,7 +38,17 @@ impl<'a> Start<'a> {
         let program = peers::portolan()?;
         // Allocating 64 MiB for each of many short lives would only wear the disk.
         let settings = vec!["storage.segment_size=8MiB".to_owned(), format!("node.name={}", host.name)];
-        Ok(Start { host, program, data: data.into(), settings, clock: None })
+        Ok(Start { host, program, data: data.into(), settings, clock: None, token: None })
+    }
+
+    /// Where it runs.
+    pub fn host(&self) -> &'a Host {
+        self.host
+    }
+
+    /// Where its data is.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// With one more setting, `key=value`.
@@ -52,6 +63,12 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Requests carry this token.
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
     /// A `portolan` command on this host with this data directory in its environment, and nothing of the
     /// tests' own.
     pub fn cli(&self, arguments: &[&str]) -> Command {
@@ -62,6 +79,8 @@ impl<'a> Start<'a> {
                 command.env_remove(&*name);
             }
         }
+        // The command line finds the daemon of a data directory by its Unix socket, and is known there.
+        command.env("PORTOLAN_NODE__DATA_DIR", &self.data);
         command.args(arguments).current_dir(self.data.parent().unwrap_or(&self.data));
         if let Some(clock) = self.clock {
             clock.give_to(&mut command);
@@ -77,7 +96,9 @@ impl<'a> Start<'a> {
         let mut daemon = self.launch()?;
         let Daemon { process, host, .. } = &mut daemon;
         let ready = || {
-            matches!(ask(host, Duration::from_secs(2), "GET", "/readyz", ""), Ok(Answer { status: 200, .. }))
+            let request = Request::new("GET", "/readyz");
+            let answer = host.enter(|| http::ask(API, Duration::from_secs(2), &request));
+            answer.is_ok_and(|answer| answer.status == 200)
         };
         process.wait_until(LIMIT, "/readyz", ready).map_err(|error| Failure::Daemon(error.to_string()))?;
         Ok(daemon)
@@ -89,7 +110,6 @@ impl<'a> Start<'a> {
     /// It cannot be started.
     pub fn launch(&self) -> Result<Daemon<'a>, Failure> {
         let mut command = self.cli(&["serve"]);
-        command.arg("--data-dir").arg(&self.data);
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -112,7 +132,8 @@ impl Daemon<'_> {
     /// # Errors
     /// Nobody listens, or the answer does not come within `limit`.
     pub fn ask(&self, limit: Duration, method: &str, path: &str, body: &str) -> Result<Answer, NoAnswer> {
-        ask(self.host, limit, method, path, body)
+        let request = Request { body, token: self.start.token.as_deref(), ..Request::new(method, path) };
+        self.host.enter(|| http::ask(API, limit, &request))
     }
 
     /// A PUT that must succeed; its body.
@@ -139,6 +160,11 @@ impl Daemon<'_> {
             Ok(answer) => Err(Failure::Daemon(format!("{method} {path} on {name}: {answer:?}"))),
             Err(error) => Err(Failure::Daemon(format!("{method} {path} on {name}: {error:?}"))),
         }
+    }
+
+    /// Requests carry this token from now on.
+    pub fn use_token(&mut self, token: &str) {
+        self.start.token = Some(token.to_owned());
     }
 
     /// Runs the command line against it, on its host.
@@ -205,8 +231,4 @@ impl Daemon<'_> {
             Failure::Daemon(format!("{timeout}; {} said:\n{}", self.host.name, self.said()))
         })
     }
-}
-
-fn ask(host: &Host, limit: Duration, method: &str, path: &str, body: &str) -> Result<Answer, NoAnswer> {
-    host.enter(|| http::ask(API, limit, method, path, body))
 }

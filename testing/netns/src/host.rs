@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -24,8 +25,29 @@ pub struct Host {
     /// Its address on the switch.
     pub address: Ipv4Addr,
     namespace: String,
-    door: File,
+    door: Door,
     ip: PathBuf,
+}
+
+/// The way into a host, for threads that outlive a borrow of it.
+#[derive(Debug, Clone)]
+pub struct Door {
+    name: String,
+    namespace: Arc<File>,
+}
+
+impl Door {
+    /// Moves the calling thread to the host for the rest of its life.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered.
+    #[allow(clippy::panic, reason = "the namespace was entered before: this is a failed test")]
+    pub fn take_thread(&self) {
+        let kind = Some(LinkNameSpaceType::Network);
+        if let Err(cause) = move_into_link_name_space(self.namespace.as_fd(), kind) {
+            panic!("enter the namespace of {}: {cause}", self.name);
+        }
+    }
 }
 
 impl Host {
@@ -34,7 +56,8 @@ impl Host {
         let namespace = leftovers::name(name);
         run(ip, &["netns", "add", &namespace])?;
         let path = Path::new(NAMESPACES).join(&namespace);
-        let door = File::open(&path).map_err(Failure::io(format!("open {}", path.display())))?;
+        let file = File::open(&path).map_err(Failure::io(format!("open {}", path.display())))?;
+        let door = Door { name: name.to_owned(), namespace: Arc::new(file) };
         let address = Ipv4Addr::new(10, 90, 0, number + 1);
         let host = Host { name: name.to_owned(), address, namespace, door, ip: ip.to_owned() };
         let wire = host.enter(|| sys::tap::open(INTERFACE)).map_err(Failure::io("make a TAP interface"))?;
@@ -83,7 +106,7 @@ impl Host {
         let outcome = thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    self.take_thread();
+                    self.door.take_thread();
                     work()
                 })
                 .join()
@@ -91,15 +114,9 @@ impl Host {
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Moves the calling thread to this host for the rest of its life.
-    ///
-    /// # Panics
-    /// When the namespace cannot be entered.
-    #[allow(clippy::panic, reason = "the namespace was entered before: this is a failed test")]
-    pub fn take_thread(&self) {
-        if let Err(cause) = move_into_link_name_space(self.door.as_fd(), Some(LinkNameSpaceType::Network)) {
-            panic!("enter the namespace of {}: {cause}", self.name);
-        }
+    /// The way in.
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// A command that runs on this host and dies with the thread that starts it, however that ends.

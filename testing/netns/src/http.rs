@@ -34,39 +34,48 @@ impl Answer {
     }
 }
 
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// Its body.
+    pub body: &'a str,
+    /// Another `Host` than the server's address.
+    pub host: Option<&'a str>,
+    /// Who asks, as Consul's clients say it.
+    pub token: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// By this method, without a body or anything else.
+    pub fn new(method: &'a str, path: &'a str) -> Request<'a> {
+        Request { method, path, body: "", host: None, token: None }
+    }
+
+    fn text(&self, server: SocketAddr) -> String {
+        let Request { method, path, body, .. } = self;
+        let host = self.host.map_or_else(|| server.to_string(), str::to_owned);
+        let token = self.token.map_or(String::new(), |token| format!("X-Consul-Token: {token}\r\n"));
+        let length = body.len();
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}Content-Length: {length}\r\n\r\n{body}"
+        )
+    }
+}
+
 /// One request on a connection of its own.
 ///
 /// # Errors
 /// Nobody listens, or the answer does not come within `limit`.
-pub fn ask(
-    server: SocketAddr,
-    limit: Duration,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> Result<Answer, NoAnswer> {
-    ask_as(server, limit, &server.to_string(), (method, path), body)
-}
-
-/// The same with another `Host`.
-///
-/// # Errors
-/// As [`ask`].
-pub fn ask_as(
-    server: SocketAddr,
-    limit: Duration,
-    host: &str,
-    (method, path): (&str, &str),
-    body: &str,
-) -> Result<Answer, NoAnswer> {
+pub fn ask(server: SocketAddr, limit: Duration, request: &Request<'_>) -> Result<Answer, NoAnswer> {
     let deadline = Instant::now() + limit;
     let stream =
         TcpStream::connect_timeout(&server, limit).map_err(|cause| NoAnswer::NotSent(server, cause))?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    exchange(stream, deadline, request.as_bytes()).map_err(|cause| NoAnswer::Unknown(server, cause))
+    let text = request.text(server);
+    exchange(stream, deadline, text.as_bytes()).map_err(|cause| NoAnswer::Unknown(server, cause))
 }
 
 fn exchange(mut stream: TcpStream, deadline: Instant, request: &[u8]) -> io::Result<Answer> {

@@ -21,14 +21,16 @@ mod host;
 pub mod http;
 mod lab;
 mod leftovers;
+mod load;
 mod switch;
 
 pub use clock::Clock;
 pub use daemon::{Daemon, Start};
 pub use disk::Disk;
 pub use error::{Failure, Missing};
-pub use host::Host;
+pub use host::{Door, Host};
 pub use lab::Lab;
+pub use load::{History, Load};
 pub use switch::{Link, Switch};
 
 use std::time::Duration;

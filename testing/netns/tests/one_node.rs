@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use portolan_netns::http::ask_as;
-use portolan_netns::{Daemon, Host, LIMIT, Lab, Link, Start, dns, need};
+use portolan_netns::http::{Request, ask};
+use portolan_netns::{Daemon, Host, LIMIT, Lab, Link, Load, Start, dns, need};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ fn a_name_leads_each_host_to_what_it_can_reach() {
 
     // And both lead there.
     let get = |host: &Host, to: SocketAddr, name: &str| {
-        host.enter(|| ask_as(to, LIMIT, name, ("GET", "/"), "")).unwrap().body
+        host.enter(|| ask(to, LIMIT, &Request { host: Some(name), ..Request::new("GET", "/") })).unwrap().body
     };
     assert_eq!(get(a, (local[0], 80).into(), "web"), "from b");
     assert_eq!(get(c, (a.address, 8081).into(), "web"), "from b");
@@ -115,4 +115,22 @@ fn what_was_acknowledged_outlives_a_killed_daemon() {
     let daemon = start.run().unwrap();
     let keys = daemon.get("/v1/kv/k/?keys").unwrap();
     assert_eq!(keys.as_array().unwrap().len(), 50);
+}
+
+#[test]
+fn one_node_is_one_copy_also_when_it_is_killed() {
+    let lab = need!(Lab::new(&["a"]));
+    let folder = tempfile::tempdir().unwrap();
+    let start = need!(Start::new(&lab.hosts[0], folder.path().join("data")));
+    let mut daemon = start.run().unwrap();
+    let load = Load::start(&lab.hosts, None, 4);
+    for _ in 0..3 {
+        let goal = load.written() + 200;
+        daemon.eventually("200 writes", |_| (load.written() >= goal).then_some(())).unwrap();
+        daemon.kill();
+        daemon = start.run().unwrap();
+    }
+    let history = load.finish();
+    assert!(history.len() > 600, "{}", history.len());
+    linear::check_keys(&linear::Register, history, linear::DEFAULT_BOUND).unwrap();
 }

@@ -28,7 +28,8 @@ impl<'a> Http<'a> {
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
-        let answer = self.host.enter(|| http::ask(self.server, LIMIT, method, path, body));
+        let request = http::Request { body, ..http::Request::new(method, path) };
+        let answer = self.host.enter(|| http::ask(self.server, LIMIT, &request));
         let answer = answer.map_err(|error| format!("{error:?}"))?;
         match answer.status {
             200 => serde_json::from_str(&answer.body).map_err(|error| error.to_string()),
