@@ -5,6 +5,7 @@ mod footprint;
 mod leases;
 mod start;
 mod tree;
+mod tunnels;
 mod visible;
 mod writes;
 
@@ -40,6 +41,12 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group { name: "footprint", about: "memory, idle and full", run: footprint::run, needs_portolan: true },
     Group { name: "leases", about: "sweeping a million leases", run: leases::run, needs_portolan: false },
+    Group {
+        name: "tunnels",
+        about: "ten thousand GOST tunnels renewing for two minutes",
+        run: tunnels::run,
+        needs_portolan: true,
+    },
     Group { name: "start", about: "from start to serving", run: start::run, needs_portolan: true },
     Group {
         name: "tree",

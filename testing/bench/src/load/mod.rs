@@ -5,6 +5,7 @@ pub(crate) mod dns;
 pub(crate) mod etcd;
 pub(crate) mod http;
 pub(crate) mod registrations;
+pub(crate) mod tunnels;
 pub(crate) mod watchers;
 
 use std::cell::Cell;
