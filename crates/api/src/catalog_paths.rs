@@ -194,7 +194,9 @@ fn registration(sent: CatalogRegistration) -> Result<Register, Failure> {
     Ok(Register { node, on, instance, checks })
 }
 
-fn external_instance(sent: consul::register::CatalogService) -> Result<InstanceRegistration, Failure> {
+pub(crate) fn external_instance(
+    sent: consul::register::CatalogService,
+) -> Result<InstanceRegistration, Failure> {
     if !sent.kind.is_empty() {
         return Err(Failure::absent(&format!("services of kind {:?} are", sent.kind)));
     }
@@ -217,7 +219,7 @@ fn external_instance(sent: consul::register::CatalogService) -> Result<InstanceR
     Ok(InstanceRegistration { def, replace_checks: false })
 }
 
-fn external_check(sent: &CatalogCheck, on: &Arc<str>) -> Result<CheckRegistration, Failure> {
+pub(crate) fn external_check(sent: &CatalogCheck, on: &Arc<str>) -> Result<CheckRegistration, Failure> {
     if !sent.node.is_empty() && sent.node != *on {
         let (check, node) = (&sent.check_id, &sent.node);
         return Err(Failure::bad_request(format!(

@@ -1,9 +1,10 @@
-//! `kv/*`: keys, with Consul's semantics except locks, which need sessions.
+//! `kv/*`: keys and locks on them, with Consul's semantics.
 
 use std::sync::Arc;
 
 use catalog::{Command, KvCommand, KvEntry, Outcome, Refusal, Snapshot};
 use consul::kv::{KvPair, Value};
+use http::StatusCode;
 
 use crate::Api;
 use crate::http::{Answer, Failure, Parts, Query, Request};
@@ -56,35 +57,47 @@ fn cut_names<'a>(snapshot: &'a Snapshot, prefix: &'a str, separator: Option<&str
     names
 }
 
-fn pair(key: &Arc<str>, entry: &KvEntry) -> KvPair {
+/// A key as clients see it.
+pub(crate) fn pair(key: &Arc<str>, entry: &KvEntry) -> KvPair {
     KvPair {
         lock_index: entry.lock_index,
         key: key.clone(),
         flags: entry.flags,
         value: Value(entry.value.clone()),
-        session: "".into(),
+        session: entry.session.clone().unwrap_or_default(),
         create_index: entry.create_index,
         modify_index: entry.modify_index,
     }
 }
 
-/// `PUT kv/:key`: sets a key, with `cas` only if its index is that.
+/// `PUT kv/:key`: sets a key; with `cas` only if its index is that, with `acquire` and `release` by whoever holds
+/// it.
 pub(crate) async fn put(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     check_write(&api, &request.parts)?;
     let limit = api.config.max_body().min(catalog::validate::MAX_VALUE);
     let (parts, value) = request.body(limit).await?;
     let query = &parts.query;
     if let [first, second, ..] = given(query, &["cas", "acquire", "release"])[..] {
-        return Err(Failure::bad_request(format!("Conflicting flags: {first} and {second}")));
-    }
-    if query.has("acquire") || query.has("release") {
-        return Err(Failure::absent("locks (acquire, release) need sessions, which are"));
+        let flags = [first, second].map(|name| format!("{name}={}", query.get(name).unwrap_or_default()));
+        return Err(Failure::bad_request(format!("Conflicting flags: {}", flags.join("&"))));
     }
     let (flags, cas) = (number(query, "flags")?.unwrap_or(0), number(query, "cas")?);
-    let key = parts.rest.as_str().into();
+    let key: Arc<str> = parts.rest.as_str().into();
     // The buffer that the body came in may be much larger than the value that is kept for good.
     let value = bytes::Bytes::copy_from_slice(&value);
-    change(&api, KvCommand::Set { key, value, flags, cas }).await
+    let command = match (session(query, "acquire")?, session(query, "release")?) {
+        (Some(session), _) => KvCommand::Acquire { key, value, flags, session },
+        (_, Some(session)) => KvCommand::Release { key, value, flags, session },
+        _ => KvCommand::Set { key, value, flags, cas },
+    };
+    change(&api, command).await
+}
+
+fn session(query: &Query, name: &str) -> Result<Option<Arc<str>>, Failure> {
+    match query.get(name) {
+        Some("") => Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "missing session")),
+        session => Ok(session.map(Arc::from)),
+    }
 }
 
 /// `DELETE kv/:key`: one key, with `cas` only if its index is that; with `recurse` every key under it.
@@ -127,10 +140,12 @@ fn number(query: &Query, name: &str) -> Result<Option<u64>, Failure> {
     text.parse().map(Some).map_err(refuse)
 }
 
-/// Submits; a compare-and-set that failed is an answer and no error.
+/// Submits; a compare-and-set that failed or a lock that another has is an answer and no error.
 async fn change(api: &Api, command: KvCommand) -> Result<Answer, Failure> {
     match api.store.propose(Command::Kv(command)).await?.outcome {
-        Outcome::Refused(Refusal::CasFailed { .. }) => Ok(Answer::truth(false)),
+        Outcome::Refused(
+            Refusal::CasFailed { .. } | Refusal::Locked { .. } | Refusal::LockDelay | Refusal::NotHeld,
+        ) => Ok(Answer::truth(false)),
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(Answer::truth(true)),
     }

@@ -28,6 +28,7 @@ mod read;
 mod router;
 mod routes;
 mod serve;
+mod session;
 mod status;
 mod txn;
 

@@ -11,7 +11,9 @@ use http::Method;
 
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
-use crate::{Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, status, txn};
+use crate::{
+    Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, session, status, txn,
+};
 
 /// One endpoint.
 pub(crate) struct Route {
@@ -37,6 +39,7 @@ pub(crate) enum Resource {
     Service,
     Node,
     Key,
+    Session,
     Operator,
 }
 
@@ -74,7 +77,7 @@ pub fn endpoints() -> impl ExactSizeIterator<Item = Endpoint> {
 }
 
 use Needs::{Nothing, Read, Write};
-use Resource::{Agent, Key, Node, Operator, Service};
+use Resource::{Agent, Key, Node, Operator, Service, Session};
 
 macro_rules! act {
     ($function:path) => {
@@ -137,6 +140,13 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/health/service/*name", Read(Service), Views(health::service)),
     get("/v1/health/connect/*name", Read(Service), Views(health::connect)),
     get("/v1/health/state/*state", Read(Node), Views(health::state)),
+    // Sessions: who may hold locks on keys.
+    put("/v1/session/create", Write(Session), act!(session::create)),
+    put("/v1/session/destroy/*id", Write(Session), act!(session::destroy)),
+    put("/v1/session/renew/*id", Write(Session), act!(session::renew)),
+    get("/v1/session/info/*id", Read(Session), Views(session::info)),
+    get("/v1/session/node/*name", Read(Session), Views(session::on_node)),
+    get("/v1/session/list", Read(Session), Views(session::list)),
     // Keys.
     get("/v1/kv/*key", Read(Key), Views(kv::read)),
     put("/v1/kv/*key", Write(Key), act!(kv::put)),
@@ -157,7 +167,6 @@ pub(crate) static ROUTES: &[Route] = &[
 
 /// Parts of Consul's API that are known and not here, so that the answer can say so.
 pub(crate) static ABSENT: &[(&str, &str)] = &[
-    ("/v1/session/", "sessions are"),
     ("/v1/event/", "events are"),
     ("/v1/query", "prepared queries are"),
     ("/v1/coordinate/", "network coordinates are"),

@@ -16,6 +16,7 @@ use crate::model::{
     Check, CheckDef, Index, Instance, InstanceDef, Kind, KvEntry, NodeDef, NodeEntry, Owner, Service,
     Settings, Status,
 };
+use crate::session::Session;
 use crate::snapshot::{Proposer, Snapshot, Tables};
 use crate::trust::{Denied, Issuer, Root};
 use crate::virtual_ip::{Slot, VirtualIp};
@@ -102,6 +103,11 @@ enum Record {
         key: Arc<str>,
         entry: KvEntry,
     },
+    Session(Session),
+    LockDelay {
+        key: Arc<str>,
+        until_ms: u64,
+    },
     GoneService {
         name: Arc<str>,
         index: Index,
@@ -169,6 +175,8 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
     });
     let slots = s.slots.iter().map(|(address, slot)| Record::Slot { address: *address, slot: slot.clone() });
     let keys = s.kv.iter().map(|(key, e)| Record::Key { key: key.clone(), entry: (**e).clone() });
+    let sessions = s.sessions().map(|session| Record::Session((**session).clone()));
+    let delays = s.sessions.delays.iter().map(|(k, ms)| Record::LockDelay { key: k.clone(), until_ms: *ms });
     let gone = s.gone_services.iter().map(|(n, index)| Record::GoneService { name: n.clone(), index });
     let gone_keys = s.gone_keys.iter().map(|(k, index)| Record::GoneKey { key: k.clone(), index });
     std::iter::once(head)
@@ -177,6 +185,8 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(s.services().map(|service| service_record(service)))
         .chain(s.nodes().flat_map(node_records))
         .chain(keys)
+        .chain(sessions)
+        .chain(delays)
         .chain(gone)
         .chain(gone_keys)
         .chain(cluster_records(&s.cluster))
@@ -310,7 +320,12 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
             Arc::make_mut(entry).checks.push(check);
         }
         record @ Record::Instance { .. } => restore_instance(s, record)?,
+        Record::Session(session) => s.sessions.insert(Arc::new(session)),
+        Record::LockDelay { key, until_ms } => s.sessions.delay(&key, until_ms),
         Record::Key { key, entry } => {
+            if let Some(session) = &entry.session {
+                s.sessions.held.insert((session.clone(), key.clone()));
+            }
             s.kv.insert(key, Arc::new(entry));
         }
         Record::GoneService { name, index } => {

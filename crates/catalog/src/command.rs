@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
+use crate::session::SessionCommand;
+use crate::transaction::{Found, Operation};
 
 /// Version byte that [`Envelope::encode`] writes.
 pub const ENVELOPE_VERSION: u8 = 1;
@@ -52,6 +54,10 @@ pub enum Command {
     },
     /// Keys.
     Kv(KvCommand),
+    /// Sessions.
+    Session(SessionCommand),
+    /// All of them or none; each sees what those before it did.
+    Transact(Vec<Operation>),
     /// A host found that a virtual address is in use there by something else: give the service another.
     AvoidVirtualIp {
         /// Address to avoid from now on.
@@ -175,6 +181,28 @@ pub enum KvCommand {
         /// Prefix, may be empty.
         prefix: Arc<str>,
     },
+    /// Sets a key and locks it for a session; refused while another holds it.
+    Acquire {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Session id.
+        session: Arc<str>,
+    },
+    /// Sets a key that a session holds and unlocks it.
+    Release {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Session id.
+        session: Arc<str>,
+    },
     /// All of them or none; each sees what those before it did.
     Transaction {
         /// In order.
@@ -218,6 +246,35 @@ pub enum KvOperation {
         /// Prefix, may be empty.
         prefix: Arc<str>,
     },
+    /// Sets a key and locks it for a session.
+    Lock {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Session id.
+        session: Arc<str>,
+    },
+    /// Sets a key that a session holds and unlocks it.
+    Unlock {
+        /// Key.
+        key: Arc<str>,
+        /// Value.
+        value: Bytes,
+        /// Opaque number.
+        flags: u64,
+        /// Session id.
+        session: Arc<str>,
+    },
+    /// Fails unless the key is held by that session.
+    CheckSession {
+        /// Key.
+        key: Arc<str>,
+        /// Session id.
+        session: Arc<str>,
+    },
     /// Fails unless the key's modify index is `index`; 0 means that it must not exist.
     Check {
         /// Key.
@@ -251,7 +308,7 @@ pub enum Outcome {
     /// One outcome per command of a batch.
     Batch(Vec<Outcome>),
     /// A transaction holds now; what its operations left or read, in their order.
-    Transacted(Vec<KvFound>),
+    Transacted(Vec<Found>),
     /// This envelope had been applied before.
     Duplicate,
 }
@@ -301,6 +358,33 @@ pub enum Refusal {
     /// Operations of a transaction failed, so none of them holds: their numbers, from 0, and why.
     #[error("rolled back: {}", .0.iter().map(|(number, why)| format!("operation {number}: {why}")).collect::<Vec<_>>().join("; "))]
     RolledBack(Vec<(usize, String)>),
+    /// A check that a session is to be bound to is critical.
+    #[error("check \"{id}\" is in critical state")]
+    CriticalCheck {
+        /// Check id.
+        id: Arc<str>,
+    },
+    /// No such session, or it has ended.
+    #[error("invalid session \"{0}\"")]
+    UnknownSession(Arc<str>),
+    /// Another node keeps the session's lease since this was decided.
+    #[error("another node took the session at index {claimed_index}")]
+    ClaimedAgain {
+        /// When.
+        claimed_index: Index,
+    },
+    /// Another session holds the key.
+    #[error("the key is locked by session \"{by}\"")]
+    Locked {
+        /// Session id.
+        by: Arc<str>,
+    },
+    /// The session that held the key ended a moment ago.
+    #[error("the key cannot be locked yet: the lock delay of the session that held it has not passed")]
+    LockDelay,
+    /// The key is not locked by that session.
+    #[error("the key is not held by that session")]
+    NotHeld,
     /// The instance was registered again after this was decided.
     #[error("the instance was registered again at index {registered_index}")]
     RegisteredAgain {

@@ -7,7 +7,7 @@
 //! What is absent, on purpose: no clock (time arrives in the envelope), no randomness, no I/O, no tokio,
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
-//! Where to look: nouns in [`model`], wishes in [`command`], rules for names and sizes in [`validate`],
+//! Where to look: nouns in [`model`], sessions in [`session`], wishes in [`command`], rules for names and sizes in [`validate`],
 //! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
@@ -18,10 +18,12 @@ pub mod command;
 mod labels;
 pub mod members;
 pub mod model;
+pub mod session;
 pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tombstones;
+pub mod transaction;
 pub mod trust;
 pub mod validate;
 pub mod virtual_ip;
@@ -43,6 +45,8 @@ pub use model::{
     Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
     NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
 };
+pub use session::{Behavior, Session, SessionCommand, SessionDef};
 pub use snapshot::Snapshot;
+pub use transaction::{Found, Operation, Verb};
 pub use trust::{Denied, Issuer, KeyHash, Mode, Root, RootState};
 pub use virtual_ip::VirtualIp;

@@ -374,6 +374,9 @@ pub struct KvEntry {
     pub flags: u64,
     /// How often the key was locked.
     pub lock_index: u64,
+    /// Session that holds it.
+    #[serde(default)]
+    pub session: Option<Arc<str>>,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.

@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::cluster::Cluster;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
+use crate::session::Sessions;
 use crate::tombstones::Tombstones;
 use crate::virtual_ip::{Slot, Slots};
 
@@ -21,6 +22,9 @@ pub struct Tables {
     pub checks: Index,
     /// Keys.
     pub kv: Index,
+    /// Sessions.
+    #[serde(default)]
+    pub sessions: Index,
 }
 
 /// Node and id of an instance.
@@ -44,6 +48,7 @@ pub struct Snapshot {
     pub(crate) services: OrdMap<Arc<str>, Arc<Service>>,
     pub(crate) nodes: OrdMap<Arc<str>, Arc<NodeEntry>>,
     pub(crate) kv: OrdMap<Arc<str>, Arc<KvEntry>>,
+    pub(crate) sessions: Sessions,
     pub(crate) gone_services: Tombstones,
     pub(crate) gone_keys: Tombstones,
     /// One entry per service, living or buried, at the index of its last change.

@@ -7,8 +7,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::{
-    Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, KvCommand, Lease, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
+    Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus,
+    InstanceDef, InstanceRegistration, KvCommand, Lease, NodeDef, NodeRegistration, Operation, Probe,
+    Register, SessionCommand, SessionDef, Status, Verb, Weights,
 };
 
 mod cluster;
@@ -58,6 +59,8 @@ pub fn command() -> impl Strategy<Value = Command> {
         ),
         3 => kv().prop_map(Command::Kv),
         3 => cluster_command().prop_map(Command::Cluster),
+        3 => session().prop_map(Command::Session),
+        1 => vec(operation(), 0..4).prop_map(Command::Transact),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
     ]
@@ -140,8 +143,49 @@ fn kv() -> impl Strategy<Value = KvCommand> {
         4 => (key(), name("v", 3), 0..2u64, cas()).prop_map(|(key, value, flags, cas)| {
             KvCommand::Set { key, value: value.as_bytes().to_vec().into(), flags, cas }
         }),
+        4 => (key(), name("v", 3), name("e", 3)).prop_map(|(key, value, session)| {
+            KvCommand::Acquire { key, value: value.as_bytes().to_vec().into(), flags: 0, session }
+        }),
+        1 => (key(), name("v", 3), name("e", 3)).prop_map(|(key, value, session)| {
+            KvCommand::Release { key, value: value.as_bytes().to_vec().into(), flags: 0, session }
+        }),
         2 => (key(), cas()).prop_map(|(key, cas)| KvCommand::Delete { key, cas }),
         1 => prop_oneof![Just(Arc::from("dir/")), Just(Arc::from("k1"))]
             .prop_map(|prefix| KvCommand::DeleteTree { prefix }),
     ]
+}
+
+fn session() -> impl Strategy<Value = SessionCommand> {
+    let checks = || vec(name("c", 4), 0..2);
+    let create = (name("e", 3), name("n", 3), checks(), any::<bool>(), 0..3u64);
+    prop_oneof![
+        4 => create.prop_map(|(id, node, node_checks, releases, delay)| {
+            let behavior = if releases { Behavior::Release } else { Behavior::Delete };
+            SessionCommand::Create(Box::new(SessionDef {
+                id,
+                name: "".into(),
+                node,
+                node_checks,
+                service_checks: Vec::new(),
+                behavior,
+                ttl_ms: Some(10_000),
+                lock_delay_ms: delay * 15_000,
+            }))
+        }),
+        2 => (name("e", 3), proptest::option::of(1..30u64))
+            .prop_map(|(id, claimed_index)| SessionCommand::End { id, claimed_index }),
+        1 => name("e", 3).prop_map(|id| SessionCommand::Claim { id }),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let verb = prop_oneof![
+        Just(Verb::Get),
+        proptest::option::of(0..20u64).prop_map(Verb::Set),
+        proptest::option::of(0..20u64).prop_map(Verb::Delete),
+    ];
+    (name("n", 3), verb, instance(), check(), 0..2u8).prop_map(|(node, verb, def, check, kind)| match kind {
+        0 => Operation::Instance { verb, node, def: Box::new(def) },
+        _ => Operation::Check { verb, node, check: Box::new(check) },
+    })
 }

@@ -169,6 +169,19 @@ pub fn key(value: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Checks a key with its value.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn pair(name: &str, value: &[u8]) -> Result<(), Invalid> {
+    key(name)?;
+    if value.len() > MAX_VALUE {
+        let rule = format!("it is larger than {MAX_VALUE} bytes");
+        return Err(Invalid::new("value of key", name, rule));
+    }
+    Ok(())
+}
+
 /// Checks a whole registration.
 ///
 /// # Errors

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use catalog::{
-    Applied, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, KvCommand, KvOperation, NodeDef, NodeRegistration, Outcome, Probe, Refusal,
-    Register, Status, Topic,
+    Applied, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Found, InitialStatus,
+    InstanceDef, InstanceRegistration, KvCommand, KvOperation, NodeDef, NodeRegistration, Outcome, Probe,
+    Refusal, Register, Status, Topic,
 };
 use portolan_catalog as catalog;
 
@@ -229,7 +229,8 @@ fn a_transaction_holds_whole_or_not_at_all() {
     let applied =
         host.apply(run(vec![set("a/1", None), get("a/1"), KvOperation::GetTree { prefix: "a/".into() }]));
     let Outcome::Transacted(found) = &applied.outcome else { panic!("{applied:?}") };
-    assert_eq!(found.iter().map(|f| f.is_read).collect::<Vec<_>>(), [false, true, true]);
+    let reads = found.iter().map(|found| matches!(found, Found::Key(found) if found.is_read));
+    assert_eq!(reads.collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(applied.touched, [Topic::Key("a/1".into())]);
 
     let before = host.snapshot();

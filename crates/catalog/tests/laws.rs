@@ -192,4 +192,26 @@ proptest! {
             prop_assert_eq!(&snapshot.service_of_virtual_ip(address).unwrap().name, &service.name);
         }
     }
+
+    /// A key is held by a living session or by none, and both ways to it agree; nobody locks what is delayed.
+    #[test]
+    fn locks_are_held_by_the_living(history in history(80)) {
+        let snapshot = applied(&history).snapshot();
+        for (key, entry) in snapshot.keys_under("") {
+            let Some(session) = &entry.session else { continue };
+            prop_assert!(snapshot.session(session).is_some(), "{key} is held by {session}, which is gone");
+            prop_assert!(snapshot.keys_held_by(session).contains(key));
+        }
+        for session in snapshot.sessions() {
+            let def = &session.def;
+            prop_assert!(snapshot.node(&def.node).is_some());
+            for check in def.checks() {
+                let check = snapshot.check(&def.node, check);
+                prop_assert!(check.is_some_and(|check| check.status != Status::Critical));
+            }
+            for key in snapshot.keys_held_by(&def.id) {
+                prop_assert_eq!(snapshot.key(&key).unwrap().session.as_ref(), Some(&def.id));
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Keys, alone and in transactions.
+//! Keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -47,72 +47,6 @@ impl<'de> Deserialize<'de> for Value {
         let bytes = STANDARD.decode(text).map_err(serde::de::Error::custom)?;
         Ok(Value(bytes.into()))
     }
-}
-
-/// One operation of `PUT /v1/txn`. Exactly one field is there.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TxnOp {
-    /// On a key.
-    #[serde(rename = "KV", skip_serializing_if = "Option::is_none")]
-    pub kv: Option<KvOp>,
-    /// On a node. Not supported.
-    #[serde(rename = "Node", skip_serializing_if = "Option::is_none")]
-    pub node: Option<crate::Empty>,
-    /// On an instance. Not supported.
-    #[serde(rename = "Service", skip_serializing_if = "Option::is_none")]
-    pub service: Option<crate::Empty>,
-    /// On a check. Not supported.
-    #[serde(rename = "Check", skip_serializing_if = "Option::is_none")]
-    pub check: Option<crate::Empty>,
-}
-
-/// An operation on a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct KvOp {
-    /// `set`, `cas`, `get`, `get-tree`, `check-index`, `check-not-exists`, `delete`, `delete-tree`,
-    /// `delete-cas`, `lock`, `unlock`, `check-session`.
-    pub verb: Text,
-    /// Key.
-    pub key: Text,
-    /// Value to set.
-    pub value: Value,
-    /// Opaque number to set.
-    pub flags: u64,
-    /// Index to compare with.
-    pub index: u64,
-    /// Session.
-    pub session: Text,
-}
-
-/// Answer of `PUT /v1/txn`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TxnAnswer {
-    /// What the operations left or read, in order; `null` when it was rolled back.
-    pub results: Option<Vec<TxnResult>>,
-    /// Why it was rolled back; `null` when it was not.
-    pub errors: Option<Vec<TxnError>>,
-}
-
-/// What one operation left or read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TxnResult {
-    /// A key.
-    #[serde(rename = "KV")]
-    pub kv: KvPair,
-}
-
-/// Why one operation failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TxnError {
-    /// Number of the operation, from 0.
-    pub op_index: usize,
-    /// Why.
-    pub what: String,
 }
 
 #[cfg(test)]

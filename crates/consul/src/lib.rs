@@ -6,7 +6,7 @@
 //! both directions.
 //!
 //! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
-//! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], durations in [`duration`], the paths
+//! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], durations in [`duration`], the paths
 //! of our own in [`own`].
 //!
 //! What is absent: no HTTP, no rule about what is valid, no catalog.
@@ -18,6 +18,8 @@ pub mod kv;
 pub mod listing;
 pub mod own;
 pub mod register;
+pub mod session;
+pub mod txn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -264,6 +264,10 @@ impl Runner {
                 self.metrics.expired.inc();
                 tracing::info!(instance = %id, check = %check, after_ms, "critical for too long; the instance goes");
             }
+            Expired::Session { id, ttl_ms, .. } => {
+                self.metrics.expired.inc();
+                tracing::info!(session = %id, ttl_ms, "a session was not renewed; it ends");
+            }
             Expired::Check { id, .. } => {
                 self.metrics.transitions.inc();
                 tracing::info!(check = %id, "no report in time; the check is critical");
@@ -311,6 +315,7 @@ fn note_refusal(outcome: &Outcome) {
             refusal @ (Refusal::UnknownCheck { .. }
             | Refusal::UnknownNode(_)
             | Refusal::RegisteredAgain { .. }
+            | Refusal::ClaimedAgain { .. }
             | Refusal::Cluster(_)),
         ) => tracing::debug!(%refusal, "a change of health came too late"),
         Outcome::Refused(refusal) => tracing::warn!(%refusal, "a change of health was refused"),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use catalog::{Check, Command, Deregister, Index, Snapshot, Status};
+use catalog::{Check, Command, Deregister, Index, SessionCommand, Snapshot, Status};
 
+use crate::session::SESSIONS;
 use crate::{Leases, Tables};
 
 /// A deadline that has passed.
@@ -19,6 +20,15 @@ pub enum Expired {
         id: Arc<str>,
         /// The registration that ran out; a newer one is left alone.
         registered_index: Index,
+        /// The term.
+        ttl_ms: u64,
+    },
+    /// A session was not renewed for its term: it ends.
+    Session {
+        /// Session id.
+        id: Arc<str>,
+        /// Since when this node keeps it; an end is refused when another took it.
+        claimed_index: Index,
         /// The term.
         ttl_ms: u64,
     },
@@ -69,6 +79,10 @@ impl Expired {
                     id: id.clone(),
                     registered_index,
                 })
+            }
+            Expired::Session { id, claimed_index, .. } => {
+                let claimed_index = Some(*claimed_index);
+                Command::Session(SessionCommand::End { id: id.clone(), claimed_index })
             }
             Expired::Check { node, id, output } => set_status(node, id, Status::Critical, output),
             Expired::Output { node, id, status, output } => set_status(node, id, *status, output),
@@ -125,11 +139,13 @@ fn output(check: &Check) -> Expired {
 enum Gone {
     Instance(Arc<str>, Arc<str>),
     Check(Arc<str>, Arc<str>),
+    Session(Arc<str>),
 }
 
 impl Tables {
     fn grant_grace(&self, tick: u64) {
         self.instances.grant_grace(tick);
+        self.sessions.grant_grace(tick);
         self.reports.grant_grace(tick);
         self.criticals.grant_grace(tick);
     }
@@ -137,6 +153,7 @@ impl Tables {
     fn forget(&mut self, gone: &Gone) {
         match gone {
             Gone::Instance(node, id) => self.instances.remove(node, id),
+            Gone::Session(id) => self.sessions.remove(SESSIONS, id),
             Gone::Check(node, id) => {
                 self.reports.remove(node, id);
                 self.criticals.remove(node, id);
@@ -153,6 +170,14 @@ impl Tables {
             match snapshot.instance(&node, &id) {
                 None => gone.push(Gone::Instance(node, id)),
                 Some(_) => expired.push(Expired::Instance { node, id, registered_index, ttl_ms }),
+            }
+        }
+        for slot in self.sessions.expire(tick).into_iter().filter_map(|at| self.sessions.slot(at)) {
+            let (id, entry) = (slot.id.clone(), &slot.entry);
+            let (claimed_index, ttl_ms) = (entry.claimed_index, entry.ttl_ms);
+            match snapshot.session(&id) {
+                None => gone.push(Gone::Session(id)),
+                Some(_) => expired.push(Expired::Session { id, claimed_index, ttl_ms }),
             }
         }
         for slot in self.reports.expire(tick).into_iter().filter_map(|at| self.reports.slot(at)) {

@@ -22,6 +22,9 @@ impl Leases {
         for change in snapshot.instance_changes(&progress.seen) {
             self.follow_instance(&mut tables, snapshot, change, tick);
         }
+        for change in snapshot.session_changes(&progress.seen) {
+            self.follow_session(&mut tables, change, tick);
+        }
         let own = |snapshot: &Snapshot| snapshot.node(&self.node).cloned();
         self.follow_node(&mut tables, snapshot, own(&progress.seen), own(snapshot), tick);
         drop(tables);

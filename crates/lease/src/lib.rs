@@ -1,7 +1,7 @@
 //! Deadlines of this node's leases, kept outside the log and renewed by whoever asks.
 //!
-//! Three kinds of deadline, all in [`Leases`]: instances that registered with a lease, TTL checks that wait
-//! for the next report, and instances to be taken away because a check was critical for too long. The
+//! Four kinds of deadline, all in [`Leases`]: instances that registered with a lease, sessions with a term, TTL
+//! checks that wait for the next report, and instances to be taken away because a check was critical for too long. The
 //! catalog holds the terms; what runs out here becomes one command there.
 //!
 //! The order of its methods: [`Leases::follow`] keeps up with the catalog, [`Leases::renew`] and
@@ -14,6 +14,7 @@
 mod expired;
 mod follow;
 mod report;
+mod session;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use expired::Expired;
 pub use report::ReportError;
 
 use report::{Deferred, TtlCheck};
+use session::SessionLease;
 use table::{Table, Tick};
 
 /// How leases are kept.
@@ -56,6 +58,8 @@ impl Default for Config {
 pub struct Stats {
     /// Instances with a lease.
     pub instances: usize,
+    /// Sessions with a term.
+    pub sessions: usize,
     /// TTL checks.
     pub ttl_checks: usize,
     /// Renewals and reports that were accepted.
@@ -115,6 +119,7 @@ pub struct Leases {
 #[derive(Debug, Default)]
 struct Tables {
     instances: Table<InstanceLease>,
+    sessions: Table<SessionLease>,
     reports: Table<TtlCheck>,
     criticals: Table<Critical>,
 }
@@ -228,6 +233,7 @@ impl Leases {
         let tables = self.tables();
         Stats {
             instances: tables.instances.len(),
+            sessions: tables.sessions.len(),
             ttl_checks: tables.reports.len(),
             renewed: self.renewed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),

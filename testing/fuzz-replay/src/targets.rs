@@ -25,7 +25,7 @@ pub const TARGETS: &[Target] = &[
     target("catalog_checkpoint", catalog_checkpoint),
     target("catalog_envelope", catalog_envelope).with(envelopes),
     target("consul_check", consul_body::<consul::register::CheckRegistration>),
-    target("consul_txn", consul_body::<Vec<consul::kv::TxnOp>>),
+    target("consul_txn", consul_body::<Vec<consul::txn::TxnOp>>),
     target("dns_forwarded", dns::fuzz::forwarded),
     target("dns_packet", dns::fuzz::packet),
     target("gost_address", gost::fuzz::address),

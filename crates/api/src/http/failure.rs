@@ -66,8 +66,14 @@ impl From<Refusal> for Failure {
             }
             Refusal::CasFailed { .. }
             | Refusal::RegisteredAgain { .. }
+            | Refusal::ClaimedAgain { .. }
+            | Refusal::Locked { .. }
+            | Refusal::LockDelay
+            | Refusal::NotHeld
             | Refusal::RolledBack(_)
             | Refusal::Cluster(_) => StatusCode::CONFLICT,
+            // What Consul answers, whoever is to blame.
+            Refusal::UnknownSession(_) | Refusal::CriticalCheck { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         };
         Failure::new(status, refusal.to_string())

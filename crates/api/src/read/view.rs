@@ -33,6 +33,8 @@ pub(crate) enum Scope {
     Checks,
     /// All checks and the definitions of all nodes.
     ChecksAndNodes,
+    /// All sessions.
+    Sessions,
     /// One key.
     Key(Arc<str>),
     /// Every key with that prefix.
@@ -54,6 +56,7 @@ impl Scope {
             }
             Scope::Checks => topic(Topic::Checks),
             Scope::ChecksAndNodes => vec![Watched::Topic(Topic::Checks), Watched::Topic(Topic::Nodes)],
+            Scope::Sessions => topic(Topic::Sessions),
             Scope::Key(key) => topic(Topic::Key(key.clone())),
             Scope::Prefix(prefix) => vec![Watched::Prefix(prefix.clone())],
         }
@@ -78,6 +81,7 @@ impl Scope {
             }
             Scope::Checks => tables.checks,
             Scope::ChecksAndNodes => tables.checks.max(tables.nodes),
+            Scope::Sessions => tables.sessions,
             Scope::Key(key) => snapshot.key_index(key),
             Scope::Prefix(prefix) => snapshot.prefix_index(prefix),
         };

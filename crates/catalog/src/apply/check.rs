@@ -84,6 +84,9 @@ impl Turn<'_> {
     /// Puts a check in its place and wakes whom it concerns.
     fn put_check(&mut self, check: Arc<Check>) {
         let node = check.node.clone();
+        if check.status == Status::Critical {
+            self.end_sessions_of_check(&node, &check.def.id);
+        }
         let instance = self.state.instance(&node, &check.def.service_id).cloned();
         match instance {
             Some(instance) => {
@@ -105,6 +108,7 @@ impl Turn<'_> {
 
     /// Takes a check from where it is.
     pub(super) fn take_check(&mut self, check: &Check) {
+        self.end_sessions_of_check(&check.node, &check.def.id);
         let instance = self.state.instance(&check.node, &check.def.service_id).cloned();
         match instance {
             Some(instance) => {
@@ -124,6 +128,7 @@ impl Turn<'_> {
 
     /// Drops ids of instance checks that are gone.
     pub(super) fn forget_checks(&mut self, node: &Arc<str>, gone: &[Arc<Check>]) {
+        gone.iter().for_each(|check| self.end_sessions_of_check(node, &check.def.id));
         if let Some(entry) = self.state.nodes.get_mut(node) {
             let entry = Arc::make_mut(entry);
             for check in gone {

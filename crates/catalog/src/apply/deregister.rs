@@ -29,6 +29,8 @@ impl Turn<'_> {
         let Some(entry) = self.state.nodes.get(name).cloned() else {
             return Outcome::Done { changed: false };
         };
+        self.end_sessions_on(&entry.def.name);
+        self.adopt_sessions_of(name);
         let elsewhere = self.kept_elsewhere(&entry);
         for instance in entry.instances.values().chain(&elsewhere) {
             self.take_instance(instance);

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use crate::apply::{Topic, Turn};
 use crate::command::{KvCommand, Outcome, Refusal};
 use crate::model::{Index, KvEntry};
-use crate::validate::{self, Invalid, MAX_VALUE};
+use crate::transaction::Operation;
+use crate::validate;
 
 impl Turn<'_> {
     pub(super) fn kv(&mut self, command: &KvCommand) -> Outcome {
@@ -15,7 +16,16 @@ impl Turn<'_> {
             KvCommand::Set { key, value, flags, cas } => self.set_key(key, value, *flags, *cas),
             KvCommand::Delete { key, cas } => self.delete_key(key, *cas),
             KvCommand::DeleteTree { prefix } => Ok(self.delete_tree(prefix)),
-            KvCommand::Transaction { operations } => return self.transaction(operations),
+            KvCommand::Acquire { key, value, flags, session } => {
+                self.acquire_key(key, value, *flags, session)
+            }
+            KvCommand::Release { key, value, flags, session } => {
+                self.release_key(key, value, *flags, session)
+            }
+            KvCommand::Transaction { operations } => {
+                let operations: Vec<_> = operations.iter().cloned().map(Operation::Kv).collect();
+                return self.transaction(operations.iter());
+            }
         };
         match result {
             Ok(changed) => Outcome::Done { changed },
@@ -30,12 +40,7 @@ impl Turn<'_> {
         flags: u64,
         cas: Option<Index>,
     ) -> Result<bool, Refusal> {
-        validate::key(key)?;
-        if value.len() > MAX_VALUE {
-            return Err(
-                Invalid::new("value of key", key, format!("it is larger than {MAX_VALUE} bytes")).into()
-            );
-        }
+        validate::pair(key, value)?;
         let previous = self.state.kv.get(key).cloned();
         let actual = previous.as_ref().map_or(0, |entry| entry.modify_index);
         check_cas(cas, actual)?;
@@ -46,12 +51,11 @@ impl Turn<'_> {
             value: value.clone(),
             flags,
             lock_index: previous.as_ref().map_or(0, |entry| entry.lock_index),
+            session: previous.as_ref().and_then(|entry| entry.session.clone()),
             create_index: previous.as_ref().map_or(self.index, |entry| entry.create_index),
             modify_index: self.index,
         };
-        self.state.gone_keys.unearth(key);
-        self.state.kv.insert(key.clone(), Arc::new(entry));
-        self.touch_key(key);
+        self.put_key(key, entry);
         Ok(true)
     }
 
@@ -68,13 +72,14 @@ impl Turn<'_> {
         !keys.is_empty()
     }
 
-    fn bury_key(&mut self, key: &Arc<str>) {
+    pub(super) fn bury_key(&mut self, key: &Arc<str>) {
+        self.forget_holder(key);
         self.state.kv.remove(key);
         self.state.gone_keys.bury(key, self.index);
         self.touch_key(key);
     }
 
-    fn touch_key(&mut self, key: &Arc<str>) {
+    pub(super) fn touch_key(&mut self, key: &Arc<str>) {
         self.state.tables.kv = self.index;
         self.touched.insert(Topic::Key(key.clone()));
     }

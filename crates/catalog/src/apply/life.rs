@@ -42,6 +42,7 @@ impl Turn<'_> {
             return Ok(false);
         }
         self.judge(node, Some(Down { epoch, since_ms: self.envelope.time_ms }));
+        self.adopt_sessions_of(node);
         Ok(true)
     }
 

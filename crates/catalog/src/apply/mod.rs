@@ -5,9 +5,11 @@ mod compact;
 mod deregister;
 mod kv;
 pub(crate) mod life;
+mod lock;
 mod members;
 mod register;
 mod service;
+mod session;
 mod transaction;
 mod trust;
 
@@ -32,6 +34,8 @@ pub enum Topic {
     Nodes,
     /// Any check.
     Checks,
+    /// Any session.
+    Sessions,
     /// One key. Watchers of a prefix are found from the key.
     Key(Arc<str>),
     /// The members of the cluster.
@@ -120,6 +124,8 @@ impl Turn<'_> {
                 self.set_status(node, check, *status, output)
             }
             Command::Kv(command) => self.kv(command),
+            Command::Session(command) => self.session(command),
+            Command::Transact(operations) => self.transaction(operations.iter()),
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),
             Command::Cluster(command) => self.cluster(command),

@@ -58,6 +58,9 @@ impl Turn<'_> {
 
     /// Takes an instance and its checks from both places; buries the service if it was the last.
     pub(super) fn take_instance(&mut self, instance: &Instance) {
+        for check in &instance.checks {
+            self.end_sessions_of_check(&instance.node, &check.def.id);
+        }
         if let Some(node) = self.state.nodes.get_mut(&instance.node) {
             let node = Arc::make_mut(node);
             node.instances.remove(&instance.def.id);
