@@ -1,6 +1,7 @@
 //! What is measured, one file for each group. To add one: a file, a row here, a note where one is needed.
 
 mod blocking;
+mod cluster;
 mod footprint;
 mod leases;
 mod start;
@@ -48,6 +49,12 @@ pub(crate) const GROUPS: &[Group] = &[
         needs_portolan: true,
     },
     Group { name: "start", about: "from start to serving", run: start::run, needs_portolan: true },
+    Group {
+        name: "cluster",
+        about: "three servers beside three of etcd, and the leader killed",
+        run: cluster::run,
+        needs_portolan: true,
+    },
     Group {
         name: "tree",
         about: "a clean build, and what it is made of",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    token: Option<HeaderValue>,
 }
 
 impl Connection {
@@ -23,17 +24,25 @@ impl Connection {
         stream.set_nodelay(true).context("set TCP_NODELAY")?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.context("begin HTTP")?;
         tokio::spawn(connection);
-        Ok(Connection { sender, host: address.to_string() })
+        Ok(Connection { sender, host: address.to_string(), token: None })
+    }
+
+    /// Requests carry this token from now on.
+    pub(crate) fn with_token(mut self, token: Option<&str>) -> Result<Self> {
+        self.token = token.map(HeaderValue::from_str).transpose().context("a token is a header's value")?;
+        Ok(self)
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(http::header::HOST, &self.host)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .context("build a request")
+            .header(http::header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("x-consul-token", token);
+        }
+        request.body(Full::new(body)).context("build a request")
     }
 
     /// Sends a request and reads the whole answer.

@@ -4,6 +4,7 @@ pub(crate) mod disk;
 pub(crate) mod dns;
 pub(crate) mod etcd;
 pub(crate) mod http;
+pub(crate) mod keys;
 pub(crate) mod registrations;
 pub(crate) mod tunnels;
 pub(crate) mod watchers;

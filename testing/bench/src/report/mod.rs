@@ -36,6 +36,8 @@ pub(crate) enum Goal {
     Below(f64),
     /// Ours over the peer's.
     RatioAtLeast(f64),
+    /// Ours over the peer's.
+    RatioAtMost(f64),
 }
 
 impl Row {
@@ -65,6 +67,7 @@ impl Row {
             Goal::AtLeast(least) => median >= *least,
             Goal::Below(most) => median < *most,
             Goal::RatioAtLeast(least) => self.ratio().is_some_and(|ratio| ratio >= *least),
+            Goal::RatioAtMost(most) => self.ratio().is_some_and(|ratio| ratio <= *most),
         };
         (!self.goals.is_empty()).then(|| self.goals.iter().all(holds))
     }

@@ -49,6 +49,7 @@ fn wish(goal: Goal, unit: &str) -> String {
         Goal::AtLeast(least) => format!("≥ {}", with_unit(&number(least), unit)),
         Goal::Below(most) => format!("< {}", with_unit(&number(most), unit)),
         Goal::RatioAtLeast(least) => format!("ratio ≥ {}", number(least)),
+        Goal::RatioAtMost(most) => format!("ratio ≤ {}", number(most)),
     }
 }
 

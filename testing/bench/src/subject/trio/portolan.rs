@@ -1,0 +1,81 @@
+//! Three of our servers, made one cluster the way an operator does it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use peers::until;
+use tempfile::TempDir;
+
+use super::{Kind, LIMIT, Recipe, Server, Trio, loopback};
+use crate::harness::Context;
+use crate::harness::cores::Cores;
+use crate::subject::ask;
+use crate::subject::portolan::is_ready;
+
+pub(super) fn start(folder: TempDir, context: &Context, cores: &Cores) -> Result<Trio> {
+    let mut servers = Vec::new();
+    for at in 0..3 {
+        let home = folder.path().join(format!("n{at}"));
+        std::fs::create_dir(&home).with_context(|| format!("make {}", home.display()))?;
+        let address = loopback()?;
+        let settings = settings(at, address, loopback()?);
+        std::fs::write(home.join("portolan.toml"), settings).context("write a configuration")?;
+        let recipe = recipe(&context.portolan, &home);
+        let process = Some(recipe.start(cores)?);
+        servers.push(Server { address, recipe, process });
+        until(LIMIT, "portolan to be ready", || is_ready(address).then_some(()))
+            .map_err(|timeout| anyhow!("{timeout}"))?;
+        if at == 0 {
+            cli(&servers[0].recipe, &["init"])?;
+        } else {
+            let token = cli(&servers[0].recipe, &["token", "create"])?;
+            cli(&servers[at].recipe, &["join", token.trim()])?;
+        }
+    }
+    let token = std::fs::read_to_string(folder.path().join("n0/data/operator.token"));
+    let token = token.context("read the operator's token")?.trim().to_owned();
+    let voters = || (servers.iter().all(|server| voters(server.address) == Some(3))).then_some(());
+    until(LIMIT, "three voters", voters).map_err(|timeout| anyhow!("{timeout}"))?;
+    Ok(Trio { kind: Kind::Portolan, token: Some(token), servers, _folder: folder })
+}
+
+/// Defaults but for the addresses.
+fn settings(at: usize, api: SocketAddr, mesh: SocketAddr) -> String {
+    format!(
+        "node.name = \"n{at}\"\nnode.address = \"127.0.0.1\"\napi.listen = [\"{api}\"]\ndns.listen = [\"127.0.0.1:0\"]\n\
+         proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"127.0.0.1:0\"]\nmesh.listen = \"{mesh}\"\n"
+    )
+}
+
+fn recipe(program: &Path, home: &Path) -> Recipe {
+    let arguments = vec!["serve".into(), "--config".into(), home.join("portolan.toml").into_os_string()];
+    let environment =
+        vec![("PORTOLAN_NODE__DATA_DIR", home.join("data").into_os_string()), ("RUST_LOG", "warn".into())];
+    Recipe { program: program.to_owned(), arguments, environment }
+}
+
+/// The command line, which finds the daemon of a data directory by its Unix socket.
+fn cli(recipe: &Recipe, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(&recipe.program);
+    command.args(arguments).envs(recipe.environment.iter().map(|(name, value)| (name, value)));
+    let output = command.output().context("run portolan")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "portolan {}: {said}", arguments.first().unwrap_or(&""));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn status(api: SocketAddr) -> Option<serde_json::Value> {
+    ask::json(api, Duration::from_secs(1), "GET", "/v1/portolan/status", "")
+}
+
+/// The servers are called n0, n1 and n2.
+pub(super) fn leader(api: SocketAddr) -> Option<usize> {
+    status(api)?["Own"]["Leader"].as_str()?.strip_prefix('n')?.parse().ok()
+}
+
+fn voters(api: SocketAddr) -> Option<usize> {
+    Some(status(api)?["Own"]["Voters"].as_array()?.len())
+}
