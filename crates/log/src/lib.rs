@@ -7,8 +7,12 @@
 //! (`Restore`, then `Entries`), then `Replayed`, and from then on what is decided. A reader that follows
 //! the stream needs no other source of truth.
 //!
-//! Engines open with a function of their own (`memory::open`, `solo::open`) that answers with the log and
-//! its one [`EventReceiver`].
+//! Engines open with a function of their own (`memory::open`, `solo::open`, `paxos::open`, `follow::open`) that
+//! answers with the log and its one [`EventReceiver`]. Those that talk to other nodes do so through a
+//! [`transport`].
+//!
+//! On an engine of several hosts a command may be decided twice, in rare cases (`paxos::pending` says which), so
+//! a command must be recognisable to whoever applies it.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +24,9 @@ use bytes::Bytes;
 pub mod conformance;
 pub mod disk;
 mod events;
+pub mod follow;
 pub mod memory;
+pub mod paxos;
 mod queue;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
@@ -186,6 +192,14 @@ pub enum LogError {
         path: String,
         /// Who, where known.
         pid: String,
+    },
+    /// No majority of the servers could be reached in time.
+    #[error("read from the agreed order: no majority of the servers answered in {waited_ms} ms: {cause}")]
+    NoMajority {
+        /// How long it was tried.
+        waited_ms: u64,
+        /// What is known of the reason.
+        cause: String,
     },
     /// The settings contradict each other.
     #[error("open the log: {reason}")]

@@ -12,7 +12,7 @@ use crate::journal::Store;
 use crate::link::Link;
 use crate::pull::Pull;
 use crate::reads::{Asker, Reads};
-use crate::turn::{Effect, Persisted, PieceRead, ReadId, Session};
+use crate::turn::{Effect, Persisted, PieceRead, ReadId, Session, Turn};
 use crate::watch::Watch;
 use crate::write::Write;
 use crate::{Command, Configuration, Identity, Image, Index, ServerId, Setup};
@@ -127,6 +127,27 @@ pub struct Status {
     pub pulling: Option<ServerId>,
     /// Bytes held for peers: parked messages and proposals on their way.
     pub held_bytes: u64,
+}
+
+/// The way from a server to whoever decides; see [`Driver::route`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Route {
+    configuration: u32,
+    leader: Option<ServerId>,
+    promise: Ballot,
+    via: Option<(ServerId, Session)>,
+}
+
+impl Route {
+    /// The peer to whom proposals go, on which session; nobody for the leader itself, or when none is known.
+    pub fn via(&self) -> Option<(ServerId, Session)> {
+        self.via
+    }
+
+    /// Who leads as far as this server knows.
+    pub fn leader(&self) -> Option<ServerId> {
+        self.leader
+    }
 }
 
 /// Making one.
@@ -334,11 +355,14 @@ impl Driver {
 
     /// The host has made a checkpoint of its own durable. What it stands for may be forgotten.
     pub fn handle_checkpoint(&mut self, index: Index) {
-        let (known, held_from) = self.store.read(|image| (image.checkpoint, image.keep_from));
+        let (count, bytes) = (self.setup.retain, self.setup.retain_bytes);
+        let (known, held_from, keep_from) = self
+            .store
+            .read(|image| (image.checkpoint, image.keep_from, image.keep_before(index, count, bytes)));
         if index <= known || index > self.emitted {
             return;
         }
-        let keep_from = (index + 1).saturating_sub(self.setup.retain).max(held_from);
+        let keep_from = keep_from.max(held_from);
         self.store.write(Write::Checkpoint { index, keep_from });
         match &mut self.engine {
             Engine::Learner => {}
@@ -364,6 +388,20 @@ impl Driver {
         self.next_tick
     }
 
+    /// Everything that is still to be written, also what may wait for company: the last turn of a server that
+    /// is switched off in order.
+    pub fn poll_last_turn(&mut self) -> Option<Turn> {
+        if self.in_flight {
+            return None;
+        }
+        let batch = self.store.take_all();
+        if batch.writes().is_empty() {
+            return None;
+        }
+        self.in_flight = true;
+        Some(Turn::new(batch, std::mem::take(&mut self.effects), false))
+    }
+
     /// The effects of a turn whose writes are durable, in order.
     pub fn handle_persisted(&mut self, persisted: Persisted) -> Vec<Effect> {
         self.in_flight = false;
@@ -382,6 +420,29 @@ impl Driver {
             pulling: self.pull.as_ref().map(|pull| pull.peer),
             held_bytes: parked + self.forwarding_cost,
         }
+    }
+
+    /// The way that proposals take now. While it stays the same none is lost, unless whoever passes it on or
+    /// takes it has too much; once it is another, what was proposed before may be lost.
+    pub fn route(&self) -> Route {
+        let via = self.leader_link();
+        Route {
+            configuration: self.engine.configuration().map_or(0, |known| known.id),
+            leader: self.engine.leader().map(|(leader, _)| leader),
+            promise: self.engine.promise(),
+            via: via.and_then(|peer| self.links.get(&peer).map(|link| (peer, link.session))),
+        }
+    }
+
+    /// Who leads, as this server knows, or as the peer says to whom its proposals go.
+    pub fn leader_hint(&self) -> Option<ServerId> {
+        let said = || self.leader_link().and_then(|peer| self.links.get(&peer)?.gossip.leader);
+        self.engine.leader().map(|(leader, _)| leader).or_else(said)
+    }
+
+    /// The disk with which a peer speaks to this server.
+    pub fn disk_of(&self, peer: ServerId) -> Option<u64> {
+        self.links.get(&peer).filter(|link| link.usable()).map(|link| link.disk)
     }
 
     /// Reads the durable state as it will be once every turn is persisted.

@@ -168,6 +168,14 @@ impl Frame {
         wire::encode(self)
     }
 
+    /// As [`Frame::encode`], behind what `out` holds already.
+    ///
+    /// # Errors
+    /// As [`Frame::encode`].
+    pub fn encode_onto(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        wire::encode_onto(out, self)
+    }
+
     /// Reads back what [`Frame::encode`] wrote. The caller bounds the length.
     ///
     /// # Errors

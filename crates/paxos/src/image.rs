@@ -207,6 +207,20 @@ impl Image {
         if index <= self.log_decided() { self.log.get(index) } else { None }
     }
 
+    /// First index to keep when at most `count` entries and `bytes` of cost are kept before `index + 1`.
+    pub(crate) fn keep_before(&self, index: Index, count: u64, bytes: u64) -> Index {
+        let (mut from, mut cost) = (index + 1, 0);
+        while from > 1 && index + 1 - from < count {
+            let Some(entry) = self.entry(from - 1) else { break };
+            cost += entry_cost(entry);
+            if cost > bytes {
+                break;
+            }
+            from -= 1;
+        }
+        from
+    }
+
     /// Cost of what the log holds beyond the decided index.
     pub(crate) fn undecided_cost(&self) -> u64 {
         let known = self.log_decided().saturating_sub(self.log.before) as usize;

@@ -48,6 +48,11 @@ impl Store {
         let mut inner = self.lock();
         if inner.pending.needs_sync() { std::mem::take(&mut inner.pending) } else { Batch::default() }
     }
+
+    /// Takes the pending writes, whatever they are.
+    pub(crate) fn take_all(&self) -> Batch {
+        std::mem::take(&mut self.lock().pending)
+    }
 }
 
 impl Inner {

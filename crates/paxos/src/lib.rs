@@ -44,7 +44,7 @@ pub mod wire;
 mod write;
 
 pub use command::{Command, Index, Marker};
-pub use driver::{Driver, OpenError, Refused, Status};
+pub use driver::{Driver, OpenError, Refused, Route, Status};
 pub use frame::{Frame, Gossip, Hello, Lane, WIRE_VERSION};
 pub use image::Image;
 pub use member::{Configuration, Identity, MAX_MEMBERS, ServerId, Successor};

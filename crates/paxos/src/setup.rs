@@ -26,6 +26,8 @@ pub struct Setup {
     pub credit_bytes: u64,
     /// Entries kept before the newest checkpoint, for peers that lag a little.
     pub retain: u64,
+    /// Most bytes of such entries.
+    pub retain_bytes: u64,
     /// Entries that a server may lag behind and still be taken in as a member.
     pub join_slack: u64,
     /// Whether a leader sends proposals while its own disk still works on them.
@@ -51,6 +53,7 @@ impl Default for Setup {
             chunk_bytes: 256 << 10,
             credit_bytes: 4 << 20,
             retain: 4096,
+            retain_bytes: 16 << 20,
             join_slack: 1024,
             send_ahead: true,
             max_reads: 65_536,

@@ -38,6 +38,10 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
     rmp_serde::to_vec(value).map_err(WireError::Encode)
 }
 
+pub(crate) fn encode_onto<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Result<(), WireError> {
+    rmp_serde::encode::write(out, value).map_err(WireError::Encode)
+}
+
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let mut rest = bytes;
     let mut reader = rmp_serde::Deserializer::new(&mut rest);

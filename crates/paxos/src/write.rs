@@ -90,6 +90,12 @@ impl Batch {
         self.writes.iter().any(|write| !write.is_lazy())
     }
 
+    /// The same without the parts of checkpoints, which go to a file: what a log's record holds.
+    pub fn without_pieces(&self) -> Self {
+        let kept = self.writes.iter().filter(|write| !matches!(write, Write::Piece { .. }));
+        Self { writes: kept.cloned().collect() }
+    }
+
     /// Whether it only adds to the log, and tells how much of it is decided.
     pub(crate) fn only_appends(&self) -> bool {
         self.writes.iter().all(|write| matches!(write, Write::Append { .. } | Write::Decided(_)))

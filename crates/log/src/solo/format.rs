@@ -61,7 +61,7 @@ fn crc32c(salt: u64, bytes: &[u8]) -> u32 {
 
 /// Unpredictable enough that no command can be prepared to look like a batch: keyed by the system's
 /// randomness.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
 }

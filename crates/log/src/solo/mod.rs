@@ -8,18 +8,18 @@
 //! To change what is written, see `format`; when it is written, `turn` and `journal`; what a start
 //! accepts, `recover` and `chain`; how a checkpoint is made, `saver` and `checkpoint`.
 
-mod chain;
-mod checkpoint;
-mod format;
+pub(crate) mod chain;
+pub(crate) mod checkpoint;
+pub(crate) mod format;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
-mod journal;
-mod names;
-mod recover;
-mod replay;
-mod saver;
+pub(crate) mod journal;
+pub(crate) mod names;
+pub(crate) mod recover;
+pub(crate) mod replay;
+pub(crate) mod saver;
 mod scan;
-mod shelf;
+pub(crate) mod shelf;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -80,8 +80,7 @@ impl Config {
 
     /// Bytes of commands (with a length of four bytes each) that fit in one segment as one batch.
     fn room(&self) -> usize {
-        let fixed = DATA_START + RESERVED + (BATCH_HEADER + SECTOR) as u64;
-        usize::try_from(self.segment_bytes.saturating_sub(fixed)).unwrap_or(MAX_BODY).min(MAX_BODY)
+        usize::try_from(self.segment_bytes.saturating_sub(overhead())).unwrap_or(MAX_BODY).min(MAX_BODY)
     }
 
     fn check(&self) -> Result<(), LogError> {
@@ -97,6 +96,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Bytes of a segment that commands cannot use.
+pub(crate) fn overhead() -> u64 {
+    DATA_START + RESERVED + (BATCH_HEADER + SECTOR) as u64
 }
 
 /// Opens the log in a directory, or makes an empty one. Everything in it is checked before this returns;

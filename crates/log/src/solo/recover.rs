@@ -158,7 +158,11 @@ fn load_newest(disk: &dyn Disk, integrity: &Integrity, indexes: &[Index]) -> Loa
     Loaded { checkpoint: None, bad }
 }
 
-fn load(disk: &dyn Disk, integrity: &Integrity, index: Index) -> Result<bytes::Bytes, LogError> {
+/// Reads one checkpoint by its index.
+///
+/// # Errors
+/// [`LogError::Damaged`] with the place, [`LogError::Io`].
+pub(crate) fn load(disk: &dyn Disk, integrity: &Integrity, index: Index) -> Result<bytes::Bytes, LogError> {
     let name = names::checkpoint(index);
     let io = |e| LogError::io("read", disk.path(&name), e);
     let file = disk.open(&name).map_err(io)?;

@@ -30,41 +30,50 @@ impl Replay<'_> {
     pub(crate) fn run(&self, spans: &[Span]) -> Result<bool, LogError> {
         let mut portion = Portion::default();
         for span in spans {
-            if !self.span(span, &mut portion)? {
+            let mut add = |entries| {
+                portion.add(entries, self.base);
+                Ok(!portion.is_full() || self.send(&mut portion))
+            };
+            if !walk(&**self.disk, self.integrity, span, &mut add)? {
                 return Ok(false);
             }
         }
         Ok(self.send(&mut portion))
     }
 
-    fn span(&self, span: &Span, portion: &mut Portion) -> Result<bool, LogError> {
-        let path = || self.disk.path(&span.name);
-        let io = |e| LogError::io("read segment", path(), e);
-        let file = self.disk.open(&span.name).map_err(io)?;
-        let mut scan = Scan::new(&*file, &span.header, span.end, self.integrity);
-        while scan.at < span.end {
-            let (offset, synced) = (scan.at, span.end);
-            match scan.step().map_err(io)? {
-                Found::Batch(_, entries) => portion.add(entries, self.base),
-                Found::Torn(what) | Found::Wrong(what) => {
-                    return Err(LogError::Damaged { path: path(), offset, synced, what });
-                }
-                Found::Nothing => {
-                    let what = "a batch that was there is gone";
-                    return Err(LogError::Damaged { path: path(), offset, synced, what });
-                }
-            }
-            if portion.is_full() && !self.send(portion) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn send(&self, portion: &mut Portion) -> bool {
         let Portion { entries, .. } = std::mem::take(portion);
         entries.is_empty() || self.events.send_when_below(AHEAD, Event::Entries(entries))
     }
+}
+
+/// Hands the entries of a checked span to `take`, batch by batch, until it answers false.
+///
+/// # Errors
+/// What was good a moment ago does not read now, or what `take` says.
+pub(crate) fn walk(
+    disk: &dyn Disk,
+    integrity: &Integrity,
+    span: &Span,
+    take: &mut dyn FnMut(Vec<Entry>) -> Result<bool, LogError>,
+) -> Result<bool, LogError> {
+    let path = || disk.path(&span.name);
+    let io = |e| LogError::io("read segment", path(), e);
+    let file = disk.open(&span.name).map_err(io)?;
+    let mut scan = Scan::new(&*file, &span.header, span.end, integrity);
+    while scan.at < span.end {
+        let (offset, synced) = (scan.at, span.end);
+        let what = match scan.step().map_err(io)? {
+            Found::Batch(_, entries) => match take(entries)? {
+                true => continue,
+                false => return Ok(false),
+            },
+            Found::Torn(what) | Found::Wrong(what) => what,
+            Found::Nothing => "a batch that was there is gone",
+        };
+        return Err(LogError::Damaged { path: path(), offset, synced, what });
+    }
+    Ok(true)
 }
 
 #[derive(Default)]

@@ -34,11 +34,7 @@ impl Saver {
         if index <= self.shelf.newest_checkpoint() {
             return Ok(false);
         }
-        self.write(index, write).inspect_err(|_| {
-            // Best effort: the next save or start removes it as well.
-            drop(self.disk.remove(NEW_CHECKPOINT));
-        })?;
-        self.put_in_place(index)?;
+        write_file(&*self.disk, &self.integrity, index, write)?;
         if let Err(error) = self.shelf.add_checkpoint(index) {
             // The checkpoint is durable; what was not cleared away is, at the next start.
             tracing::warn!(
@@ -48,28 +44,52 @@ impl Saver {
         }
         Ok(true)
     }
+}
 
-    fn write(&self, index: Index, write: WriteState) -> Result<(), LogError> {
-        let path = self.disk.path(NEW_CHECKPOINT);
-        let error = |attempted| {
-            let path = path.clone();
-            move |cause| LogError::io(attempted, path, cause)
-        };
-        let mut file = self.disk.create(NEW_CHECKPOINT).map_err(error("create"))?;
-        let mut writer = Writer::new(&mut *file, index, &self.integrity).map_err(error("write"))?;
-        write(&mut writer).map_err(error("write"))?;
-        writer.finish().map_err(error("write and sync"))?;
-        match checkpoint::read(&*file, &self.integrity, |_| {}).map_err(error("read back"))? {
-            Ok(found) if found == index => Ok(()),
-            Ok(_) => Err(error("read back")(io::Error::other("it names another index"))),
-            Err((at, what)) => Err(error("read back")(io::Error::other(format!("{what}, at byte {at}")))),
-        }
-    }
+/// Writes a whole checkpoint file: under another name, synced, read back, renamed, its directory synced. The
+/// caller sees to it that one is written at a time.
+///
+/// # Errors
+/// The writer's or the disk's; nothing is left behind under the checkpoint's name.
+pub(crate) fn write_file(
+    disk: &dyn Disk,
+    integrity: &Integrity,
+    index: Index,
+    write: WriteState,
+) -> Result<(), LogError> {
+    write_new(disk, integrity, index, write).inspect_err(|_| {
+        // Best effort: the next save or start removes it as well.
+        drop(disk.remove(NEW_CHECKPOINT));
+    })?;
+    put_in_place(disk, NEW_CHECKPOINT, index)
+}
 
-    fn put_in_place(&self, index: Index) -> Result<(), LogError> {
-        let name = names::checkpoint(index);
-        let error = |attempted, cause| LogError::io(attempted, self.disk.path(&name), cause);
-        self.disk.rename(NEW_CHECKPOINT, &name).map_err(|e| error("name", e))?;
-        self.disk.sync_dir().map_err(|e| error("sync the directory of", e))
+fn write_new(
+    disk: &dyn Disk,
+    integrity: &Integrity,
+    index: Index,
+    write: WriteState,
+) -> Result<(), LogError> {
+    let path = disk.path(NEW_CHECKPOINT);
+    let error = |attempted| {
+        let path = path.clone();
+        move |cause| LogError::io(attempted, path, cause)
+    };
+    let mut file = disk.create(NEW_CHECKPOINT).map_err(error("create"))?;
+    let mut writer = Writer::new(&mut *file, index, integrity).map_err(error("write"))?;
+    write(&mut writer).map_err(error("write"))?;
+    writer.finish().map_err(error("write and sync"))?;
+    match checkpoint::read(&*file, integrity, |_| {}).map_err(error("read back"))? {
+        Ok(found) if found == index => Ok(()),
+        Ok(_) => Err(error("read back")(io::Error::other("it names another index"))),
+        Err((at, what)) => Err(error("read back")(io::Error::other(format!("{what}, at byte {at}")))),
     }
+}
+
+/// Gives a whole, synced file a checkpoint's name.
+pub(crate) fn put_in_place(disk: &dyn Disk, from: &str, index: Index) -> Result<(), LogError> {
+    let name = names::checkpoint(index);
+    let error = |attempted, cause| LogError::io(attempted, disk.path(&name), cause);
+    disk.rename(from, &name).map_err(|e| error("name", e))?;
+    disk.sync_dir().map_err(|e| error("sync the directory of", e))
 }
