@@ -18,6 +18,7 @@ mod pending;
 mod records;
 mod shared;
 mod states;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -34,6 +35,7 @@ pub use paxos::{Configuration, Identity, MAX_MEMBERS, ServerId, Setup};
 
 pub use self::membership::ChangeError;
 pub use self::shared::{ClusterStatus, PeerStatus};
+pub use self::take_over::{TakenOver, take_over};
 #[cfg(any(test, feature = "testing"))]
 pub use self::wire::fuzz_part;
 
@@ -231,15 +233,10 @@ pub fn open_on(
 
 /// The driver for what a disk holds, or for an empty one as the configuration says.
 fn begin(config: &Config, image: Image, path: &str) -> Result<Driver, LogError> {
-    let settings = |cause: OpenError| LogError::Settings { reason: crate::error_chain(&cause) };
     let setup = config.setup.clone();
     if let Some(identity) = image.identity() {
         if identity.server != config.server {
-            let reason = format!(
-                "{path} belongs to server {}, and this is to be server {}; a disk is never handed on",
-                identity.server, config.server
-            );
-            return Err(LogError::Settings { reason });
+            return Err(other_server(path, identity.server, config.server));
         }
         return Driver::open(image, setup, 0).map_err(settings);
     }
@@ -255,6 +252,17 @@ fn begin(config: &Config, image: Image, path: &str) -> Result<Driver, LogError> 
         }
         Begin::Join => Driver::join(me, setup, 0).map_err(settings),
     }
+}
+
+fn settings(cause: OpenError) -> LogError {
+    LogError::Settings { reason: crate::error_chain(&cause) }
+}
+
+fn other_server(path: &str, found: ServerId, wanted: ServerId) -> LogError {
+    let reason = format!(
+        "{path} belongs to server {found}, and this is to be server {wanted}; a disk is never handed on"
+    );
+    LogError::Settings { reason }
 }
 
 fn blank(path: &str) -> LogError {

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod hand_over;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
