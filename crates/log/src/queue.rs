@@ -37,7 +37,7 @@ enum Phase {
 struct Inner {
     waiting: Vec<Bytes>,
     bytes: usize,
-    /// Taken by the thread and not decided yet.
+    /// Taken and not decided yet.
     in_flight: usize,
     phase: Phase,
     asleep: bool,
@@ -110,9 +110,10 @@ impl Queue {
         Turn::Batch(inner.cut(max_bytes))
     }
 
-    /// What was taken last has been decided.
-    pub(crate) fn decided(&self) {
-        self.lock().in_flight = 0;
+    /// This many of those taken have been decided.
+    pub(crate) fn decided(&self, commands: usize) {
+        let mut inner = self.lock();
+        inner.in_flight = inner.in_flight.saturating_sub(commands);
     }
 
     /// Takes no more commands; those that wait are still handed out.
@@ -130,6 +131,7 @@ impl Queue {
         inner.waiting.clear();
         (inner.bytes, inner.in_flight) = (0, 0);
         inner.phase = Phase::Stopped(reason);
+        self.wake.notify_one();
     }
 
     /// Why an append would be refused, if it would be.
@@ -169,7 +171,7 @@ impl Inner {
             self.waiting.drain(..n).collect()
         };
         self.bytes -= batch.iter().map(Bytes::len).sum::<usize>();
-        self.in_flight = batch.len();
+        self.in_flight += batch.len();
         batch
     }
 }
@@ -208,9 +210,9 @@ mod tests {
         }
         assert_eq!(queue.take(18, None), Turn::Batch(vec![command(5), command(5)]));
         assert_eq!(queue.queued(), 3, "taken is not decided");
-        queue.decided();
+        queue.decided(2);
         assert_eq!(queue.take(0, None), Turn::Batch(vec![command(1)]));
-        queue.decided();
+        queue.decided(1);
         assert_eq!(queue.take(0, Some(Duration::ZERO)), Turn::Idle);
         assert_eq!(queue.queued(), 0);
     }

@@ -1,9 +1,10 @@
 //! A disk that fails on cue: what `kill -9` can never show.
 //!
 //! Everything follows from one seed. A crash loses and reorders what was not synced, sector by sector, tears
-//! tails, and loses directory operations that were not synced. A process can be killed alone, which keeps
-//! the page cache. Syncs fail, and then leave pages clean that never reached the platter, as Linux does. The
-//! disk fills up. Bits flip.
+//! tails, and loses directory operations that were not synced. A sync covers what was written through the same
+//! opening of a file and nothing else. A process can be killed alone, which keeps the page cache. Syncs fail,
+//! and then leave pages clean that never reached the platter, as Linux does; each other opening that lost
+//! something hears of it at its next sync. The disk fills up. Bits flip.
 
 // Test code that other crates link.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
-use self::image::{Image, Luck, SECTOR};
+use self::image::{Handle, Image, Luck, SECTOR};
 use crate::LogError;
 use crate::disk::{Disk, DiskFile, ReadAt};
 
@@ -29,6 +30,10 @@ pub struct Flaws {
     pub no_dir_sync: bool,
     /// Writing what can be read there already makes nothing dirty.
     pub elide_equal_writes: bool,
+    /// Writing nothing but zeros does nothing.
+    pub elide_zeros: bool,
+    /// Only the sync that fails says so; others through which something was lost succeed.
+    pub fail_once: bool,
 }
 
 /// A simulated disk. Clones are the same disk; see [`SimDisk::fork`] for another.
@@ -61,6 +66,8 @@ struct Inner {
     flaws: Flaws,
     files: BTreeMap<Id, Image>,
     next: Id,
+    /// Openings of files so far.
+    handles: Handle,
     names: BTreeMap<String, Id>,
     durable_names: BTreeMap<String, Id>,
     pending: Vec<DirOp>,
@@ -82,6 +89,7 @@ impl SimDisk {
             flaws,
             files: BTreeMap::new(),
             next: 0,
+            handles: 0,
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
@@ -149,8 +157,8 @@ impl SimDisk {
     /// Puts a file there, on the platter.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut image = Image::default();
-        image.write(0, bytes, false);
-        image.sync();
+        image.write(0, 0, bytes);
+        image.sync(0);
         let mut inner = self.lock_inner();
         inner.next += 1;
         let id = inner.next;
@@ -187,8 +195,8 @@ impl SimDisk {
         act(inner.files.get_mut(&id).expect("a name stands for a file"));
     }
 
-    fn file(&self, id: Id) -> Box<dyn DiskFile> {
-        Box::new(SimFile { disk: self.clone(), id })
+    fn file(&self, id: Id, handle: Handle) -> Box<dyn DiskFile> {
+        Box::new(SimFile { disk: self.clone(), id, handle })
     }
 }
 
@@ -211,6 +219,11 @@ impl Inner {
                 Ok(*left > 0)
             }
         }
+    }
+
+    fn handle(&mut self) -> Handle {
+        self.handles += 1;
+        self.handles
     }
 
     fn used(&self) -> usize {
@@ -309,7 +322,7 @@ impl Disk for SimDisk {
         let mut inner = self.lock_inner();
         inner.operate()?;
         let id = inner.names.get(name).copied().ok_or_else(not_found)?;
-        Ok(self.file(id))
+        Ok(self.file(id, inner.handle()))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -318,7 +331,7 @@ impl Disk for SimDisk {
         let id = inner.next;
         inner.files.insert(id, Image::default());
         inner.dir_op(DirOp::Link(name.to_owned(), id))?;
-        Ok(self.file(id))
+        Ok(self.file(id, inner.handle()))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -357,6 +370,7 @@ impl Disk for SimDisk {
 struct SimFile {
     disk: SimDisk,
     id: Id,
+    handle: Handle,
 }
 
 impl SimFile {
@@ -394,9 +408,16 @@ impl DiskFile for SimFile {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
         inner.has_room(self.id, offset + bytes.len())?;
         let whole = inner.operate()?;
-        let elide = inner.flaws.elide_equal_writes;
+        let flaws = inner.flaws;
+        if flaws.elide_zeros && bytes.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
         let part = if whole { bytes.len() } else { inner.rng.usize(..=bytes.len() / SECTOR) * SECTOR };
-        self.with(&mut inner, |image| image.write(offset, &bytes[..part], elide))?;
+        self.with(&mut inner, |image| {
+            if !(flaws.elide_equal_writes && image.holds(offset, &bytes[..part])) {
+                image.write(self.handle, offset, &bytes[..part]);
+            }
+        })?;
         if whole { Ok(()) } else { Err(power_off()) }
     }
 
@@ -409,9 +430,16 @@ impl DiskFile for SimFile {
         }
         if inner.sync_fails() {
             let (luck, mut rng) = (Luck::draw(&mut inner.rng), inner.rng.fork());
-            self.with(&mut inner, |image| image.settle(luck, &mut rng))?;
+            let once = inner.flaws.fail_once;
+            self.with(&mut inner, |image| {
+                image.fail(self.handle, luck, &mut rng);
+                if once {
+                    image.forget_failures();
+                }
+            })?;
             return Err(io::Error::other("input/output error"));
         }
-        if inner.flaws.no_sync { Ok(()) } else { self.with(&mut inner, Image::sync) }
+        let done = inner.flaws.no_sync || self.with(&mut inner, |image| image.sync(self.handle))?;
+        if done { Ok(()) } else { Err(io::Error::other("input/output error, of an earlier write")) }
     }
 }

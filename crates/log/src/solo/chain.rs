@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::format::{BatchHeader, CONTINUES, Integrity, SECTOR, SegmentHeader};
+use super::format::{BatchHeader, CONTINUES, DATA_START, Integrity, SECTOR, SegmentHeader};
 use super::journal::Active;
 use super::names;
-use super::scan::{Bad, Found, Head, Scan, read_head, witness};
+use super::scan::{Bad, Found, Head, Scan, headers, read_head};
 use crate::disk::{Disk, DiskFile, ReadAt};
 use crate::{Index, LogError};
 
@@ -24,14 +24,30 @@ pub(crate) struct Chain {
     pub(crate) active: Active,
     /// Index of the entry that comes next.
     pub(crate) next: Index,
-    /// Start and length of the last batch of the active segment.
-    pub(crate) last_batch: Option<(u64, usize)>,
-    /// That batch is a seal.
-    pub(crate) sealed: bool,
+    /// How the active segment ends.
+    pub(crate) tail: Tail,
     /// Bytes of commands after the checkpoint.
     pub(crate) bytes: u64,
     /// What was cut, in words.
     pub(crate) torn: Option<String>,
+}
+
+/// How the active segment ends, and what must be done about it before anything is built upon it.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Everything below is known to be synced; from here on it may be in the page cache alone.
+    pub(crate) synced: u64,
+    /// The last batch is a seal, or there is none.
+    pub(crate) sealed: bool,
+    /// Headers of batches behind the end, which were under way when a batch before them was lost. They would
+    /// be found again behind another batch of the same length.
+    pub(crate) stale: Vec<u64>,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { synced: DATA_START, sealed: true, stale: Vec::new() }
+    }
 }
 
 /// Checks the segments (first indexes, ascending) that hold what comes after `base`. `proven` is the highest
@@ -61,20 +77,17 @@ pub(crate) fn check(
         spans.push(Span { name: segment.name, header: segment.head.header, end });
     }
     let mut walk = Walk::new(&*file, &head, head.header.length, base, integrity);
-    let torn = walk.active(&head, proven.max(base)).map_err(|fault| fault.of(disk, &name))?;
+    let (torn, stale) = walk.active(&head, proven.max(base)).map_err(|fault| fault.of(disk, &name))?;
     let (next, end, last) = (walk.scan.next, walk.scan.at, walk.last);
+    let tail = Tail {
+        synced: last.map_or(DATA_START, |batch| batch.synced.max(DATA_START)),
+        sealed: last.is_none_or(|batch| batch.count == 0),
+        stale,
+    };
     bytes += walk.bytes;
     let torn = torn.map(|what| format!("{}: cut a torn tail at byte {end} ({what})", disk.path(&name)));
     spans.push(Span { name, header: head.header, end });
-    Ok(Chain {
-        spans,
-        active: Active { file, head, end, written: end },
-        next,
-        last_batch: last.map(|batch| (batch.start, batch.length())),
-        sealed: last.is_none_or(|batch| batch.count == 0),
-        bytes,
-        torn,
-    })
+    Ok(Chain { spans, active: Active { file, head, end, written: end }, next, tail, bytes, torn })
 }
 
 struct Opened {
@@ -179,8 +192,8 @@ impl<'a> Walk<'a> {
     }
 
     /// The last segment: ends where no batch follows, unless something proves that one was synced. Answers
-    /// what was torn there, if anything shows.
-    fn active(&mut self, head: &Head, proven: Index) -> Result<Option<&'static str>, Fault> {
+    /// what was torn there, if anything shows, and where headers of batches stand behind it.
+    fn active(&mut self, head: &Head, proven: Index) -> Result<(Option<&'static str>, Vec<u64>), Fault> {
         let found = self.run()?;
         let at = self.scan.at;
         let what = match found {
@@ -192,23 +205,26 @@ impl<'a> Walk<'a> {
             Found::Torn(what) => what,
             Found::Nothing => "there is no batch where one was written",
         };
-        if let Some(synced) = self.synced_beyond(head, at)? {
-            return Err(Fault::damage((at, what), synced));
+        if head.mark.synced > at {
+            return Err(Fault::damage((at, what), head.mark.synced));
+        }
+        let behind = self.behind(head, at)?;
+        if let Some(proof) = behind.iter().find(|header| header.synced > at) {
+            return Err(Fault::damage((at, what), proof.synced));
         }
         if self.scan.next <= proven {
             return Err(Fault::damage((at, "entries that a checkpoint contains are missing"), at));
         }
-        Ok(matches!(found, Found::Torn(_)).then_some(what))
+        let torn = matches!(found, Found::Torn(_)).then_some(what);
+        let gap = (!behind.is_empty()).then_some("batches that were under way with it are there");
+        Ok((torn.or(gap), behind.iter().map(|header| header.start).collect()))
     }
 
-    /// Proof that bytes behind `at` were synced, if there is one.
-    fn synced_beyond(&self, head: &Head, at: u64) -> io::Result<Option<u64>> {
-        if head.mark.synced > at {
-            return Ok(Some(head.mark.synced));
-        }
+    /// Headers of batches behind `at`.
+    fn behind(&self, head: &Head, at: u64) -> io::Result<Vec<BatchHeader>> {
         let length = head.header.length;
         let limit =
             if head.exact { length.min(head.mark.horizon.saturating_add(SECTOR as u64)) } else { length };
-        witness(self.file, head.header.salt, at + SECTOR as u64, limit, self.integrity)
+        headers(self.file, head.header.salt, (at + SECTOR as u64, limit), self.integrity)
     }
 }

@@ -4,16 +4,17 @@
 //! segment   sector 0      header: first index, salt, length, where the segment before ended
 //!           sectors 1, 2  marks: "everything below this offset is synced", two so that one is always whole
 //!           from 4096     batches, each starting on a sector of its own
-//! batch     40 bytes      magic, header sum, body sum, body length, first index, start, count, flags
+//! batch     40 bytes      magic, header sum, body sum, body length, first index, start, count,
+//!                         flags (8 bits), sectors before it that were not yet known to be synced (24 bits)
 //!           body          count × (length: u32, payload)
 //! ```
 //!
 //! All numbers are little-endian. One batch is what one turn wrote and synced, so it is accepted or refused
 //! whole and carries one sum for all its commands: a sum per command could say no more.
 //!
-//! A batch is written only after everything before it was synced. Its header repeats its own offset, which
-//! says two things: "every byte before this one was synced", and "I was written for this very place". The
-//! sums are salted with the segment's random number, so a batch that an earlier life of a recycled file left
+//! A batch may be written while those just before it are still being synced. Its header repeats its own offset,
+//! which says "I was written for this very place", and how far before it everything was known to be synced:
+//! what is damaged below that is lost for sure, what is missing above was never acknowledged. The sums are salted with the segment's random number, so a batch that an earlier life of a recycled file left
 //! behind, or a copy of one inside a command, is never taken for a batch of this segment.
 
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub(crate) const MARKS: [u64; 2] = [SECTOR as u64, 2 * SECTOR as u64];
 pub(crate) const BATCH_HEADER: usize = 40;
 /// Flag of the empty batch that ends a segment once the next one is in place.
 pub(crate) const CONTINUES: u32 = 1;
+
+/// Most bytes before a batch that are not known to be synced: what the header has room for.
+pub(crate) const MAX_UNSYNCED: u64 = ((1 << 24) - 1) * SECTOR as u64;
 
 /// No body is larger: a length above this is not believed.
 pub(crate) const MAX_BODY: usize = 1 << 30;
@@ -66,9 +70,9 @@ pub(crate) fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// How far a segment looks ahead at a time, with marks and with zeros: 1 MiB in a segment of 64 MiB.
+/// How far a segment looks ahead at a time, with marks and with zeros: 1 MiB in all but small segments.
 pub(crate) fn step(segment_bytes: u64) -> u64 {
-    (segment_bytes / 64).clamp(SECTOR as u64, 1 << 20)
+    (segment_bytes / 8).clamp(SECTOR as u64, 1 << 20)
 }
 
 /// `bytes` rounded up to whole sectors.
@@ -178,8 +182,10 @@ pub(crate) enum Flaw {
 pub(crate) struct BatchHeader {
     /// Index of its first entry; of the next entry to come when it has none.
     pub(crate) first: Index,
-    /// Its own offset. Everything before it was synced when it was written.
+    /// Its own offset.
     pub(crate) start: u64,
+    /// Everything below this offset was known to be synced when it was written.
+    pub(crate) synced: u64,
     /// Commands in it. None: a seal, written to prove that what stands before was synced.
     pub(crate) count: u32,
     /// [`CONTINUES`] or nothing.
@@ -194,13 +200,15 @@ impl BatchHeader {
         if bytes.len() < BATCH_HEADER || u32_at(bytes, 0) != BATCH_MAGIC || u64_at(bytes, 24) != start {
             return None;
         }
+        let word = u32_at(bytes, 36);
         let header = Self {
             body_sum: u32_at(bytes, 8),
             body_len: u32_at(bytes, 12),
             first: u64_at(bytes, 16),
             start,
+            synced: start.saturating_sub(u64::from(word >> 8) * SECTOR as u64),
             count: u32_at(bytes, 32),
-            flags: u32_at(bytes, 36),
+            flags: word & 0xff,
         };
         let meant = (integrity.sum)(salt, &bytes[8..BATCH_HEADER]) == u32_at(bytes, 4);
         (meant && header.body_len as usize <= MAX_BODY).then_some(header)
@@ -261,10 +269,31 @@ pub(crate) fn batch_length(payloads: &[Bytes]) -> usize {
     sectors(BATCH_HEADER + payloads.iter().map(|p| 4 + p.len()).sum::<usize>())
 }
 
+/// Where a batch goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Index of its first command.
+    pub(crate) first: Index,
+    /// Offset in the segment.
+    pub(crate) start: u64,
+    /// As in [`BatchHeader`]: `start`, or less while batches before it are under way; by no more than
+    /// [`MAX_UNSYNCED`].
+    pub(crate) synced: u64,
+    /// [`CONTINUES`] or nothing.
+    pub(crate) flags: u32,
+}
+
+impl Place {
+    /// Behind bytes that are all synced.
+    pub(crate) fn quiet(first: Index, start: u64, flags: u32) -> Self {
+        Self { first, start, synced: start, flags }
+    }
+}
+
 /// Replaces `buf` by one batch, padded to whole sectors.
 pub(crate) fn encode_batch(
     buf: &mut Vec<u8>,
-    (first, start, flags): (Index, u64, u32),
+    place: Place,
     payloads: &[Bytes],
     salt: u64,
     integrity: &Integrity,
@@ -281,10 +310,11 @@ pub(crate) fn encode_batch(
     put(buf, 0, &BATCH_MAGIC.to_le_bytes());
     put(buf, 8, &body_sum.to_le_bytes());
     put(buf, 12, &body_len.to_le_bytes());
-    put(buf, 16, &first.to_le_bytes());
-    put(buf, 24, &start.to_le_bytes());
+    let unsynced = place.start.saturating_sub(place.synced).div_ceil(SECTOR as u64) as u32;
+    put(buf, 16, &place.first.to_le_bytes());
+    put(buf, 24, &place.start.to_le_bytes());
     put(buf, 32, &(payloads.len() as u32).to_le_bytes());
-    put(buf, 36, &flags.to_le_bytes());
+    put(buf, 36, &(unsynced << 8 | place.flags).to_le_bytes());
     let sum = (integrity.sum)(salt, &buf[8..BATCH_HEADER]);
     put(buf, 4, &sum.to_le_bytes());
     buf.resize(sectors(buf.len()), 0);
@@ -294,7 +324,7 @@ pub(crate) fn encode_batch(
 mod tests {
     use super::*;
 
-    const PLACE: (Index, u64, u32) = (7, 4096, 0);
+    const PLACE: Place = Place { first: 7, start: 4096, synced: 4096 - 512, flags: 0 };
 
     fn batch(payloads: &[&'static [u8]]) -> Bytes {
         let payloads: Vec<Bytes> = payloads.iter().map(|p| Bytes::from_static(p)).collect();
@@ -310,6 +340,7 @@ mod tests {
         let bytes = batch(&[b"one", b"", b"three"]);
         let header = BatchHeader::decode(&bytes, 4096, 5, &integrity).expect("a header");
         assert_eq!((header.first, header.count, header.next(), header.length()), (7, 3, 10, SECTOR));
+        assert_eq!((header.synced, header.flags), (4096 - 512, 0));
         let entries = header.entries(&bytes, 5, &integrity).expect("a body");
         let read: Vec<(Index, &[u8])> = entries.iter().map(|e| (e.index, &*e.payload)).collect();
         assert_eq!(read, [(7, &b"one"[..]), (8, b""), (9, b"three")]);

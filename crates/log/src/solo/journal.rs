@@ -1,6 +1,7 @@
-//! Writing: one batch per turn at the end of the active segment, and the step to the next segment.
+//! Writing: batch after batch at the end of the active segment, and the step to the next segment.
 //!
-//! No batch is written behind bytes that are not synced. After an error the journal must not be used again:
+//! A batch goes by a lane of its own while others are under way ([`Journal::write`]), or, when more than the
+//! batch must be written, after all others have landed ([`Journal::append`]). After an error the journal must not be used again:
 //! what the failed write or sync left on the disk is unknown, and only opening anew finds out.
 
 use std::io;
@@ -9,9 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::chain::Tail;
+use super::flights::Flight;
 use super::format::{
-    CONTINUES, DATA_START, Integrity, MARKS, Mark, SECTOR, SegmentHeader, batch_length, encode_batch, step,
+    CONTINUES, DATA_START, Integrity, MARKS, MAX_UNSYNCED, Mark, Place, SECTOR, SegmentHeader, batch_length,
+    encode_batch, step,
 };
+use super::lane::Lane;
 use super::names::{self, NEW_SEGMENT};
 use super::scan::Head;
 use super::shelf::{Finished, Shelf};
@@ -44,6 +49,14 @@ pub(crate) struct Active {
 pub(crate) struct Syncs {
     pub(crate) count: u64,
     pub(crate) time: Duration,
+}
+
+impl Syncs {
+    /// Counts more.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.count += more.count;
+        self.time += more.time;
+    }
 }
 
 pub(crate) struct Journal {
@@ -85,35 +98,77 @@ impl Journal {
         self.next
     }
 
+    /// Syncs done by the journal itself since they were last taken.
     pub(crate) fn syncs(&self) -> Syncs {
         self.syncs
+    }
+
+    /// As [`Journal::syncs`], which starts again from none.
+    pub(crate) fn take_syncs(&mut self) -> Syncs {
+        std::mem::take(&mut self.syncs)
     }
 
     pub(crate) fn sealed(&self) -> bool {
         self.sealed
     }
 
-    /// Writes again what was found at the end, `(start, length)`, and syncs. It may be in the page cache
-    /// alone: a process was killed before its sync, or the sync failed and the kernel called the pages
+    /// Writes again what was found at the end, clears what stands behind it, and syncs. It may be in the page
+    /// cache alone: a process was killed before its sync, or the sync failed and the kernel called the pages
     /// clean all the same. Nothing may be told to anyone before this.
-    pub(crate) fn settle(&mut self, last: Option<(u64, usize)>, sealed: bool) -> Result<(), LogError> {
-        if let Some((start, length)) = last {
-            self.buf.resize(length, 0);
-            let read = self.active.file.read_at(start, &mut self.buf);
+    pub(crate) fn settle(&mut self, tail: &Tail) -> Result<(), LogError> {
+        let (mut at, end) = (tail.synced, self.active.end);
+        let mut buf = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(KEPT).min(KEPT)];
+        while at < end {
+            let n = buf.len().min(usize::try_from(end - at).unwrap_or(KEPT));
+            let read = self.active.file.read_at(at, &mut buf[..n]);
             let whole = read
-                .and_then(|n| if n == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
+                .and_then(|read| if read == n { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
             whole.map_err(|e| self.error("read", e))?;
-            let buf = std::mem::take(&mut self.buf);
-            self.write(start, &buf)?;
+            self.write_at(at, &buf[..n])?;
+            at += n as u64;
         }
-        let proven = last.map_or(DATA_START, |(start, _)| start);
-        self.write_mark(proven.max(self.active.head.mark.synced), self.active.end)?;
+        for &header in &tail.stale {
+            self.write_at(header, &[0; SECTOR])?;
+        }
+        self.write_mark(tail.synced.max(self.active.head.mark.synced), end)?;
         self.sync()?;
-        self.sealed = sealed;
+        self.sealed = tail.sealed;
         Ok(())
     }
 
-    /// Writes one batch and syncs. Its entries start at the answer.
+    /// Whether [`Journal::write`] may write these: in a part of the active segment that is prepared for them,
+    /// so that nothing else needs to be durable before them.
+    pub(crate) fn is_prepared_for(&self, payloads: &[Bytes]) -> bool {
+        let length = batch_length(payloads);
+        let end = self.active.end + length as u64;
+        end <= self.active.head.mark.horizon
+            && end + RESERVED <= self.active.head.header.length
+            && (end <= self.active.written || length > SMALL_BATCH)
+    }
+
+    /// Writes one batch by `lane`, which must sync before anything of it is acknowledged. Everything below
+    /// `synced` is durable; none when everything is.
+    pub(crate) fn write(
+        &mut self,
+        lane: &mut Lane,
+        payloads: Vec<Bytes>,
+        synced: Option<u64>,
+    ) -> Result<Flight, LogError> {
+        let (first, start, header) = (self.next, self.active.end, self.active.head.header);
+        let synced = synced.unwrap_or(start);
+        debug_assert!(self.is_prepared_for(&payloads) && start - synced <= MAX_UNSYNCED);
+        let mut buf = std::mem::take(&mut self.buf);
+        let place = Place { first, start, synced, flags: 0 };
+        encode_batch(&mut buf, place, &payloads, header.salt, &self.integrity);
+        lane.write(header.first, start, &buf)?;
+        self.active.end += buf.len() as u64;
+        self.next += payloads.len() as u64;
+        self.sealed = false;
+        self.keep(buf);
+        Ok(Flight { start, first, payloads })
+    }
+
+    /// Writes one batch and syncs; nothing may be under way. Its entries start at the answer.
     pub(crate) fn append(&mut self, payloads: &[Bytes]) -> Result<Index, LogError> {
         let length = batch_length(payloads) as u64;
         if self.active.end + length + RESERVED > self.active.head.header.length {
@@ -138,29 +193,34 @@ impl Journal {
     fn put(&mut self, payloads: &[Bytes], flags: u32) -> Result<(), LogError> {
         let (start, salt) = (self.active.end, self.active.head.header.salt);
         let mut buf = std::mem::take(&mut self.buf);
-        encode_batch(&mut buf, (self.next, start, flags), payloads, salt, &self.integrity);
+        encode_batch(&mut buf, Place::quiet(self.next, start, flags), payloads, salt, &self.integrity);
         let end = start + buf.len() as u64;
-        if end > self.active.head.mark.horizon {
+        let is_beyond = end > self.active.head.mark.horizon;
+        if is_beyond {
             self.write_mark(start, end)?;
         }
-        self.write(start, &buf)?;
-        if end > self.active.written && buf.len() <= SMALL_BATCH {
+        self.write_at(start, &buf)?;
+        if (is_beyond || end > self.active.written) && buf.len() <= SMALL_BATCH {
             self.zero_ahead(end)?;
         }
         self.sync()?;
         self.active.end = end;
+        self.keep(buf);
+        Ok(())
+    }
+
+    fn keep(&mut self, buf: Vec<u8>) {
         if buf.capacity() <= KEPT {
             self.buf = buf;
         }
-        Ok(())
     }
 
     fn zero_ahead(&mut self, end: u64) -> Result<(), LogError> {
         let length = self.active.head.header.length;
-        let to = (end + step(length)).min(length);
-        let zeros = usize::try_from(to.saturating_sub(end)).unwrap_or(0);
-        self.active.written = to;
-        self.write(end, &vec![0; zeros])
+        let (from, to) = (end.max(self.active.written), (end + step(length)).min(length));
+        let zeros = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
+        self.active.written = to.max(self.active.written);
+        if zeros == 0 { Ok(()) } else { self.write_at(from, &vec![0; zeros]) }
     }
 
     /// Over the older of the two marks, so that a torn write leaves the other.
@@ -169,7 +229,7 @@ impl Journal {
         head.mark = Mark::new(synced, end, head.header.length);
         let (at, sector) = (MARKS[head.slot], head.mark.encode(head.header.salt, &self.integrity));
         head.slot = 1 - head.slot;
-        self.write(at, &sector)
+        self.write_at(at, &sector)
     }
 
     /// Puts the next segment in place and then says so in this one.
@@ -189,7 +249,7 @@ impl Journal {
         Ok(())
     }
 
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), LogError> {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> Result<(), LogError> {
         self.active.file.write_at(at, bytes).map_err(|e| self.error("write to segment", e))
     }
 

@@ -1,19 +1,22 @@
-//! The engine of one host: a write-ahead log in segments, on a thread of its own.
+//! The engine of one host: a write-ahead log in segments, on threads of its own.
 //!
 //! A turn writes everything that waits with one write and makes it durable with one `fdatasync`; commands
-//! that arrive meanwhile are the next turn (group commit). There is no artificial delay: a lone command is
-//! written at once. After a failed write or sync the engine stops for good, because what a failed sync left
-//! on the disk cannot be known; readers keep what they have.
+//! that arrive meanwhile are the next turn (group commit), which begins at once as long as no more than
+//! [`Config::lanes`] are under way. There is no artificial delay: a lone command is written at once. After a
+//! failed write or sync the engine stops for good, because what a failed sync left on the disk cannot be known;
+//! readers keep what they have.
 //!
-//! To change what is written, see `format`; when it is written, `turn` and `journal`; what a start
+//! To change what is written, see `format`; when it is written, `turn`, `flights` and `journal`; what a start
 //! accepts, `recover` and `chain`; how a checkpoint is made, `saver` and `checkpoint`.
 
 pub(crate) mod chain;
 pub(crate) mod checkpoint;
+mod flights;
 pub(crate) mod format;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 pub(crate) mod journal;
+mod lane;
 pub(crate) mod names;
 pub(crate) mod recover;
 pub(crate) mod replay;
@@ -37,7 +40,7 @@ use self::format::{BATCH_HEADER, DATA_START, Integrity, MAX_BODY, SECTOR};
 use self::journal::RESERVED;
 use self::recover::Recovered;
 use self::saver::Saver;
-use self::turn::{Engine, Progress, Shared};
+use self::turn::{Air, Engine, Progress, Shared};
 use crate::disk::{Directory, Disk};
 use crate::events::{self, EventReceiver, Gauge};
 use crate::queue::{Limits, Queue};
@@ -58,6 +61,8 @@ pub struct Config {
     pub max_queued: usize,
     /// Most bytes of commands that may wait.
     pub max_queued_bytes: usize,
+    /// Turns that are made durable side by side, each by a thread of its own; one at least.
+    pub lanes: usize,
     /// After this much quiet an empty batch is written, so that later damage to the last commands cannot be
     /// mistaken for a torn tail.
     pub seal_after: Duration,
@@ -74,6 +79,7 @@ impl Config {
             max_batch_bytes: 4 << 20,
             max_queued: crate::MAX_QUEUED,
             max_queued_bytes: 64 << 20,
+            lanes: 3,
             seal_after: Duration::from_secs(1),
         }
     }
@@ -130,7 +136,7 @@ fn open_with(
     let (closed, on_closed) = watch::channel(());
     let hold = Arc::new(Hold { _lock: disk.lock()?, _closed: closed });
     let recovered = recover::recover(&disk, &integrity, config.segment_bytes)?;
-    let Recovered { checkpoint, spans, journal, shelf, bytes, warnings } = recovered;
+    let Recovered { checkpoint, spans, mut journal, shelf, bytes, warnings } = recovered;
     let limits = Limits {
         command_bytes: config.max_command_bytes,
         queued: config.max_queued,
@@ -140,7 +146,7 @@ fn open_with(
         last: journal.next() - 1,
         checkpoint: checkpoint.as_ref().map_or(0, |c| c.index),
         bytes,
-        syncs: journal.syncs(),
+        syncs: journal.take_syncs(),
         stopped: None,
     };
     let shared = Arc::new(Shared::new(Queue::new(limits), progress));
@@ -150,11 +156,13 @@ fn open_with(
     let engine = Engine {
         disk: Arc::clone(&disk),
         integrity,
-        journal,
+        journal: Mutex::new(journal),
+        air: Air::default(),
         shared: Arc::clone(&shared),
         events,
         max_batch_bytes: config.max_batch_bytes.min(config.room()),
         seal_after: config.seal_after,
+        lanes: config.lanes,
         hold: Arc::clone(&hold),
     };
     let thread = std::thread::Builder::new().name("log".to_owned());

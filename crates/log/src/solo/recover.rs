@@ -2,14 +2,14 @@
 //!
 //! Everything that a restart needs is checked before anything is told to the reader. The rule: below what
 //! is proven to have been synced every byte must be good, or nothing is opened; above, what does not read
-//! was never acknowledged and is cut off. Proof is a batch further on, a mark, the header of the next
+//! was never acknowledged and is cut off, with whatever stands behind it. Proof is a batch further on, a mark, the header of the next
 //! segment, or a checkpoint.
 
 use std::sync::Arc;
 
-use super::chain::{self, Chain, Span};
+use super::chain::{self, Chain, Span, Tail};
 use super::checkpoint;
-use super::format::{CONTINUES, DATA_START, Integrity, SECTOR, SegmentHeader, encode_batch};
+use super::format::{CONTINUES, DATA_START, Integrity, Place, SECTOR, SegmentHeader, encode_batch};
 use super::journal::{Active, Journal, prepare};
 use super::names::{self, Name};
 use super::scan::read_head;
@@ -66,7 +66,7 @@ pub(crate) fn recover(
         shelf.clone(),
         (chain.active, chain.next),
     );
-    journal.settle(chain.last_batch, chain.sealed)?;
+    journal.settle(&chain.tail)?;
     Ok(Recovered { checkpoint, spans: chain.spans, journal, shelf, bytes: chain.bytes, warnings })
 }
 
@@ -92,7 +92,7 @@ fn finish_rotation(
         let mut buf = Vec::new();
         encode_batch(
             &mut buf,
-            (header.first, header.previous_end, CONTINUES),
+            Place::quiet(header.first, header.previous_end, CONTINUES),
             &[],
             head.header.salt,
             integrity,
@@ -190,5 +190,5 @@ fn start(disk: &dyn Disk, integrity: &Integrity, segment_bytes: u64) -> Result<C
     let header = SegmentHeader { first: 1, salt: (integrity.salt)(), length: segment_bytes, previous_end: 0 };
     let active = prepare(disk, integrity, header, None)?;
     debug_assert_eq!(active.end, DATA_START);
-    Ok(Chain { spans: Vec::new(), active, next: 1, last_batch: None, sealed: true, bytes: 0, torn: None })
+    Ok(Chain { spans: Vec::new(), active, next: 1, tail: Tail::default(), bytes: 0, torn: None })
 }

@@ -140,30 +140,27 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The first batch header in `[from, to)`: proof that everything before it was synced.
-pub(crate) fn witness(
+/// All batch headers in `[from, to)`. There are no more than were ever written there: few, and none at all
+/// unless something went wrong.
+pub(crate) fn headers(
     file: &dyn ReadAt,
     salt: u64,
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
     integrity: &Integrity,
-) -> io::Result<Option<u64>> {
+) -> io::Result<Vec<BatchHeader>> {
     let region = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
-    let mut buf = vec![0; region.min(LARGEST_READ)];
+    let (mut buf, mut found) = (vec![0; region.min(LARGEST_READ)], Vec::new());
     let mut at = from;
     while at < to {
         let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(LARGEST_READ);
         let n = file.read_at(at, &mut buf[..want])?;
         for (i, sector) in buf[..n].chunks(SECTOR).enumerate() {
-            let start = at + (i * SECTOR) as u64;
-            if BatchHeader::decode(sector, start, salt, integrity).is_some() {
-                return Ok(Some(start));
-            }
+            found.extend(BatchHeader::decode(sector, at + (i * SECTOR) as u64, salt, integrity));
         }
         if n < want {
             break;
         }
         at += n as u64;
     }
-    Ok(None)
+    Ok(found)
 }

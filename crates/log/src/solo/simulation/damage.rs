@@ -1,6 +1,5 @@
 //! Damage that no crash explains, done to a copy of the disk, and what a start must make of it.
 
-use bytes::Bytes;
 use fastrand::Rng;
 
 use super::{Life, Violation, World};
@@ -32,6 +31,13 @@ struct Segment {
     batches: Vec<BatchHeader>,
     /// It is the one that is being written.
     active: bool,
+}
+
+impl Segment {
+    /// Whether a batch at `from` or behind says that `offset` was synced.
+    fn proves(&self, offset: u64, from: u64) -> bool {
+        self.batches.iter().any(|batch| batch.start >= from && batch.synced > offset)
+    }
 }
 
 /// What lies on the disk, read with the eyes of one who knows that it is good.
@@ -141,7 +147,7 @@ fn judge_flip(layout: &Layout, name: &str, byte: usize) -> Verdict {
             debug_assert!(byte >= MARKS[0] as usize);
             Verdict::Intact
         }
-        Some(batch) if segment.active && segment.batches.last() == Some(batch) => {
+        Some(batch) if segment.active && !segment.proves(batch.start, batch.start + 1) => {
             Verdict::MayLoseFrom(batch.first)
         }
         Some(batch) => Verdict::Refused(Some(batch.start)),
@@ -178,7 +184,11 @@ fn zero(world: &mut World, layout: &Layout, rng: &mut Rng) -> Result<(), Violati
     let Some(proof) = proof.filter(|&proof| proof > 0) else { return Ok(()) };
     let first = rng.usize(..proof);
     let start = segment.batches[first].start;
-    let range = start as usize..segment.batches[rng.usize(first + 1..=proof)].start as usize;
+    let behind = segment.batches[rng.usize(first + 1..=proof)].start;
+    if !segment.proves(start, behind) {
+        return Ok(());
+    }
+    let range = start as usize..behind as usize;
     let disk = world.disk.fork();
     disk.zero(&segment.name, range.clone());
     check(world, disk, &segment.name, &Verdict::Refused(Some(start)))
@@ -209,7 +219,7 @@ fn check(
         (Ok(life), verdict) => {
             let mut observer = World { checkpoint: 0, ..World::new(0, super::Variant::default()) };
             observer.acknowledged.clone_from(&world.acknowledged);
-            observer.under_way = world.under_way.iter().map(Bytes::clone).collect();
+            observer.under_way.clone_from(&world.under_way);
             observer.verify(&life)?;
             if *verdict == Verdict::FallsBack {
                 world.stats.fell_back += 1;

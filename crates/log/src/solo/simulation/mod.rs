@@ -1,21 +1,24 @@
 //! Lifetimes of a log on a simulated disk, one thread, one seed.
 //!
 //! A world is a chain of lives: open, verify, append and save for a while, end. Lives end in a crash, a
-//! kill, a failed sync, a full disk, or cleanly, and at any operation in between. What was acknowledged must
-//! be there at its index with its bytes; what is there beyond must be the whole batch that was under way;
-//! nothing else. Between lives, copies of the disk are damaged (`damage`) to see what a start says.
+//! kill, a failed sync, a full disk, or cleanly, and at any operation in between. Batches are written while
+//! others are being synced, and those syncs end in any order. What was acknowledged must be there at its index
+//! with its bytes; what is there beyond must be whole batches that were under way, in their order; nothing else. Between lives, copies of the disk are damaged (`damage`) to see what a start says.
 //!
 //! `PORTOLAN_SEEDS=n` runs n worlds in place of the default. A failure names its seed.
 
 mod damage;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::flights::{Flight, Flights, Ticket};
 use super::format::Integrity;
 use super::journal::Journal;
+use super::lane::Lane;
 use super::names::Name;
 use super::recover::{Recovered, recover};
 use super::replay::Replay;
@@ -24,8 +27,9 @@ use crate::disk::Disk;
 use crate::sim::{Flaws, SimDisk};
 use crate::{Checkpoint, Entry, Event, Index, LogError, events};
 
-const SEGMENT: u64 = 32 << 10;
+const SEGMENT: u64 = 48 << 10;
 const LIVES: usize = 12;
+const LANES: usize = 4;
 
 /// What is broken on purpose, if anything.
 #[derive(Clone, Copy, Default)]
@@ -35,6 +39,10 @@ struct Variant {
     no_sum: bool,
     /// Salts are a constant.
     no_salt: bool,
+    /// A batch is acknowledged, with all before it, when its own sync is done.
+    hasty: bool,
+    /// Each batch says that all before it is synced.
+    boastful: bool,
     /// No damage is done to copies of the disk: what is broken must show in the log's own life.
     undamaged: bool,
 }
@@ -57,6 +65,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Stats {
     lives: u64,
     acknowledged: u64,
+    overlapped: u64,
+    out_of_order: u64,
     resurrected: u64,
     cut: u64,
     checkpoints: u64,
@@ -74,6 +84,8 @@ impl Stats {
         let fields = [
             (&mut self.lives, other.lives),
             (&mut self.acknowledged, other.acknowledged),
+            (&mut self.overlapped, other.overlapped),
+            (&mut self.out_of_order, other.out_of_order),
             (&mut self.resurrected, other.resurrected),
             (&mut self.cut, other.cut),
             (&mut self.checkpoints, other.checkpoints),
@@ -93,6 +105,8 @@ impl Stats {
 struct Life {
     journal: Arc<Mutex<Journal>>,
     saver: Saver,
+    /// Ways to the disk, each with the batch that it must sync.
+    lanes: Vec<(Lane, Option<Ticket>)>,
     checkpoint: Option<Checkpoint>,
     entries: Vec<Entry>,
     warnings: Vec<String>,
@@ -110,8 +124,9 @@ impl Life {
         while let Ok(Event::Entries(more)) = events.try_recv() {
             entries.extend(more);
         }
+        let lanes = (0..LANES).map(|_| (Lane::new(Arc::clone(&disk)), None)).collect();
         let saver = Saver::new(disk, integrity.clone(), shelf);
-        Ok(Self { journal: Arc::new(Mutex::new(journal)), saver, checkpoint, entries, warnings })
+        Ok(Self { journal: Arc::new(Mutex::new(journal)), saver, lanes, checkpoint, entries, warnings })
     }
 
     fn base(&self) -> Index {
@@ -129,12 +144,13 @@ struct World {
     disk: SimDisk,
     integrity: Integrity,
     acknowledged: Vec<Bytes>,
-    /// Given to an append that did not answer with success.
-    under_way: Vec<Bytes>,
+    /// Written, or begun, and not acknowledged, in order.
+    under_way: VecDeque<Vec<Bytes>>,
+    flights: Flights,
     /// Newest checkpoint whose save answered with success.
     checkpoint: Index,
     made: u64,
-    undamaged: bool,
+    variant: Variant,
     stats: Stats,
 }
 
@@ -147,10 +163,11 @@ impl World {
             disk: SimDisk::new(seed.wrapping_mul(31), variant.flaws),
             integrity: variant.integrity(seed),
             acknowledged: Vec::new(),
-            under_way: Vec::new(),
+            under_way: VecDeque::new(),
+            flights: Flights::default(),
             checkpoint: 0,
             made: 0,
-            undamaged: variant.undamaged,
+            variant,
             stats: Stats::default(),
         }
     }
@@ -167,10 +184,10 @@ impl World {
         self.stats.lives += 1;
         let faulty = self.plan_faults();
         match Life::open(&self.disk, &self.integrity) {
-            Ok(life) => {
+            Ok(mut life) => {
                 self.verify(&life)?;
                 self.learn(&life);
-                self.act(&life);
+                self.act(&mut life);
             }
             Err(LogError::Io { .. }) if faulty => self.stats.faults_at_start += 1,
             Err(error) => return Err(format!("refuses to start: {}", crate::error_chain(&error))),
@@ -187,7 +204,7 @@ impl World {
                 _ => {}
             }
         }
-        if self.undamaged { Ok(()) } else { damage::try_some(self) }
+        if self.variant.undamaged { Ok(()) } else { damage::try_some(self) }
     }
 
     /// Chooses how this life may go wrong by itself.
@@ -201,7 +218,7 @@ impl World {
         true
     }
 
-    /// Everything acknowledged is there; beyond it the whole batch under way, or nothing.
+    /// Everything acknowledged is there; beyond it whole batches that were under way, or nothing.
     fn verify(&self, life: &Life) -> Result<(), Violation> {
         if life.base() < self.checkpoint {
             return Err(format!("checkpoint {} is gone: found {}", self.checkpoint, life.base()));
@@ -228,55 +245,103 @@ impl World {
                 return Err(format!("index {} where {expected} is due", entry.index));
             }
             let place = usize::try_from(expected - 1).expect("small");
-            let meant =
-                self.acknowledged.get(place).or_else(|| self.under_way.get(place - self.acknowledged.len()));
+            let begun = || self.under_way.iter().flatten().nth(place - self.acknowledged.len());
+            let meant = self.acknowledged.get(place).or_else(begun);
             if meant != Some(&entry.payload) {
                 return Err(format!("entry {expected} is not what was appended"));
             }
         }
-        let beyond = life.last().saturating_sub(known);
-        if beyond != 0 && beyond != self.under_way.len() as u64 {
-            let all = self.under_way.len();
-            return Err(format!("{beyond} of {all} entries of one batch are there"));
+        let mut beyond = life.last().saturating_sub(known);
+        for batch in &self.under_way {
+            if beyond == 0 {
+                break;
+            }
+            let all = batch.len() as u64;
+            beyond =
+                beyond.checked_sub(all).ok_or(format!("{beyond} of {all} entries of one batch are there"))?;
         }
-        Ok(())
+        if beyond == 0 { Ok(()) } else { Err(format!("{beyond} entries that nobody appended")) }
     }
 
     /// What was delivered counts from now on.
     fn learn(&mut self, life: &Life) {
-        if life.last() > self.acknowledged.len() as u64 {
-            self.acknowledged.append(&mut self.under_way);
+        while life.last() > self.acknowledged.len() as u64 {
+            self.acknowledged.extend(self.under_way.pop_front().unwrap_or_default());
             self.stats.resurrected += 1;
-        } else if !self.under_way.is_empty() {
-            self.stats.cut += 1;
         }
+        self.stats.cut += u64::from(!self.under_way.is_empty());
         self.under_way.clear();
+        self.flights = Flights::default();
         self.checkpoint = life.base();
     }
 
     /// Uses the log until something fails or enough was done.
-    fn act(&mut self, life: &Life) {
-        for _ in 0..self.rng.usize(..25) {
-            let outcome = match self.rng.u8(..20) {
-                0 => locked(&life.journal).seal(),
-                1 | 2 => self.save(life),
+    fn act(&mut self, life: &mut Life) {
+        for _ in 0..self.rng.usize(..80) {
+            let outcome = match self.rng.u8(..50) {
+                0 => self.quiet(life).and_then(|()| locked(&life.journal).seal()),
+                1 | 2 => self.quiet(life).and_then(|()| self.save(life)),
+                3..22 => self.sync_one(life),
                 _ => self.append(life),
             };
             if outcome.is_err() {
-                return;
+                return self.stragglers(life);
             }
         }
         if self.rng.bool() {
             // As a clean close does. Its failure changes nothing that was promised.
-            drop(locked(&life.journal).seal());
+            drop(self.quiet(life).and_then(|()| locked(&life.journal).seal()));
         }
     }
 
-    fn append(&mut self, life: &Life) -> Result<(), LogError> {
+    fn append(&mut self, life: &mut Life) -> Result<(), LogError> {
         let batch = self.batch();
-        let outcome = locked(&life.journal).append(&batch).map(|_| ());
-        self.account(batch, outcome.is_ok());
-        outcome
+        if !locked(&life.journal).is_prepared_for(&batch) {
+            self.quiet(life)?;
+            let outcome = locked(&life.journal).append(&batch).map(|_| ());
+            self.account(batch, outcome.is_ok());
+            return outcome;
+        }
+        let Some(free) = life.lanes.iter_mut().find(|(_, ticket)| ticket.is_none()) else {
+            return self.sync_one(life);
+        };
+        self.under_way.push_back(batch.clone());
+        self.stats.overlapped += u64::from(!self.flights.is_empty());
+        let synced = self.flights.synced().filter(|_| !self.variant.boastful);
+        let flight = locked(&life.journal).write(&mut free.0, batch, synced)?;
+        free.1 = Some(self.flights.depart(flight));
+        Ok(())
+    }
+
+    /// Ends one of the syncs under way. One that fails never lands.
+    fn sync_one(&mut self, life: &mut Life) -> Result<(), LogError> {
+        let busy = life.lanes.iter_mut().filter(|(_, ticket)| ticket.is_some());
+        let Some((lane, ticket)) = self.rng.choice(busy.collect::<Vec<_>>()) else { return Ok(()) };
+        let Some(ticket) = ticket.take() else { return Ok(()) };
+        lane.sync()?;
+        let landed =
+            if self.variant.hasty { self.flights.land_up_to(ticket) } else { self.flights.land(ticket) };
+        self.stats.out_of_order += u64::from(landed.is_empty());
+        for Flight { payloads, .. } in landed {
+            assert_eq!(self.under_way.pop_front().as_ref(), Some(&payloads), "acknowledged in order");
+            self.account(payloads, true);
+        }
+        Ok(())
+    }
+
+    /// One thread met a failure; others end their syncs before they hear of it.
+    fn stragglers(&mut self, life: &mut Life) {
+        while life.lanes.iter().any(|(_, ticket)| ticket.is_some()) && self.rng.u8(..8) > 0 {
+            drop(self.sync_one(life));
+        }
+    }
+
+    /// Ends all of them.
+    fn quiet(&mut self, life: &mut Life) -> Result<(), LogError> {
+        while life.lanes.iter().any(|(_, ticket)| ticket.is_some()) {
+            self.sync_one(life)?;
+        }
+        Ok(())
     }
 
     fn account(&mut self, batch: Vec<Bytes>, done: bool) {
@@ -284,7 +349,7 @@ impl World {
             self.stats.acknowledged += batch.len() as u64;
             self.acknowledged.extend(batch);
         } else {
-            self.under_way = batch;
+            self.under_way.push_back(batch);
         }
     }
 
@@ -381,6 +446,7 @@ fn nothing_acknowledged_is_ever_lost() {
     // Worlds in which nothing happens prove nothing.
     let happened =
         [stats.acknowledged, stats.resurrected, stats.cut, stats.checkpoints, stats.faults_at_start];
+    assert!(stats.overlapped > stats.lives && stats.out_of_order > stats.lives, "{stats:?}");
     assert!(happened.iter().all(|&n| n > 0), "{stats:?}");
     let tried = [stats.refused, stats.fell_back, stats.cut_by_damage];
     assert!(stats.segments > stats.lives && stats.spares > 0, "{stats:?}");
@@ -388,33 +454,57 @@ fn nothing_acknowledged_is_ever_lost() {
 }
 
 /// A broken variant that the simulation must catch, or the simulation is worth nothing.
-fn caught(flaws: Flaws, no_sum: bool, no_salt: bool) {
-    let variant = Variant { flaws, no_sum, no_salt, undamaged: true };
+fn caught(variant: Variant) {
+    let variant = Variant { undamaged: true, ..variant };
     let violation = run_worlds(0..300, variant).expect_err("the simulation notices nothing");
     println!("{violation}");
 }
 
+fn caught_on(flaws: Flaws) {
+    caught(Variant { flaws, ..Variant::default() });
+}
+
 #[test]
 fn canary_without_syncs_is_caught() {
-    caught(Flaws { no_sync: true, ..Flaws::default() }, false, false);
+    caught_on(Flaws { no_sync: true, ..Flaws::default() });
 }
 
 #[test]
 fn canary_without_directory_syncs_is_caught() {
-    caught(Flaws { no_dir_sync: true, ..Flaws::default() }, false, false);
+    caught_on(Flaws { no_dir_sync: true, ..Flaws::default() });
 }
 
 #[test]
 fn canary_that_does_not_settle_at_a_start_is_caught() {
-    caught(Flaws { elide_equal_writes: true, ..Flaws::default() }, false, false);
+    caught_on(Flaws { elide_equal_writes: true, ..Flaws::default() });
+}
+
+#[test]
+fn canary_that_leaves_batches_behind_a_lost_one_is_caught() {
+    caught_on(Flaws { elide_zeros: true, ..Flaws::default() });
+}
+
+#[test]
+fn canary_whose_lanes_share_the_news_of_a_failed_sync_is_caught() {
+    caught_on(Flaws { fail_once: true, ..Flaws::default() });
+}
+
+#[test]
+fn canary_that_acknowledges_out_of_order_is_caught() {
+    caught(Variant { hasty: true, ..Variant::default() });
+}
+
+#[test]
+fn canary_that_takes_all_before_a_batch_for_synced_is_caught() {
+    caught(Variant { boastful: true, ..Variant::default() });
 }
 
 #[test]
 fn canary_without_sums_is_caught() {
-    caught(Flaws::default(), true, false);
+    caught(Variant { no_sum: true, ..Variant::default() });
 }
 
 #[test]
 fn canary_without_salts_is_caught() {
-    caught(Flaws::default(), false, true);
+    caught(Variant { no_salt: true, ..Variant::default() });
 }

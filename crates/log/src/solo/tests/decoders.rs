@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::checkpoint::Writer;
-use super::super::format::{Integrity, Mark, SegmentHeader, encode_batch};
+use super::super::format::{Integrity, Mark, Place, SegmentHeader, encode_batch};
 use super::super::fuzz;
 use super::*;
 use crate::disk::Disk;
@@ -25,7 +25,7 @@ fn segment(first: u64, previous_end: u64, sizes: &[usize]) -> Vec<u8> {
     let (mut next, mut batch) = (first, Vec::new());
     for &size in sizes {
         let payloads = vec![Bytes::from(vec![1; size]); size % 4];
-        encode_batch(&mut batch, (next, bytes.len() as u64, 0), &payloads, 3, &integrity);
+        encode_batch(&mut batch, Place::quiet(next, bytes.len() as u64, 0), &payloads, 3, &integrity);
         next += payloads.len() as u64;
         bytes.extend_from_slice(&batch);
     }
