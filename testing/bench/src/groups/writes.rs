@@ -114,8 +114,9 @@ fn section(contestants: &[Contestant], figures: &[Figures], sync_ms: &Figure, et
         group: "writes",
         title: "Durable writes",
         how: "Each client waits for its answer before it sends again. A registration is a body of about 200 bytes, \
-              ten instances to a service; those into a hundred services show what large services cost. etcd gets the same bytes under a key of the same length. Everything answered is on disk: one \
-              fdatasync for each turn of the log, as etcd does it."
+              ten instances to a service; those into a hundred services show what large services cost. etcd gets \
+              the same bytes under a key of the same length. Everything answered is on disk: one fdatasync for each \
+              turn of the log; Portolan writes the next turn while the last is being synced."
             .to_owned(),
         rows,
         facts: vec![

@@ -57,8 +57,10 @@ impl Cores {
         all
     }
 
-    /// Starts the loops; they end with what is returned. None where `chrt` is missing.
+    /// Starts the loops; they end with what is returned, and by themselves when this process is gone. None
+    /// where `chrt` is missing.
     pub(crate) fn keep_awake(&self) -> Vec<Running> {
+        let own = std::process::id().to_string();
         let loops = self.all().into_iter().map(|cpu| {
             let mut command = Command::new("taskset");
             command.args([
@@ -69,7 +71,9 @@ impl Cores {
                 "0",
                 "sh",
                 "-c",
-                "while :; do :; done",
+                "while kill -0 \"$1\" 2>/dev/null; do n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; done",
+                "awake",
+                &own,
             ]);
             Running::start(&mut command)
         });

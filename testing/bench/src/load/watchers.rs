@@ -1,7 +1,8 @@
 //! Thousands of blocking queries, each on a connection of its own, and when each of them was answered.
 //!
 //! Answers are only measured, not understood: parsing ten thousand of them would cost the loader more than
-//! sending them costs the server.
+//! sending them costs the server. Connections stay open until all have been answered, as those of a watcher
+//! that asks again do; closing each would have the server close ten thousand while it still answers others.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 /// Requests under way.
 pub(crate) struct Watchers {
-    tasks: JoinSet<Result<Instant>>,
+    tasks: JoinSet<Result<(Instant, TcpStream)>>,
 }
 
 impl Watchers {
@@ -41,23 +42,25 @@ impl Watchers {
 
     /// When each was answered, in no order.
     pub(crate) async fn answers(mut self) -> Result<Vec<Instant>> {
-        let mut answers = Vec::with_capacity(self.tasks.len());
+        let (mut answers, mut open) = (Vec::with_capacity(self.tasks.len()), Vec::new());
         while let Some(answer) = self.tasks.join_next().await {
-            answers.push(answer.context("a watcher panicked")??);
+            let (at, stream) = answer.context("a watcher panicked")??;
+            answers.push(at);
+            open.push(stream);
         }
         Ok(answers)
     }
 }
 
 /// Waits for a whole answer: a head with 200 and a length, and that many bytes.
-async fn answered(mut stream: TcpStream) -> Result<Instant> {
+async fn answered(mut stream: TcpStream) -> Result<(Instant, TcpStream)> {
     let mut answer = Vec::with_capacity(1024);
     loop {
         let read = stream.read_buf(&mut answer).await.context("read an answer")?;
         let now = Instant::now();
         ensure!(read > 0, "the server closed a blocking query");
         if is_complete(&answer)? {
-            return Ok(now);
+            return Ok((now, stream));
         }
     }
 }
