@@ -33,8 +33,11 @@ pub const TARGETS: &[Target] = &[
     target("grpc_health", grpc_health),
     target("log_chain", log_chain),
     target("log_checkpoint", log_checkpoint),
+    target("log_part", log::paxos::fuzz_part).with(parts),
     target("log_segment", log_segment),
     target("netsel_request", api::netsel::fuzz_request),
+    target("paxos_batch", paxos::wire::fuzz_batch).with(batches),
+    target("paxos_frame", paxos::wire::fuzz_frame).with(frames),
     target("portolan_config", portolan_config),
     target("proxy_first_line", proxy::fuzz::first_line),
     target("proxy_framing", proxy_framing),
@@ -130,6 +133,36 @@ fn log_chain(bytes: &[u8]) {
     let (checkpoint, segments) = split(files, u16::from_be_bytes([a, b]));
     let (first, second) = split(segments, u16::from_be_bytes([c, d]));
     let _ = log::solo::fuzz::decode_chain(checkpoint, first, second);
+}
+
+/// What servers say to each other.
+fn frames() -> Vec<Vec<u8>> {
+    use paxos::{Command, Frame, Gossip, Hello, Identity, ServerId};
+    let configuration = paxos::Configuration::new(3, vec![Identity { server: ServerId(7), disk: 9 }], 12);
+    let entries = vec![Command(vec![1; 9].into()), Command(vec![].into())];
+    let frames = [
+        Frame::Hello(Hello { version: 1, disk: 5, configuration: Some(configuration) }),
+        Frame::Gossip(Gossip::default()),
+        Frame::Forward { hops: 1, commands: entries.clone() },
+        Frame::Entries { id: 1, at: 8, entries },
+        Frame::Piece { id: 1, index: 9, offset: 0, bytes: vec![3; 7].into(), last: true },
+    ];
+    frames.iter().map(|frame| survives(frame.encode())).collect()
+}
+
+/// The same, as they go over a link.
+fn parts() -> Vec<Vec<u8>> {
+    let last = |frame: Vec<u8>| [vec![0], frame].concat();
+    frames().into_iter().map(last).chain([vec![1, 2, 3], vec![2, 0x92]]).collect()
+}
+
+/// What a server that begins writes.
+fn batches() -> Vec<Vec<u8>> {
+    let me = paxos::Identity { server: paxos::ServerId(1), disk: 2 };
+    let mut driver = survives(paxos::Driver::found(me, vec![me], 0, paxos::Setup::default(), 0));
+    survives(driver.handle_propose(vec![4; 5].into()));
+    let turn = driver.poll_turn().map(|turn| survives(turn.batch().encode()));
+    turn.into_iter().chain([survives(driver.image(paxos::Image::restate).encode())]).collect()
 }
 
 /// How many reads, where each ends, then what is read.

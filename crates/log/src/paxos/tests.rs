@@ -3,6 +3,7 @@
 mod conformance;
 mod faults;
 mod hand_over;
+mod stress;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
