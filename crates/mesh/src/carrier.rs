@@ -18,7 +18,8 @@ use crate::gate::{Seat, Verdict};
 use crate::greet::own_hello;
 use crate::hello::{self, Hello, Use};
 use crate::link::{Proof, with_causes};
-use crate::mesh::{Lane, Shared};
+use crate::mesh::Shared;
+use crate::open::Lane;
 use crate::preface::Kind;
 use crate::serve::{self, Incoming};
 use crate::stream::Stream;
@@ -160,11 +161,12 @@ async fn one(
     address: SocketAddr,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let text = |error: io::Error| with_causes(&error);
-    let config = tls::client(&shared.trust, peer).map_err(|error| with_causes(&error))?;
+    let (config, said) = tls::client(&shared.trust, peer).map_err(|error| with_causes(&error))?;
     let name = ServerName::try_from(tls::SNI).map_err(|error| error.to_string())?;
     let tcp = TcpStream::connect(address).await.map_err(text)?;
     let _ = tcp.set_nodelay(true);
-    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(text)?;
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    let mut tls = tls.map_err(|error| said.take().unwrap_or_else(|| with_causes(&error)))?;
     let own = own_hello(shared.config.speaks, &shared.table, peer, Use::Flow);
     tls.write_all(&own.encode()).await.map_err(text)?;
     tls.flush().await.map_err(text)?;

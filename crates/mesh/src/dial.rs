@@ -198,18 +198,13 @@ async fn one(shared: &Arc<Shared>, peer: &str, address: SocketAddr, purpose: Use
 }
 
 async fn connect(shared: &Arc<Shared>, peer: &str, address: SocketAddr) -> Result<Connection, String> {
-    let config = client_config(shared, peer).map_err(|error| with_causes(&error))?;
-    let connecting = shared.endpoint.connect_with(config, address, tls::SNI);
-    let connecting = connecting.map_err(|error| with_causes(&error))?;
-    connecting.await.map_err(|error| link::ending(&error).0)
-}
-
-fn client_config(shared: &Shared, peer: &str) -> Result<ClientConfig, rustls::Error> {
-    let tls = tls::client(&shared.trust, peer)?;
-    let quic = QuicClientConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
+    let (tls, said) = tls::client(&shared.trust, peer).map_err(|error| with_causes(&error))?;
+    let quic = QuicClientConfig::try_from(tls).map_err(|error| with_causes(&error))?;
     let mut config = ClientConfig::new(Arc::new(quic));
     config.transport_config(shared.transport.clone());
-    Ok(config)
+    let connecting = shared.endpoint.connect_with(config, address, tls::SNI);
+    let connecting = connecting.map_err(|error| with_causes(&error))?;
+    connecting.await.map_err(|error| said.take().unwrap_or_else(|| link::ending(&error).0))
 }
 
 /// What the peer said when it closed the connection under the greeting: mostly that it does not believe us.

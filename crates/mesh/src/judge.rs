@@ -25,8 +25,8 @@ pub enum Disbelief {
     #[error("it showed no certificate")]
     NoCertificate,
     /// No path to a trusted root, or out of its time, or for another use.
-    #[error("its certificate is not valid: {0}")]
-    Invalid(String),
+    #[error("its certificate is not valid: {1}")]
+    Invalid(Invalid, String),
     /// The certificate names no node of this cluster.
     #[error("its certificate names no node of this cluster: {0}")]
     Unnamed(#[from] NotNamed),
@@ -41,6 +41,19 @@ pub enum Disbelief {
     /// On the deny list.
     #[error("its key {0} is denied")]
     Denied(KeyHash),
+}
+
+/// The ways in which a chain can be invalid that a peer is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// No trusted root signed it.
+    Stranger,
+    /// Anything else.
+    Otherwise,
 }
 
 /// What a certificate is to be used for.
@@ -136,8 +149,16 @@ fn path_at(
 }
 
 fn invalid(error: webpki::Error) -> Disbelief {
-    Disbelief::Invalid(match error {
-        webpki::Error::UnknownIssuer => "no root of this cluster signed it".to_owned(),
+    let kind = match error {
+        webpki::Error::CertExpired { .. } => Invalid::Expired,
+        webpki::Error::CertNotValidYet { .. } => Invalid::NotYet,
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => Invalid::Stranger,
+        _ => Invalid::Otherwise,
+    };
+    let text = match error {
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            "no root of this cluster signed it".to_owned()
+        }
         webpki::Error::CertExpired { time, not_after } => {
             let ago = time.as_secs().saturating_sub(not_after.as_secs());
             format!("it ran out {ago} s ago by this host's clock")
@@ -147,5 +168,6 @@ fn invalid(error: webpki::Error) -> Disbelief {
             format!("it begins in {ahead} s by this host's clock")
         }
         other => other.to_string(),
-    })
+    };
+    Disbelief::Invalid(kind, text)
 }

@@ -4,13 +4,15 @@
 //! [`Mesh`] is what the rest of the program holds. It is told whom to believe ([`Trust`]) and with whom to be linked
 //! ([`Peers`]), both as whole states that may change at any time. Between two nodes there is one *control* link, kept
 //! up by whoever can dial, and *data* links when there is something to carry. A stream begins with its [`Kind`];
-//! whoever registered for the kind at the other end gets it, with the name of the peer.
+//! whoever registered for the kind at the other end gets it, with the name of the peer. Messages in order, with the
+//! beginning and the end of each session told, are a [`Channel`].
 //!
 //! Nothing is known here of the log, of the cluster's membership, or of how certificates come about. Deliberately
 //! absent: early data and session resumption (a peer is judged at every handshake), datagrams, and any trust in what
 //! a peer says of itself beyond its certificate.
 
 mod carrier;
+mod channel;
 mod config;
 mod dial;
 pub mod frame;
@@ -23,6 +25,7 @@ mod judge;
 mod link;
 mod listen;
 mod mesh;
+mod open;
 pub mod preface;
 mod serve;
 mod stream;
@@ -30,11 +33,13 @@ mod table;
 mod tls;
 mod trust;
 
+pub use channel::{Channel, ChannelEvent, Ended};
 pub use config::{Config, Limits, Speaks, WIRE_VERSION};
 pub use dial::DialError;
 pub use identity::{KeyHash, NotAKeyHash, NotNamed, is_node_name, name_of};
-pub use judge::{Disbelief, Peer};
-pub use mesh::{Lane, Mesh, OpenError, Sockets, StartError};
+pub use judge::{Disbelief, Invalid, Peer};
+pub use mesh::{Mesh, Sockets, StartError};
+pub use open::{Lane, OpenError};
 pub use preface::Kind;
 pub use serve::Incoming;
 pub use stream::{Receive, Send, Stream};

@@ -139,17 +139,33 @@ pub(crate) fn close(connection: &Connection, why: Close, reason: &str) {
 
 /// Why a connection ended, in words, and whether it was to be expected.
 pub(crate) fn ending(error: &quinn::ConnectionError) -> (String, bool) {
-    use quinn::ConnectionError::{ApplicationClosed, LocallyClosed, TimedOut};
+    use quinn::ConnectionError::{ApplicationClosed, ConnectionClosed, LocallyClosed, TimedOut};
     match error {
         ApplicationClosed(closed) => {
             let code = closed.error_code.into_inner();
             let expected = [Close::Replaced, Close::NotNeeded].iter().any(|why| *why as u64 == code);
             (format!("the peer ended it: {}", printable(&closed.reason)), expected)
         }
+        ConnectionClosed(closed) if let Some(alert) = alert(u64::from(closed.error_code)) => {
+            (format!("the peer did not believe this node: {alert}"), false)
+        }
         LocallyClosed => ("ended here".to_owned(), true),
         TimedOut => ("the peer was silent for too long".to_owned(), false),
         other => (with_causes(other), false),
     }
+}
+
+/// What TLS's alerts (RFC 8446 section 6) say of a certificate, out of a code of QUIC (RFC 9001 section 4.8).
+fn alert(code: u64) -> Option<&'static str> {
+    Some(match code.checked_sub(0x100)? {
+        42 | 43 => "its certificate is bad",
+        44 => "its key is denied",
+        45 => "its certificate is out of its time",
+        46 | 49 => "its certificate names no node of that cluster",
+        48 => "no root of that cluster signed its certificate",
+        116 => "it showed no certificate",
+        _ => return None,
+    })
 }
 
 /// An error and what caused it, on one line.

@@ -7,7 +7,7 @@ use quinn::{Connection, Incoming};
 
 use crate::gate::{Seat, Verdict};
 use crate::greet;
-use crate::hello::Use;
+use crate::hello::{GreetingError, Use};
 use crate::join;
 use crate::link::{self, Close, Proof, with_causes};
 use crate::mesh::Shared;
@@ -76,7 +76,8 @@ async fn node(shared: &Arc<Shared>, connection: Connection, seat: Seat) {
         Ok(Err(error)) => {
             let text = with_causes(&error);
             tracing::debug!(%from, peer, error = text, "no link");
-            if connection.close_reason().is_none() {
+            let versions = matches!(error, greet::NoLink::Greeting(GreetingError::Versions(_)));
+            if versions || connection.close_reason().is_none() {
                 shared.table.failed(&peer, format!("{from}: {text}"));
             }
             link::close(&connection, Close::Greeting, &text);

@@ -11,58 +11,25 @@ use quinn::{Endpoint, EndpointConfig, TransportConfig, VarInt};
 use state::Reader;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::carrier;
+use crate::channel::{Channel, ChannelEvent};
 use crate::config::Config;
-use crate::dial::{self, DialError};
+use crate::dial;
 use crate::gate::Gate;
 use crate::greet::{Greeted, NoLink};
 use crate::hello::Use;
 use crate::join::{JoinRequest, Joins};
 use crate::link::{Close, Link, ending};
 use crate::listen;
+use crate::open::{Lane, OpenError};
 use crate::preface::Kind;
 use crate::serve::{self, Acceptors, Incoming};
 use crate::stream::Stream;
 use crate::table::{Links, Table};
 use crate::tls;
 use crate::trust::{Peers, Trust};
-
-/// How a stream travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// On the one control link of the pair: for what is small and must be in time. It is never dialled for a
-    /// stream; while there is none, opening fails.
-    Control,
-    /// On a data link, which is dialled when there is none.
-    Data,
-    /// By TLS over TCP, a connection of its own: a third of QUIC's work per byte. Where TCP does not get
-    /// through, as [`Lane::Data`].
-    Bulk,
-}
-
-/// A stream could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No control link for now.
-    #[error("{0:?} is not linked at the moment")]
-    NotLinked(String),
-    /// The peer could not be reached.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The link broke.
-    #[error("open a stream to {peer:?}: {cause}")]
-    Broken {
-        /// To whom.
-        peer: String,
-        /// Why the link ended.
-        cause: String,
-    },
-    /// The mesh is closed.
-    #[error("the mesh is closed")]
-    Closed,
-}
 
 /// The mesh could not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +55,9 @@ pub enum StartError {
     #[error("the mesh must be started on a tokio runtime")]
     NoRuntime,
 }
+
+/// How often another port is asked for when the configuration leaves the choice to the kernel.
+const PORTS_TRIED: usize = 32;
 
 /// Sockets, bound before anything else is touched.
 #[derive(Debug)]
@@ -132,6 +102,18 @@ impl Sockets {
     /// # Errors
     /// The address that is not to be had.
     pub fn bind(config: &Config) -> Result<Sockets, StartError> {
+        let mut bound = Sockets::bind_once(config);
+        for _ in 0..PORTS_TRIED {
+            // A port that UDP was given may be taken for TCP; where any will do, another one is asked for.
+            if config.listen.port() != 0 || !matches!(bound, Err(StartError::Bind { transport: "TCP", .. })) {
+                break;
+            }
+            bound = Sockets::bind_once(config);
+        }
+        bound
+    }
+
+    fn bind_once(config: &Config) -> Result<Sockets, StartError> {
         let address = config.listen;
         let failed = |transport| move |cause| StartError::Bind { address, transport, cause };
         let udp = carrier::bind_udp(address).map_err(failed("UDP"))?;
@@ -233,17 +215,7 @@ impl Mesh {
     /// # Errors
     /// [`OpenError`]. That the peer does not take the kind is found at the first read.
     pub async fn open(&self, peer: &str, kind: Kind, lane: Lane) -> Result<Stream, OpenError> {
-        match lane {
-            Lane::Control => self.open_in_session(peer, kind, None).await,
-            Lane::Data => self.open_data(peer, kind).await,
-            Lane::Bulk => match carrier::open(&self.0.shared, peer, kind).await {
-                Ok(stream) => Ok(stream),
-                Err(error) => {
-                    tracing::debug!(peer, %error, "bulk goes by QUIC");
-                    self.open_data(peer, kind).await
-                }
-            },
-        }
+        self.0.shared.open(peer, kind, lane).await
     }
 
     /// Opens a stream on the control link of `session`, or of whichever there is.
@@ -256,21 +228,7 @@ impl Mesh {
         kind: Kind,
         session: Option<u64>,
     ) -> Result<Stream, OpenError> {
-        let control = self.0.shared.table.control(peer);
-        let control = control.filter(|control| session.is_none_or(|wanted| wanted == control.session));
-        let control = control.ok_or_else(|| OpenError::NotLinked(peer.to_owned()))?;
-        open_on(&control.link, kind).await
-    }
-
-    async fn open_data(&self, peer: &str, kind: Kind) -> Result<Stream, OpenError> {
-        if let Some(link) = self.0.shared.table.data(peer) {
-            return open_on(&link, kind).await;
-        }
-        let (shared, name) = (self.0.shared.clone(), peer.to_owned());
-        // The link's tasks must live on the mesh's runtime, whoever asks first.
-        let dialled = self.0.shared.runtime.spawn(async move { dial::data(&shared, &name).await });
-        let link = dialled.await.map_err(|_| OpenError::Closed)??;
-        open_on(&link, kind).await
+        self.0.shared.open_in_session(peer, kind, session).await
     }
 
     /// Ends the control link of this session, on both sides; another one is made at once.
@@ -279,6 +237,20 @@ impl Mesh {
         {
             control.link.close(Close::Replaced, reason);
         }
+    }
+
+    /// Messages in order to every linked peer that has a channel of this kind too: one stream for each of `lanes`,
+    /// which both sides must give alike. More than `most_queued` bytes waiting to be sent to a peer end its session.
+    pub fn channel(
+        &self,
+        kind: Kind,
+        lanes: &[Lane],
+        most_queued: usize,
+    ) -> (Channel, mpsc::Receiver<ChannelEvent>) {
+        let shared = &self.0.shared;
+        let (channel, receiver, tasks) = Channel::open(shared, kind, lanes, most_queued);
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        (channel, receiver)
     }
 
     /// Answers those who join. Until it is set they are told that this node admits nobody.
@@ -364,17 +336,12 @@ fn judge_again(link: &Link, trust: &Trust) {
     }
 }
 
-async fn open_on(link: &Link, kind: Kind) -> Result<Stream, OpenError> {
-    let opened = link.connection.open_bi().await;
-    let broken = |error| OpenError::Broken { peer: link.peer.name.clone(), cause: ending(&error).0 };
-    let (send, receive) = opened.map_err(broken)?;
-    Ok(Stream::opened(send, receive, kind))
-}
-
 /// One dialling task for each peer that is wanted.
 async fn follow_peers(shared: Arc<Shared>) {
     let mut reader = shared.peers.clone();
-    let mut dialling: HashMap<String, JoinHandle<()>> = HashMap::new();
+    // They end with this task, and do not hold the mesh any longer.
+    let mut tasks = JoinSet::new();
+    let mut dialling: HashMap<String, AbortHandle> = HashMap::new();
     let mut wanted = reader.now();
     loop {
         let own = shared.name();
@@ -387,9 +354,10 @@ async fn follow_peers(shared: Arc<Shared>) {
             keep
         });
         for peer in wanted.0.keys().filter(|peer| **peer != own) {
-            let start = || tokio::spawn(dial::keep(shared.clone(), peer.clone()));
+            let start = || tasks.spawn(dial::keep(shared.clone(), peer.clone()));
             dialling.entry(peer.clone()).or_insert_with(start);
         }
+        while tasks.try_join_next().is_some() {}
         let Some(next) = reader.next().await else { break };
         wanted = next;
     }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::hello::{Use, put_reason};
 use crate::link::Link;
-use crate::mesh::Lane;
+use crate::open::Lane;
 use crate::preface::{self, Kind};
 use crate::stream::Stream;
 

@@ -5,7 +5,7 @@
 //! believed earlier, and early data could be replayed.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -14,12 +14,12 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    ServerConfig, SignatureScheme,
 };
 use state::Reader;
 
-use crate::judge::{Disbelief, Role};
+use crate::judge::{Disbelief, Invalid, Role};
 use crate::trust::Trust;
 
 /// Links between nodes.
@@ -34,7 +34,12 @@ pub(crate) fn server(trust: &Reader<Trust>, guests: &[Vec<u8>]) -> Result<Server
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(Verifier { trust: trust.clone(), expect: None, provider }))
+        .with_client_cert_verifier(Arc::new(Verifier {
+            trust: trust.clone(),
+            expect: None,
+            provider,
+            said: Said::default(),
+        }))
         .with_cert_resolver(Arc::new(Newest(trust.clone())));
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -45,10 +50,15 @@ pub(crate) fn server(trust: &Reader<Trust>, guests: &[Vec<u8>]) -> Result<Server
 }
 
 /// The caller's side towards the node called `expect`.
-pub(crate) fn client(trust: &Reader<Trust>, expect: &str) -> Result<ClientConfig, Error> {
+pub(crate) fn client(trust: &Reader<Trust>, expect: &str) -> Result<(ClientConfig, Said), Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        Verifier { trust: trust.clone(), expect: Some(expect.to_owned()), provider: provider.clone() };
+    let said = Said::default();
+    let verifier = Verifier {
+        trust: trust.clone(),
+        expect: Some(expect.to_owned()),
+        provider: provider.clone(),
+        said: said.clone(),
+    };
     let own = Arc::new(rustls::sign::SingleCertAndKey::from(trust.now().own.clone()));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -57,7 +67,7 @@ pub(crate) fn client(trust: &Reader<Trust>, expect: &str) -> Result<ClientConfig
         .with_client_cert_resolver(own);
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![ALPN_NODE.to_vec()];
-    Ok(config)
+    Ok((config, said))
 }
 
 /// Shows the certificate of the moment. Who joins gets the roots too: all that it knows is a hash of one.
@@ -82,6 +92,7 @@ struct Verifier {
     trust: Reader<Trust>,
     expect: Option<String>,
     provider: Arc<CryptoProvider>,
+    said: Said,
 }
 
 impl Verifier {
@@ -97,7 +108,12 @@ impl Verifier {
             Some(name) => trust.judge_as(name, &chain, role, trust.time()),
             None => trust.judge(&chain, role, trust.time()),
         };
-        judged.map(drop).map_err(as_tls_error)
+        judged.map(drop).map_err(|disbelief| {
+            if role == Role::Client {
+                tracing::info!(%disbelief, "a caller's certificate is not believed");
+            }
+            self.said.of(disbelief)
+        })
     }
 
     fn schemes(&self) -> Vec<SignatureScheme> {
@@ -114,9 +130,26 @@ impl Verifier {
     }
 }
 
-/// The alert says what kind of disbelief it is, so that the other side can tell them apart; the text stays here.
-pub(crate) fn as_tls_error(disbelief: Disbelief) -> Error {
-    Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(Arc::new(disbelief))))
+/// What a verifier said last: TLS hands on the kind of an error, and not its words.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said(Arc<Mutex<Option<String>>>);
+
+impl Said {
+    /// Keeps the words; the error's kind becomes the alert, by which the other side can tell them apart.
+    pub(crate) fn of(&self, disbelief: Disbelief) -> Error {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(disbelief.to_string());
+        Error::InvalidCertificate(match disbelief {
+            Disbelief::Invalid(Invalid::Expired, _) => CertificateError::Expired,
+            Disbelief::Invalid(Invalid::NotYet, _) => CertificateError::NotValidYet,
+            Disbelief::Invalid(Invalid::Stranger, _) => CertificateError::UnknownIssuer,
+            Disbelief::Denied(_) => CertificateError::Revoked,
+            _ => CertificateError::ApplicationVerificationFailure,
+        })
+    }
+
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl ServerCertVerifier for Verifier {

@@ -16,9 +16,9 @@ use super::read_reply;
 use crate::dial;
 use crate::frame;
 use crate::identity::KeyHash;
-use crate::judge::{self, Disbelief, Role};
+use crate::judge::{self, Disbelief, Invalid, Role};
 use crate::link;
-use crate::tls;
+use crate::tls::{self, Said};
 
 /// How long one address may take, the answer included.
 const TIME: Duration = Duration::from_secs(25);
@@ -92,21 +92,22 @@ async fn connect(address: SocketAddr, ca: KeyHash) -> Result<(Endpoint, quinn::C
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let endpoint = Endpoint::client(here).map_err(|error| format!("bind {here}: {error}"))?;
-    let config = client(ca).map_err(|error| link::with_causes(&error))?;
+    let said = Said::default();
+    let config = client(ca, said.clone()).map_err(|error| link::with_causes(&error))?;
     let connecting = endpoint.connect_with(config, address, tls::SNI).map_err(|error| error.to_string())?;
     match tokio::time::timeout(CONNECT_TIME, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(error)) => Err(link::ending(&error).0),
+        Ok(Err(error)) => Err(said.take().unwrap_or_else(|| link::ending(&error).0)),
         Err(_) => Err(format!("no answer in {CONNECT_TIME:?}")),
     }
 }
 
-fn client(ca: KeyHash) -> Result<ClientConfig, Error> {
+fn client(ca: KeyHash, said: Said) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ByRoot { ca, provider }))
+        .with_custom_certificate_verifier(Arc::new(ByRoot { ca, provider, said }))
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![tls::ALPN_JOIN.to_vec()];
@@ -119,15 +120,19 @@ fn client(ca: KeyHash) -> Result<ClientConfig, Error> {
 struct ByRoot {
     ca: KeyHash,
     provider: Arc<CryptoProvider>,
+    said: Said,
 }
 
 impl ByRoot {
     fn judge(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Disbelief> {
         let is_root = |cert: &&CertificateDer<'_>| KeyHash::of_certificate(cert) == Ok(self.ca);
         let root = others.iter().find(is_root).ok_or_else(|| {
-            Disbelief::Invalid(format!("it is not of the cluster whose root has the key {}", self.ca))
+            Disbelief::Invalid(
+                Invalid::Stranger,
+                format!("it is not of the cluster whose root has the key {}", self.ca),
+            )
         })?;
-        let unreadable = |error: webpki::Error| Disbelief::Invalid(error.to_string());
+        let unreadable = |error: webpki::Error| Disbelief::Invalid(Invalid::Otherwise, error.to_string());
         let anchor = webpki::anchor_from_trusted_cert(root).map_err(unreadable)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(unreadable)?;
         judge::path(&leaf, others, &[anchor], Role::Server, UnixTime::now()).map(drop)
@@ -143,7 +148,9 @@ impl ServerCertVerifier for ByRoot {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge(leaf, others).map(|()| ServerCertVerified::assertion()).map_err(tls::as_tls_error)
+        self.judge(leaf, others)
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|disbelief| self.said.of(disbelief))
     }
 
     fn verify_tls12_signature(

@@ -11,7 +11,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use portolan_mesh::{Config, KeyHash, Kind, Lane, Mesh, Naming, Peers, Trust};
+use portolan_mesh::{Config, KeyHash, Kind, Lane, Mesh, Naming, Peers, StartError, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -142,11 +142,20 @@ impl Node {
     }
 
     pub fn start_with(config: Config, trust: Trust) -> Node {
+        Node::try_start(config, trust).unwrap()
+    }
+
+    /// None while its port is taken.
+    pub fn try_start(config: Config, trust: Trust) -> Option<Node> {
         let (trust, trust_reader) = state::channel(trust);
         let (peers, peers_reader): (Publisher<Peers>, Reader<Peers>) = state::channel(Peers::default());
-        let mesh = Mesh::start(config, trust_reader, peers_reader).unwrap();
+        let mesh = match Mesh::start(config, trust_reader, peers_reader) {
+            Ok(mesh) => mesh,
+            Err(StartError::Bind { .. }) => return None,
+            Err(other) => panic!("{other}"),
+        };
         let address = mesh.local_addr().unwrap();
-        Node { mesh, trust, peers, address }
+        Some(Node { mesh, trust, peers, address })
     }
 
     /// Makes this node dial those.
@@ -173,7 +182,7 @@ pub async fn linked(a: &Node, b: &Node) {
 }
 
 /// Polls for at most 20 s.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..4000 {
         if holds() {
             return;
