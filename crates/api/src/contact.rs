@@ -57,7 +57,8 @@ impl Contact {
     pub(crate) async fn follow(&self, store: &Store, drain: &Drain) {
         let asking = async {
             loop {
-                self.observe(store.log_status().stopped.is_none());
+                let log = store.log_status();
+                self.observe(log.stopped.is_none() && !log.cut_off);
                 tokio::time::sleep(EVERY).await;
             }
         };

@@ -131,6 +131,9 @@ pub struct LogStatus {
     pub queued: u64,
     /// Why the engine stopped, if it did.
     pub stopped: Option<String>,
+    /// As far as is known here nobody decides: no leader, or no majority in sight. What was decided before is
+    /// there, and may be stale.
+    pub cut_off: bool,
     /// What opening passed over and an operator should know of: a torn tail that was cut, a damaged
     /// checkpoint that an older one stood in for.
     pub warnings: Vec<String>,

@@ -90,7 +90,7 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
             group(&[
                 ("acl", "disabled".to_owned()),
                 ("known_datacenters", "1".to_owned()),
-                ("leader", log.stopped.is_none().to_string()),
+                ("leader", (log.stopped.is_none() && !log.cut_off).to_string()),
                 ("leader_addr", status::address(api)),
                 ("server", api.node.is_server.to_string()),
             ]),

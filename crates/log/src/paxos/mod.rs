@@ -395,6 +395,7 @@ impl Log for Paxos {
             sync_us: u64::try_from(progress.syncs.time.as_micros()).unwrap_or(u64::MAX),
             queued,
             stopped: progress.stopped.clone(),
+            cut_off: !self.shared.cluster().in_contact(),
             warnings: self.warnings.clone(),
         }
     }

@@ -73,6 +73,16 @@ impl ClusterStatus {
         let disk = self.configuration.as_ref().and_then(|known| known.disk_of(self.me.server));
         disk == Some(self.me.disk)
     }
+
+    /// Whether somebody decides, as far as this node knows: it speaks with the leader, or leads and speaks with
+    /// a majority.
+    pub fn in_contact(&self) -> bool {
+        let speaks = |server| server == self.me.server || self.peers.iter().any(|peer| peer.server == server);
+        let Some(leader) = self.leader.filter(|leader| speaks(*leader)) else { return false };
+        let Some(voters) = self.configuration.as_ref().map(Configuration::members) else { return true };
+        let in_sight = voters.iter().filter(|voter| speaks(voter.server)).count();
+        leader != self.me.server || 2 * in_sight > voters.len()
+    }
 }
 
 pub(crate) struct Shared {

@@ -245,6 +245,7 @@ impl Log for Solo {
             sync_us: u64::try_from(progress.syncs.time.as_micros()).unwrap_or(u64::MAX),
             queued,
             stopped: progress.stopped.clone(),
+            cut_off: false,
             warnings: self.warnings.clone(),
         }
     }

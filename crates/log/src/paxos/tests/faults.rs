@@ -176,3 +176,19 @@ fn a_server_that_was_cut_off_catches_up_by_checkpoint() {
     cluster.agree(401);
     assert!(cluster.node(away).see(|seen| seen.restores == [400]));
 }
+
+#[test]
+fn who_has_no_majority_in_sight_says_so_and_whoever_has_one_does_not() {
+    let cluster = Cluster::found(3);
+    cluster.append(1, "first");
+    cluster.agree(1);
+    let cut_off = |cluster: &Cluster, number: u64| cluster.node(number).log.status().cut_off;
+    for _ in 0..2 {
+        let leader = cluster.leader();
+        until("everybody is in contact", || (1..=3).all(|number| !cut_off(&cluster, number)));
+        cluster.network.isolate(server(leader));
+        until("the old leader is cut off", || cut_off(&cluster, leader));
+        until("the others are not", || (1..=3).all(|number| number == leader || !cut_off(&cluster, number)));
+        cluster.network.heal_all();
+    }
+}
