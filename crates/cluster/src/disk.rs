@@ -57,4 +57,3 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     }
     fs::read_to_string(path).map(Some).map_err(failed("read", path))
 }
-

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod init;
 pub mod join;
 mod keys;
+pub mod life;
 mod local;
 pub mod renew;
 pub mod time;
