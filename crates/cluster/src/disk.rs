@@ -57,3 +57,11 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     }
     fs::read_to_string(path).map(Some).map_err(failed("read", path))
 }
+
+/// Removes a file, which may be missing.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path)(cause)),
+        _ => Ok(()),
+    }
+}

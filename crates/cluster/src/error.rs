@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The root's key is not here.
     #[error(
-        "{attempted}: the root's key is not on this host ({path} is missing); do it on a server that has it, or put the file back for the time",
+        "{attempted}: the root's key is not on this host ({path} is missing, or of a root that does not sign any more); do it on a server that has it, or put the file back for the time",
         path = path.display()
     )]
     NoRootKey {

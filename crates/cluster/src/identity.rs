@@ -2,7 +2,7 @@
 //!
 //! `cluster/` holds `cluster.json` (names, numbers, times, the servers known last), `node.key` and `node.pem`
 //! (this node's key and chain), `ca.pem` (every root that is trusted), and on servers `issuer.key`,
-//! `issuer.pem` and, unless it was taken away, `ca.key` (the root's key). Everything is mode 0600, written
+//! `issuer.pem` and, unless it was taken away, `ca.key` (the root's key, and `ca.next.key` while another one follows). Everything is mode 0600, written
 //! whole or not at all; `cluster.json` comes last, so that what it promises is there.
 
 use std::collections::BTreeMap;
@@ -209,19 +209,23 @@ impl Identity {
         self.authority.as_ref().ok_or_else(|| Error::NotServer { attempted, node: node() })
     }
 
-    /// The root with its key, where that is on this host.
+    /// The root that signs with its key, where that is on this host.
     ///
     /// # Errors
     /// [`Error::NoRootKey`], or what is wrong with the file.
     pub fn root(&self, attempted: &'static str) -> Result<Root, Error> {
-        let path = self.home.join("ca.key");
-        let text = disk::read(&path)?.ok_or_else(|| Error::NoRootKey { attempted, path: path.clone() })?;
-        let key = Key::from_pem(&text)
-            .map_err(|cause| Error::Content { path: path.clone(), reason: cause.to_string() })?;
-        let own = self.roots.iter().find(|der| hash_of_certificate(der).is_ok_and(|hash| hash == key.hash()));
-        let own = own
-            .ok_or_else(|| Error::Content { path, reason: "it belongs to no root that is trusted".into() })?;
-        Root::from_parts(&self.facts.cluster, key, own.clone())
+        let active = self.roots.first().cloned().unwrap_or_default();
+        let hash = hash_of_certificate(&active)?;
+        for name in ["ca.key", "ca.next.key"] {
+            let path = self.home.join(name);
+            let Some(text) = disk::read(&path)? else { continue };
+            let broken = |cause: Error| Error::Content { path, reason: cause.to_string() };
+            let key = Key::from_pem(&text).map_err(broken)?;
+            if key.hash() == hash {
+                return Root::from_parts(&self.facts.cluster, key, active);
+            }
+        }
+        Err(Error::NoRootKey { attempted, path: self.home.join("ca.key") })
     }
 
     /// Keeps the root's key here.

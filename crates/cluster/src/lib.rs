@@ -18,6 +18,7 @@ mod keys;
 pub mod life;
 mod local;
 pub mod renew;
+pub mod rotate;
 pub mod time;
 pub mod token;
 

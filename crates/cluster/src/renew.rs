@@ -52,9 +52,12 @@ impl Renewer {
     /// # Errors
     /// Why nothing could be renewed; try again later, what there is stays.
     pub async fn turn(&self) -> Result<bool, Error> {
-        let snapshot = self.store.now();
         let host_ms = (self.clock)();
         let now_ms = crate::time::shifted(host_ms, self.local.clock_ahead_ms());
+        if let Err(error) = crate::rotate::step(&self.local, &self.store, now_ms).await {
+            tracing::warn!(error = %crate::error::chain(&error), "the root's rotation waits");
+        }
+        let snapshot = self.store.now();
         let is_current = self.local.with(|identity| is_of_active_root(identity, &snapshot));
         let due = self.local.with(|identity| due(&identity.facts, is_current, now_ms));
         if due == Due::default() {

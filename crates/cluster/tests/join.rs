@@ -4,14 +4,12 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 
 use catalog::{ClusterCommand, Command, Role};
 use portolan_cluster::init::{Options, init};
-use portolan_cluster::renew::Renewer;
 use portolan_cluster::token::{JoinToken, TokenError, Wish};
-use portolan_cluster::{Error, Identity, Local, ca};
-use support::{DAY_MS, First, HOUR_MS, TODAY_MS, Time};
+use portolan_cluster::{Error, Identity};
+use support::{Away, DAY_MS, First, HOUR_MS, TODAY_MS, Time, verified};
 use tempfile::tempdir;
 
 fn refusal(result: Result<Identity, Error>) -> String {
@@ -23,10 +21,6 @@ fn refusal(result: Result<Identity, Error>) -> String {
 
 fn agents(uses: u32) -> Wish {
     Wish { role: Role::Agent, uses, ..Wish::default() }
-}
-
-fn verified(identity: &Identity, now_ms: u64) -> u64 {
-    ca::lapse(&identity.chain, &identity.roots, now_ms).unwrap().ago_ms
 }
 
 #[tokio::test]
@@ -147,26 +141,6 @@ async fn files_are_private_and_missing_ones_are_named() {
     let error = Identity::load(first.home.path()).unwrap_err().to_string();
     assert!(error.contains("node.key") && error.contains("missing"), "{error}");
     assert!(matches!(Identity::load(folder.as_path()), Err(Error::NoIdentity { .. })));
-}
-
-struct Away {
-    local: Arc<Local>,
-    renewer: Renewer,
-}
-
-impl Away {
-    /// A node with a clock of its own.
-    fn new(first: &First, identity: Identity, clock: &Time) -> Away {
-        let local = Local::new(identity);
-        local.follow(&first.store.now()).unwrap();
-        let door = Arc::new(first.street.clone());
-        let renewer = Renewer::new(local.clone(), first.store.clone(), door, clock.clock());
-        Away { local, renewer }
-    }
-
-    fn lapse_ms(&self, now_ms: u64) -> u64 {
-        self.local.with(|identity| verified(identity, now_ms))
-    }
 }
 
 #[tokio::test]

@@ -15,9 +15,10 @@ use catalog::{Command, KeyHash};
 use futures_util::future::BoxFuture;
 use portolan_cluster::init::{Options, founding, init};
 use portolan_cluster::join::{Desk, Door};
+use portolan_cluster::renew::Renewer;
 use portolan_cluster::time::Clock;
 use portolan_cluster::token::{JoinToken, Wish, create};
-use portolan_cluster::{Identity, Local};
+use portolan_cluster::{Identity, Local, ca};
 use store::Store;
 use tempfile::TempDir;
 
@@ -143,5 +144,35 @@ impl First {
         let now_ms = self.time.now();
         let joined = portolan_cluster::join::join(home.path(), token, &options, &self.street, now_ms).await;
         joined.map(|(identity, _)| identity)
+    }
+}
+
+/// How long ago a node's certificate ran out, by its own roots.
+pub(crate) fn verified(identity: &Identity, now_ms: u64) -> u64 {
+    ca::lapse(&identity.chain, &identity.roots, now_ms).unwrap().ago_ms
+}
+
+/// A node with a clock of its own.
+pub(crate) struct Away {
+    pub(crate) local: Arc<Local>,
+    pub(crate) renewer: Renewer,
+}
+
+impl Away {
+    pub(crate) fn new(first: &First, identity: Identity, clock: &Time) -> Away {
+        let local = Local::new(identity);
+        local.follow(&first.store.now()).unwrap();
+        Away::over(first, local, clock)
+    }
+
+    /// The same, knowing what it knows already.
+    pub(crate) fn over(first: &First, local: Arc<Local>, clock: &Time) -> Away {
+        let door = Arc::new(first.street.clone());
+        let renewer = Renewer::new(local.clone(), first.store.clone(), door, clock.clock());
+        Away { local, renewer }
+    }
+
+    pub(crate) fn lapse_ms(&self, now_ms: u64) -> u64 {
+        self.local.with(|identity| verified(identity, now_ms))
     }
 }
