@@ -12,7 +12,8 @@ use http::Method;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
-    Api, agent, catalog_paths as catalog, health_paths as health, kv, own, probes, session, status, txn,
+    Api, agent, catalog_paths as catalog, events, health_paths as health, kv, own, probes, session, status,
+    topics, txn,
 };
 
 /// One endpoint.
@@ -40,6 +41,8 @@ pub(crate) enum Resource {
     Node,
     Key,
     Session,
+    Event,
+    Topic,
     Operator,
 }
 
@@ -77,7 +80,7 @@ pub fn endpoints() -> impl ExactSizeIterator<Item = Endpoint> {
 }
 
 use Needs::{Nothing, Read, Write};
-use Resource::{Agent, Key, Node, Operator, Service, Session};
+use Resource::{Agent, Event, Key, Node, Operator, Service, Session, Topic};
 
 macro_rules! act {
     ($function:path) => {
@@ -91,6 +94,10 @@ const fn get(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
 
 const fn put(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
     Route { method: Method::PUT, pattern, needs, handler }
+}
+
+const fn post(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
+    Route { method: Method::POST, pattern, needs, handler }
 }
 
 const fn delete(pattern: &'static str, needs: Needs, handler: Handler) -> Route {
@@ -147,6 +154,9 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/session/info/*id", Read(Session), Views(session::info)),
     get("/v1/session/node/*name", Read(Session), Views(session::on_node)),
     get("/v1/session/list", Read(Session), Views(session::list)),
+    // Events.
+    put("/v1/event/fire/*name", Write(Event), act!(events::fire)),
+    get("/v1/event/list", Read(Event), act!(events::list)),
     // Keys.
     get("/v1/kv/*key", Read(Key), Views(kv::read)),
     put("/v1/kv/*key", Write(Key), act!(kv::put)),
@@ -158,6 +168,12 @@ pub(crate) static ROUTES: &[Route] = &[
     // Our own.
     get("/v1/portolan/services", Read(Service), act!(own::services)),
     get("/v1/portolan/resolve/*name", Read(Service), act!(own::resolve)),
+    get("/v1/portolan/topics", Read(Topic), Views(topics::list)),
+    put("/v1/portolan/topics/*name", Write(Topic), act!(topics::retain)),
+    delete("/v1/portolan/topics/*name", Write(Topic), act!(topics::remove)),
+    get("/v1/portolan/topic/*name", Read(Topic), act!(topics::read)),
+    put("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
+    post("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
     // For supervisors and people.
     get("/metrics", Nothing, Look(probes::metrics)),
     get("/livez", Nothing, Look(probes::live)),
@@ -167,7 +183,6 @@ pub(crate) static ROUTES: &[Route] = &[
 
 /// Parts of Consul's API that are known and not here, so that the answer can say so.
 pub(crate) static ABSENT: &[(&str, &str)] = &[
-    ("/v1/event/", "events are"),
     ("/v1/query", "prepared queries are"),
     ("/v1/coordinate/", "network coordinates are"),
     ("/v1/snapshot", "snapshots over HTTP are"),

@@ -1,7 +1,5 @@
 //! `session/*`: who may hold locks on keys, and for how long.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +12,7 @@ use lease::RenewError;
 use crate::Api;
 use crate::catalog_paths::named;
 use crate::http::{Answer, Failure, Parts, Request, decode};
+use crate::ids::new_id;
 use crate::plan::NODE_ALIVE;
 use crate::read::{Scope, View, check_datacenter, check_tenancy};
 
@@ -72,18 +71,6 @@ fn term(text: &str) -> Result<Option<u64>, Failure> {
             Err(internal(format!("Invalid Session TTL '{nanoseconds}', must be between [10s=24h0m0s]")))
         }
     }
-}
-
-/// A UUID of version 4 from the kernel: who knows a session's id may lock in its name.
-fn new_id() -> Result<Arc<str>, Failure> {
-    let mut bytes = [0u8; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .map_err(|cause| internal(format!("read /dev/urandom for a session id: {cause}")))?;
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-").into())
 }
 
 /// Consul answers 500 to all of these.

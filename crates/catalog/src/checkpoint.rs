@@ -18,6 +18,7 @@ use crate::model::{
 };
 use crate::session::Session;
 use crate::snapshot::{Proposer, Snapshot, Tables};
+use crate::topic::{Event, Message, Retention, Seen, TopicEntry};
 use crate::trust::{Denied, Issuer, Root};
 use crate::virtual_ip::{Slot, VirtualIp};
 
@@ -104,6 +105,20 @@ enum Record {
         entry: KvEntry,
     },
     Session(Session),
+    Topic {
+        name: Arc<str>,
+        retention: Retention,
+        next: u64,
+        producers: Vec<(Arc<str>, Seen)>,
+        create: Index,
+        modify: Index,
+    },
+    Message {
+        topic: Arc<str>,
+        message: Message,
+    },
+    TopicFloor(u64),
+    Event(Event),
     LockDelay {
         key: Arc<str>,
         until_ms: u64,
@@ -187,6 +202,7 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(keys)
         .chain(sessions)
         .chain(delays)
+        .chain(topic_records(s))
         .chain(gone)
         .chain(gone_keys)
         .chain(cluster_records(&s.cluster))
@@ -207,6 +223,28 @@ fn cluster_records(cluster: &Cluster) -> impl Iterator<Item = Record> + '_ {
         .chain(cluster.roots().map(|root| Record::Root((**root).clone())))
         .chain(cluster.issuers().map(|issuer| Record::Issuer((**issuer).clone())))
         .chain(cluster.denied().cloned().map(Record::Denied))
+}
+
+/// A topic comes before its messages.
+fn topic_records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
+    let topics = s.topics().flat_map(|topic| {
+        let head = Record::Topic {
+            name: topic.name.clone(),
+            retention: topic.retention,
+            next: topic.next,
+            producers: topic.producers.iter().map(|(id, seen)| (id.clone(), seen)).collect(),
+            create: topic.create_index,
+            modify: topic.modify_index,
+        };
+        let messages = topic
+            .messages
+            .iter()
+            .map(|message| Record::Message { topic: topic.name.clone(), message: (**message).clone() });
+        std::iter::once(head).chain(messages)
+    });
+    let floor = (s.topics.floor > 0).then_some(Record::TopicFloor(s.topics.floor));
+    let events = s.events().map(|event| Record::Event((**event).clone()));
+    topics.chain(floor).chain(events)
 }
 
 fn service_record(service: &Service) -> Record {
@@ -320,6 +358,10 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
             Arc::make_mut(entry).checks.push(check);
         }
         record @ Record::Instance { .. } => restore_instance(s, record)?,
+        record @ (Record::Topic { .. }
+        | Record::Message { .. }
+        | Record::TopicFloor(_)
+        | Record::Event(_)) => restore_topic(s, record)?,
         Record::Session(session) => s.sessions.insert(Arc::new(session)),
         Record::LockDelay { key, until_ms } => s.sessions.delay(&key, until_ms),
         Record::Key { key, entry } => {
@@ -353,6 +395,34 @@ fn restore_cluster(cluster: &mut Cluster, record: Record) {
         Record::Denied(denied) => drop(cluster.denied.insert(denied.key, denied)),
         _ => {}
     }
+}
+
+/// A topic comes before its messages.
+fn restore_topic(s: &mut Snapshot, record: Record) -> Result<(), String> {
+    match record {
+        Record::Topic { name, retention, next, producers, create, modify } => {
+            let mut entry = TopicEntry {
+                name: name.clone(),
+                retention,
+                messages: imbl::Vector::new(),
+                next,
+                bytes: 0,
+                create_index: create,
+                modify_index: modify,
+                producers: Default::default(),
+            };
+            producers.into_iter().for_each(|(id, seen)| entry.producers.put(&id, seen));
+            s.topics.by_name.insert(name, Arc::new(entry));
+        }
+        Record::Message { topic, message } => {
+            let entry = s.topics.by_name.get_mut(&topic).ok_or_else(|| format!("topic {topic}"))?;
+            Arc::make_mut(entry).append(message);
+        }
+        Record::TopicFloor(floor) => s.topics.floor = floor,
+        Record::Event(event) => s.topics.events.push_back(Arc::new(event)),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn restore_node(s: &mut Snapshot, record: Record) {

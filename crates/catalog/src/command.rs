@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
 use crate::session::SessionCommand;
+use crate::topic::TopicCommand;
 use crate::transaction::{Found, Operation};
 
 /// Version byte that [`Envelope::encode`] writes.
@@ -56,6 +57,8 @@ pub enum Command {
     Kv(KvCommand),
     /// Sessions.
     Session(SessionCommand),
+    /// Messages and events.
+    Topic(TopicCommand),
     /// All of them or none; each sees what those before it did.
     Transact(Vec<Operation>),
     /// A host found that a virtual address is in use there by something else: give the service another.
@@ -307,6 +310,13 @@ pub enum Outcome {
     Refused(Refusal),
     /// One outcome per command of a batch.
     Batch(Vec<Outcome>),
+    /// Messages are published.
+    Published {
+        /// Number of the last of them in its topic.
+        last: u64,
+        /// How many were new.
+        count: u64,
+    },
     /// A transaction holds now; what its operations left or read, in their order.
     Transacted(Vec<Found>),
     /// This envelope had been applied before.
@@ -321,7 +331,7 @@ impl Outcome {
 
     /// True when the command holds now.
     pub fn is_done(&self) -> bool {
-        matches!(self, Outcome::Done { .. } | Outcome::Transacted(_))
+        matches!(self, Outcome::Done { .. } | Outcome::Transacted(_) | Outcome::Published { .. })
     }
 }
 

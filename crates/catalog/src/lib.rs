@@ -7,7 +7,7 @@
 //! What is absent, on purpose: no clock (time arrives in the envelope), no randomness, no I/O, no tokio,
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
-//! Where to look: nouns in [`model`], sessions in [`session`], wishes in [`command`], rules for names and sizes in [`validate`],
+//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], wishes in [`command`], rules for names and sizes in [`validate`],
 //! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
@@ -23,6 +23,7 @@ pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tombstones;
+pub mod topic;
 pub mod transaction;
 pub mod trust;
 pub mod validate;
@@ -47,6 +48,7 @@ pub use model::{
 };
 pub use session::{Behavior, Session, SessionCommand, SessionDef};
 pub use snapshot::Snapshot;
+pub use topic::{Event, Message, Producer, Retention, TopicCommand, TopicEntry};
 pub use transaction::{Found, Operation, Verb};
 pub use trust::{Denied, Issuer, KeyHash, Mode, Root, RootState};
 pub use virtual_ip::VirtualIp;

@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
 use crate::session::Sessions;
 use crate::tombstones::Tombstones;
+use crate::topic::Topics;
 use crate::virtual_ip::{Slot, Slots};
 
 /// Indexes of whole tables, for watchers that want to know of any change in one.
@@ -25,6 +26,12 @@ pub struct Tables {
     /// Sessions.
     #[serde(default)]
     pub sessions: Index,
+    /// Topics and their messages.
+    #[serde(default)]
+    pub topics: Index,
+    /// Events.
+    #[serde(default)]
+    pub events: Index,
 }
 
 /// Node and id of an instance.
@@ -49,6 +56,7 @@ pub struct Snapshot {
     pub(crate) nodes: OrdMap<Arc<str>, Arc<NodeEntry>>,
     pub(crate) kv: OrdMap<Arc<str>, Arc<KvEntry>>,
     pub(crate) sessions: Sessions,
+    pub(crate) topics: Topics,
     pub(crate) gone_services: Tombstones,
     pub(crate) gone_keys: Tombstones,
     /// One entry per service, living or buried, at the index of its last change.

@@ -7,9 +7,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::{
-    Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus,
+    Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, InitialStatus,
     InstanceDef, InstanceRegistration, KvCommand, Lease, NodeDef, NodeRegistration, Operation, Probe,
-    Register, SessionCommand, SessionDef, Status, Verb, Weights,
+    Producer, Register, Retention, SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
 };
 
 mod cluster;
@@ -60,6 +60,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => kv().prop_map(Command::Kv),
         3 => cluster_command().prop_map(Command::Cluster),
         3 => session().prop_map(Command::Session),
+        3 => topic().prop_map(Command::Topic),
         1 => vec(operation(), 0..4).prop_map(Command::Transact),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
@@ -188,4 +189,25 @@ fn operation() -> impl Strategy<Value = Operation> {
         0 => Operation::Instance { verb, node, def: Box::new(def) },
         _ => Operation::Check { verb, node, check: Box::new(check) },
     })
+}
+
+fn topic() -> impl Strategy<Value = TopicCommand> {
+    let message = || name("m", 3).prop_map(|text| text.as_bytes().to_vec().into());
+    let producer = proptest::option::of((name("p", 2), 1..8u64))
+        .prop_map(|producer| producer.map(|(id, sequence)| Producer { id, sequence }));
+    prop_oneof![
+        6 => (name("q", 2), vec(message(), 0..4), producer)
+            .prop_map(|(topic, messages, producer)| TopicCommand::Publish { topic, messages, producer }),
+        1 => (name("q", 2), 0..5u64, 0..9u64, 0..100_000u64).prop_map(|(topic, count, bytes, age)| {
+            let retention = Retention { max_count: count, max_bytes: bytes, max_age_ms: age };
+            TopicCommand::Retain { topic, retention }
+        }),
+        1 => name("q", 2).prop_map(|topic| TopicCommand::Remove { topic }),
+        1 => (name("v", 9), name("e", 2)).prop_map(|(id, name)| {
+            let (node_filter, service_filter, tag_filter) = ("".into(), "".into(), "".into());
+            let payload = Default::default();
+            let event = Event { id, name, payload, node_filter, service_filter, tag_filter, number: 0, index: 0 };
+            TopicCommand::Fire(Box::new(event))
+        }),
+    ]
 }

@@ -214,4 +214,25 @@ proptest! {
             }
         }
     }
+
+    /// Numbers of a topic only grow, by one, over removal and retention; what is kept has no gap; a producer's
+    /// message is appended once.
+    #[test]
+    fn messages_are_numbered_once(history in history(80)) {
+        let mut catalog = Catalog::default();
+        let mut highest = std::collections::BTreeMap::new();
+        for (envelope, index) in history.iter().zip(1..) {
+            let applied = catalog.apply(index, envelope);
+            let now = catalog.snapshot();
+            for topic in now.topics() {
+                let numbers: Vec<_> = topic.messages.iter().map(|message| message.index).collect();
+                let dense: Vec<_> = (topic.first()..topic.next).collect();
+                prop_assert_eq!(numbers, dense);
+                prop_assert_eq!(topic.bytes, topic.messages.iter().map(|m| m.payload.len() as u64).sum::<u64>());
+                let before = highest.insert(topic.name.clone(), topic.next).unwrap_or(1);
+                let woken = applied.touched.contains(&Topic::Messages(topic.name.clone()));
+                prop_assert!(topic.next >= before && (woken || topic.next == before));
+            }
+        }
+    }
 }

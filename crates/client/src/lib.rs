@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Where to look: what is registered in `service`, keeping it registered in `registration`, finding others
-//! in `discovery`, keys in `kv`, the wire in `http`.
+//! in `discovery`, keys in `kv`, messages in `topic`, the wire in `http`.
 //!
 //! What is absent: no cache beside the list that a watch handed out last, no TLS (the daemon is on this
 //! host), no balancing beyond a weighted shuffle (the proxies do that).
@@ -35,6 +35,7 @@ mod kv;
 mod registration;
 mod retry;
 mod service;
+mod topic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub use http::Indexed;
 pub use kv::{Key, Kv};
 pub use registration::{Registration, State};
 pub use service::{Check, Service};
+pub use topic::{Message, Producer, Subscription};
 
 use http::{Call, Transport};
 

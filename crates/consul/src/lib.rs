@@ -13,6 +13,7 @@
 
 pub mod agent;
 pub mod duration;
+pub mod event;
 mod fold;
 pub mod kv;
 pub mod listing;

@@ -1,8 +1,11 @@
 //! Answers of the few paths of our own, under `/v1/portolan/`, in Consul's style.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, Text};
+use crate::kv::Value;
+use crate::{GoDuration, Labels, Text};
 
 /// How many instances a service has, by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,4 +99,80 @@ pub struct Endpoint {
 pub struct Renewal {
     /// Time until the lease runs out, in milliseconds.
     pub expires_in_ms: u64,
+}
+
+/// A topic: an element of `GET /v1/portolan/topics`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Topic {
+    /// Name.
+    pub topic: Text,
+    /// Number of the oldest message that is kept.
+    pub first: u64,
+    /// Number of the next message.
+    pub next: u64,
+    /// How many are kept.
+    pub count: usize,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// What is kept.
+    #[serde(flatten)]
+    pub retention: Retention,
+    /// Index of the last change.
+    pub modify_index: u64,
+}
+
+/// How much of a topic is kept: body of `PUT /v1/portolan/topics/:name`. Zero is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Retention {
+    /// Most messages.
+    pub max_count: u64,
+    /// Most bytes.
+    pub max_bytes: u64,
+    /// Oldest message.
+    pub max_age: GoDuration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
+        Retention { max_count: 10_000, max_bytes: 16 << 20, max_age: GoDuration(week) }
+    }
+}
+
+/// Answer of `GET /v1/portolan/topic/:name`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Messages {
+    /// Number of the oldest message that is kept: those before it are gone.
+    pub first: u64,
+    /// What to ask for next.
+    pub next: u64,
+    /// Messages in order.
+    pub messages: Vec<Message>,
+}
+
+/// One message of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Message {
+    /// Its number in the topic.
+    pub index: u64,
+    /// When it was decided, in Unix milliseconds.
+    pub time: u64,
+    /// Node that it came through.
+    pub node: Text,
+    /// What was published.
+    pub payload: Value,
+}
+
+/// Answer of `PUT /v1/portolan/topic/:name`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Published {
+    /// Number of the last message of the request.
+    pub last: u64,
+    /// How many of them were new.
+    pub count: u64,
 }

@@ -319,7 +319,11 @@ fn note_refusal(outcome: &Outcome) {
             | Refusal::Cluster(_)),
         ) => tracing::debug!(%refusal, "a change of health came too late"),
         Outcome::Refused(refusal) => tracing::warn!(%refusal, "a change of health was refused"),
-        Outcome::Done { .. } | Outcome::Batch(_) | Outcome::Transacted(_) | Outcome::Duplicate => {}
+        Outcome::Done { .. }
+        | Outcome::Batch(_)
+        | Outcome::Transacted(_)
+        | Outcome::Published { .. }
+        | Outcome::Duplicate => {}
     }
 }
 

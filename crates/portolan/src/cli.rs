@@ -76,6 +76,10 @@ enum Command {
     /// Read and write keys
     #[command(subcommand)]
     Kv(commands::kv::Kv),
+    /// Put messages in the one agreed order
+    Publish(commands::publish::Args),
+    /// Read messages in the one agreed order
+    Subscribe(commands::subscribe::Args),
     /// Join standard input and output to a service
     Connect(commands::connect::Args),
     /// Check a configuration exactly as `serve` would read it
@@ -122,6 +126,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Nodes(args) => commands::nodes::run(args, global)?,
         Command::Resolve(args) => commands::resolve::run(args, global)?,
         Command::Kv(kv) => commands::kv::run(kv, global)?,
+        Command::Publish(args) => commands::publish::run(args, global)?,
+        Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,

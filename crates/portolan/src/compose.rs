@@ -96,6 +96,7 @@ pub(crate) async fn start(
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work)?;
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
+    shared.topics(&config);
     let introduction = introduction(&config, &identity, address);
     let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
 

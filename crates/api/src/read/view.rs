@@ -35,6 +35,12 @@ pub(crate) enum Scope {
     ChecksAndNodes,
     /// All sessions.
     Sessions,
+    /// Events of that name, or any.
+    Events(Option<Arc<str>>),
+    /// Messages of one topic.
+    Messages(Arc<str>),
+    /// All topics.
+    Topics,
     /// One key.
     Key(Arc<str>),
     /// Every key with that prefix.
@@ -57,6 +63,9 @@ impl Scope {
             Scope::Checks => topic(Topic::Checks),
             Scope::ChecksAndNodes => vec![Watched::Topic(Topic::Checks), Watched::Topic(Topic::Nodes)],
             Scope::Sessions => topic(Topic::Sessions),
+            Scope::Events(_) => topic(Topic::Events),
+            Scope::Messages(name) => topic(Topic::Messages(name.clone())),
+            Scope::Topics => topic(Topic::Topics),
             Scope::Key(key) => topic(Topic::Key(key.clone())),
             Scope::Prefix(prefix) => vec![Watched::Prefix(prefix.clone())],
         }
@@ -82,6 +91,13 @@ impl Scope {
             Scope::Checks => tables.checks,
             Scope::ChecksAndNodes => tables.checks.max(tables.nodes),
             Scope::Sessions => tables.sessions,
+            Scope::Events(None) => tables.events,
+            Scope::Events(Some(name)) => {
+                snapshot.events().rev().find(|event| event.name == *name).map_or(0, |event| event.index)
+            }
+            // A topic that is gone went at or before the table's last change.
+            Scope::Messages(name) => snapshot.topic(name).map_or(tables.topics, |topic| topic.modify_index),
+            Scope::Topics => tables.topics,
             Scope::Key(key) => snapshot.key_index(key),
             Scope::Prefix(prefix) => snapshot.prefix_index(prefix),
         };

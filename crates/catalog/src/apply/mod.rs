@@ -10,6 +10,7 @@ mod members;
 mod register;
 mod service;
 mod session;
+mod topic;
 mod transaction;
 mod trust;
 
@@ -36,6 +37,12 @@ pub enum Topic {
     Checks,
     /// Any session.
     Sessions,
+    /// Messages of one topic.
+    Messages(Arc<str>),
+    /// Any topic.
+    Topics,
+    /// Any event.
+    Events,
     /// One key. Watchers of a prefix are found from the key.
     Key(Arc<str>),
     /// The members of the cluster.
@@ -125,6 +132,7 @@ impl Turn<'_> {
             }
             Command::Kv(command) => self.kv(command),
             Command::Session(command) => self.session(command),
+            Command::Topic(command) => self.topic(command),
             Command::Transact(operations) => self.transaction(operations.iter()),
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),

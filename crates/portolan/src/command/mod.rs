@@ -11,12 +11,14 @@ pub(crate) mod instances;
 pub(crate) mod kv;
 mod listing;
 pub(crate) mod nodes;
+pub(crate) mod publish;
 pub(crate) mod register;
 pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod services;
 mod sources;
+pub(crate) mod subscribe;
 
 use anyhow::Context as _;
 

@@ -129,6 +129,12 @@ impl Shared {
         Ok(())
     }
 
+    /// The ways to topics that are not HTTP.
+    pub(super) fn topics(&mut self, config: &Config) {
+        let run = api::topics::run(config.topics.clone(), self.store.clone(), self.drain.clone());
+        self.tasks.spawn("topics", run);
+    }
+
     /// Last, because it shows what all others count.
     pub(super) fn api(
         mut self,

@@ -46,6 +46,8 @@ pub struct Config {
     pub gost: gost::Config,
     /// NetSel's byte protocol.
     pub netsel: api::netsel::Config,
+    /// Messages of local programs.
+    pub topics: api::topics::Config,
 }
 
 impl Config {

@@ -11,3 +11,4 @@ mod demo;
 mod documents;
 mod full_disk;
 mod support;
+mod topics;

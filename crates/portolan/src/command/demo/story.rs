@@ -28,7 +28,7 @@ struct Process {
 
 /// Tells the story from beginning to end; whatever was started is ended with it.
 pub(super) async fn tell(show: &mut Show) -> anyhow::Result<()> {
-    let node = show.step("start a node in memory, on free ports of loopback", start_node()).await?;
+    let node = show.step("start a node in memory, on free ports of loopback", Box::pin(start_node())).await?;
     let (api, dns) = (first(&node.addresses().http)?, first(&node.addresses().dns)?);
     let (tcp_proxy, http_proxy) = (first(&node.addresses().tcp_proxy)?, first(&node.addresses().http_proxy)?);
     let client = Client::new(api.into());

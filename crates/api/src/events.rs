@@ -1,0 +1,94 @@
+//! `event/*`: short messages to nodes that match. They travel in the agreed order; each node shows those that
+//! are meant for it.
+
+use std::sync::Arc;
+
+use catalog::{Command, Event, NodeEntry, TopicCommand};
+use consul::event::UserEvent;
+use consul::kv::Value;
+use http::StatusCode;
+use regex_lite::Regex;
+
+use crate::Api;
+use crate::catalog_paths::named;
+use crate::http::{Answer, Failure, Parts, Request};
+use crate::ids::new_id;
+use crate::read::{ReadOptions, Scope, check_datacenter, settle, with_fields};
+
+/// `PUT event/fire/:name`.
+pub(crate) async fn fire(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let name = named(&request.parts, "name")?;
+    check_datacenter(request.parts.query.get("dc"), &api.node.datacenter)?;
+    let (parts, body) = request.body(catalog::topic::MAX_EVENT).await?;
+    let event = Event {
+        id: new_id()?,
+        name,
+        payload: bytes::Bytes::copy_from_slice(&body),
+        node_filter: filter(&parts, "node")?,
+        service_filter: filter(&parts, "service")?,
+        tag_filter: filter(&parts, "tag")?,
+        number: 0,
+        index: 0,
+    };
+    if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
+        let message = "Cannot provide tag filter without service filter";
+        return Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message));
+    }
+    let answer = Answer::json_as(&shown(&event), parts.query.has("pretty"))?;
+    api.store.submit(Command::Topic(TopicCommand::Fire(Box::new(event)))).await?;
+    Ok(answer)
+}
+
+fn filter(parts: &Parts, name: &str) -> Result<Arc<str>, Failure> {
+    let text = parts.query.get(name).unwrap_or_default();
+    Regex::new(text).map_err(|why| {
+        let message = format!("Invalid {name} filter: {why}");
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    })?;
+    Ok(text.into())
+}
+
+/// `GET event/list`: the last events that were meant for this node, oldest first. It blocks like a read, until
+/// one more comes.
+pub(crate) async fn list(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let parts = &request.parts;
+    let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
+    let name: Option<Arc<str>> = parts.query.given("name").map(Arc::from);
+    let (snapshot, index) = settle(&api, &Scope::Events(name.clone()), &options).await?;
+    let own = snapshot.node(&api.node.name);
+    let wanted = |event: &&Arc<Event>| {
+        name.as_ref().is_none_or(|name| event.name == *name) && is_for(event, &api.node.name, own)
+    };
+    let answer = Answer::list(snapshot.events().filter(wanted).map(|event| shown(event)), options.pretty)?;
+    Ok(with_fields(&api, answer, index, &options))
+}
+
+/// Whether an event is meant for a node: by its name, and by a service on it with a tag.
+fn is_for(event: &Event, name: &str, entry: Option<&Arc<NodeEntry>>) -> bool {
+    let matches = |pattern: &str, text: &str| {
+        pattern.is_empty() || Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+    };
+    if !matches(&event.node_filter, name) {
+        return false;
+    }
+    if event.service_filter.is_empty() {
+        return true;
+    }
+    entry.into_iter().flat_map(|entry| entry.instances.values()).any(|instance| {
+        let tags = || instance.def.tags.iter().any(|tag| matches(&event.tag_filter, tag));
+        matches(&event.service_filter, &instance.def.service) && (event.tag_filter.is_empty() || tags())
+    })
+}
+
+fn shown(event: &Event) -> UserEvent {
+    UserEvent {
+        id: event.id.clone(),
+        name: event.name.clone(),
+        payload: Value(event.payload.clone()),
+        node_filter: event.node_filter.clone(),
+        service_filter: event.service_filter.clone(),
+        tag_filter: event.tag_filter.clone(),
+        version: 1,
+        l_time: event.number,
+    }
+}
