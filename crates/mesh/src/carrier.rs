@@ -98,7 +98,7 @@ async fn take(
         let chain = chain(tls.get_ref().1.peer_certificates());
         let proof = Proof::of(chain, &shared.trust.now(), None).map_err(|error| error.to_string());
         let greeted = match proof {
-            Ok(proof) => greet(shared, &mut tls, proof).await,
+            Ok(proof) => greet(shared, &mut tls, shared.called(proof)).await,
             Err(disbelief) => Err(disbelief),
         };
         match greeted {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::Guest;
+
 /// `[mesh]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +35,9 @@ pub struct Config {
     /// What this program speaks. Not a setting.
     #[serde(skip)]
     pub speaks: Speaks,
+    /// Other protocols that are taken on the port. Not a setting.
+    #[serde(skip)]
+    pub guests: Vec<Guest>,
 }
 
 /// What one source or one peer may take.
@@ -92,6 +97,7 @@ impl Default for Config {
             retry_cap: Duration::from_secs(10),
             limits: Limits::default(),
             speaks: Speaks::default(),
+            guests: Vec::new(),
         }
     }
 }

@@ -109,6 +109,14 @@ pub fn name_of(certificate: &CertificateDer<'_>, naming: &Naming) -> Result<Stri
 }
 
 /// Every name that a certificate stands for: one, or all of its DNS names.
+pub(crate) fn names_of(certificate: &CertificateDer<'_>, naming: &Naming) -> Vec<String> {
+    match (naming, EndEntityCert::try_from(certificate)) {
+        (Naming::Dns, Ok(parsed)) => parsed.valid_dns_names().map(str::to_owned).collect(),
+        _ => name_of(certificate, naming).into_iter().collect(),
+    }
+}
+
+/// True if a certificate stands for this name.
 pub(crate) fn is_named(certificate: &EndEntityCert<'_>, naming: &Naming, name: &str) -> bool {
     match naming {
         Naming::Spiffe { domain } => {

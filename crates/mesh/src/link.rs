@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::gate::Seat;
 use crate::hello::{Hello, Use, printable};
+use crate::identity;
 use crate::judge::{Disbelief, Peer, Role};
 use crate::trust::Trust;
 
@@ -102,6 +103,8 @@ pub(crate) struct Proof {
     pub(crate) peer: Peer,
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) judged_at: UnixTime,
+    /// Every name that the certificate has.
+    pub(crate) names: Vec<String>,
 }
 
 impl Proof {
@@ -117,7 +120,11 @@ impl Proof {
             Some(name) => trust.judge_as(name, &chain, Role::Server, judged_at)?,
             None => trust.judge(&chain, Role::Client, judged_at)?,
         };
-        Ok(Proof { peer, chain, judged_at })
+        let names = match expect {
+            Some(name) => vec![name.to_owned()],
+            None => identity::names_of(&chain[0], &trust.naming),
+        };
+        Ok(Proof { peer, chain, judged_at, names })
     }
 }
 

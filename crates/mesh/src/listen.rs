@@ -7,6 +7,7 @@ use quinn::{Connection, Incoming};
 
 use crate::gate::{Seat, Verdict};
 use crate::greet;
+use crate::guest;
 use crate::hello::{GreetingError, Use};
 use crate::join;
 use crate::link::{self, Close, Proof, with_causes};
@@ -46,7 +47,10 @@ async fn handshake(shared: Arc<Shared>, incoming: Incoming, mut seat: Seat) {
     match link::alpn_of(&connection).as_deref() {
         Some(tls::ALPN_JOIN) => join::serve(&shared, connection, seat).await,
         Some(tls::ALPN_NODE) => node(&shared, connection, seat).await,
-        _ => link::close(&connection, Close::Greeting, "no protocol of ours"),
+        other => match shared.config.guests.iter().find(|guest| other == Some(&guest.alpn[..])) {
+            Some(guest) => guest::take(&shared, guest, connection, seat),
+            None => link::close(&connection, Close::Greeting, "no protocol of ours"),
+        },
     }
 }
 
@@ -59,7 +63,7 @@ async fn node(shared: &Arc<Shared>, connection: Connection, seat: Seat) {
             tracing::warn!(%from, reason, "link refused");
             return link::close(&connection, Close::Disbelieved, &reason);
         }
-        Ok(proof) => proof,
+        Ok(proof) => shared.called(proof),
         Err(disbelief) => {
             tracing::info!(%from, %disbelief, "link refused");
             return link::close(&connection, Close::Disbelieved, &disbelief.to_string());

@@ -19,9 +19,10 @@ use crate::config::Config;
 use crate::dial;
 use crate::gate::Gate;
 use crate::greet::{Greeted, NoLink};
+use crate::guest::{Guests, Visit};
 use crate::hello::Use;
 use crate::join::{JoinRequest, Joins};
-use crate::link::{Close, Link, ending};
+use crate::link::{Close, Link, Proof, ending};
 use crate::listen;
 use crate::open::{Lane, OpenError};
 use crate::preface::Kind;
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) acceptors: Arc<Acceptors>,
     pub(crate) gate: Gate,
     pub(crate) joins: Joins,
+    pub(crate) guests: Guests,
     pub(crate) runtime: Handle,
 }
 
@@ -162,6 +164,7 @@ impl Mesh {
             joins: Joins::new(config.limits.joins),
             table: Table::new(fastrand::u64(1..)),
             acceptors: Arc::default(),
+            guests: Guests::default(),
             config,
             trust,
             peers,
@@ -262,6 +265,11 @@ impl Mesh {
         self.0.shared.joins.set(answer);
     }
 
+    /// Registers for connections of [`Config::guests`]. Whoever was registered before gets no more.
+    pub fn guests(&self) -> mpsc::Receiver<Visit> {
+        self.0.shared.guests.register()
+    }
+
     /// Takes a new socket, when the address that the mesh was bound to is this host's no more. Links move with
     /// it and are not cut.
     ///
@@ -304,6 +312,15 @@ impl Shared {
     pub(crate) fn addresses(&self, peer: &str) -> Vec<String> {
         let linked = self.table.control(peer).map(|control| control.link.address().to_string());
         linked.into_iter().chain(self.peers.now().0.get(peer).cloned().unwrap_or_default()).collect()
+    }
+
+    /// A caller by the name that it has among the wanted peers, where its certificate has several.
+    pub(crate) fn called(&self, mut proof: Proof) -> Proof {
+        let peers = self.peers.now();
+        if let Some(name) = proof.names.iter().find(|name| peers.0.contains_key(*name)) {
+            proof.peer.name = name.clone();
+        }
+        proof
     }
 
     /// Finds a greeted link its place and serves it from then on.
@@ -402,7 +419,8 @@ fn endpoint(
     trust: &Reader<Trust>,
     transport: Arc<TransportConfig>,
 ) -> Result<Endpoint, StartError> {
-    let tls = tls::server(trust, &[]).map_err(StartError::Tls)?;
+    let guests: Vec<_> = config.guests.iter().map(|guest| guest.alpn.clone()).collect();
+    let tls = tls::server(trust, &guests).map_err(StartError::Tls)?;
     let quic = QuicServerConfig::try_from(tls)
         .map_err(|error| StartError::Tls(rustls::Error::General(error.to_string())))?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(quic));

@@ -120,6 +120,11 @@ impl Stream {
 }
 
 impl Send {
+    /// A direction of a protocol without prefaces.
+    pub(crate) fn bare(to: quinn::SendStream) -> Send {
+        Send { to: To::Quic(to), first: BytesMut::new(), seat: None }
+    }
+
     /// Gives the direction up at once; the peer sees an error.
     pub fn reset(mut self) {
         if let To::Quic(stream) = &mut self.to {
@@ -158,6 +163,11 @@ impl From {
 }
 
 impl Receive {
+    /// A direction of a protocol without prefaces.
+    pub(crate) fn bare(from: quinn::RecvStream) -> Receive {
+        Receive { from: From::Quic(from), answer: Answer::Taken }
+    }
+
     /// Reads the acceptor's answer off the stream.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {

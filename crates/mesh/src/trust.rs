@@ -64,6 +64,14 @@ pub enum TrustError {
         /// What is wrong with it.
         cause: webpki::Error,
     },
+    /// The own certificate is another node's.
+    #[error("this node's certificate is for {}, not for {wanted:?}", names.join(", "))]
+    OtherName {
+        /// What this node is called.
+        wanted: String,
+        /// What the certificate says.
+        names: Vec<String>,
+    },
     /// The own certificate has no name, or two.
     #[error("read the name in this node's own certificate")]
     Name(#[source] NotNamed),
@@ -108,6 +116,20 @@ impl Trust {
     pub fn deny(mut self, keys: impl IntoIterator<Item = KeyHash>) -> Trust {
         self.denied.extend(keys);
         self
+    }
+
+    /// The same under another of the names in its own certificate.
+    ///
+    /// # Errors
+    /// The certificate has no such name.
+    pub fn named(mut self, name: &str) -> Result<Trust, TrustError> {
+        let names =
+            self.own.cert.first().map(|leaf| identity::names_of(leaf, &self.naming)).unwrap_or_default();
+        if !names.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(TrustError::OtherName { wanted: name.to_owned(), names });
+        }
+        name.clone_into(&mut self.name);
+        Ok(self)
     }
 
     /// The same, with what must be added to this host's clock to have the servers' time.

@@ -35,6 +35,9 @@ pub const TARGETS: &[Target] = &[
     target("log_checkpoint", log_checkpoint),
     target("log_part", log::paxos::fuzz_part).with(parts),
     target("log_segment", log_segment),
+    target("mesh_certificate", mesh::fuzz::certificate).with(certificates),
+    target("mesh_frames", mesh::fuzz::frames),
+    target("mesh_opening", mesh::fuzz::opening).with(openings),
     target("netsel_request", api::netsel::fuzz_request),
     target("paxos_batch", paxos::wire::fuzz_batch).with(batches),
     target("paxos_frame", paxos::wire::fuzz_frame).with(frames),
@@ -43,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     target("proxy_framing", proxy_framing),
     target("proxy_host", |bytes| as_text(bytes, proxy::fuzz::host)),
     target("proxy_path", |bytes| as_text(bytes, proxy::fuzz::canonical_path)),
+    target("px_config", px::fuzz::config),
+    target("px_records", px::fuzz::records),
     target("state_units", state_units),
 ];
 
@@ -199,4 +204,28 @@ fn survives<T, E: Debug>(result: Result<T, E>) -> T {
         Ok(value) => value,
         Err(error) => panic!("what was read cannot be written and read again: {error:?}"),
     }
+}
+
+/// Greetings and their answers.
+fn openings() -> Vec<Vec<u8>> {
+    let purposes = [mesh::hello::Use::Control, mesh::hello::Use::Data, mesh::hello::Use::Flow];
+    let hello = |purpose| {
+        let speaks = mesh::Speaks::default();
+        mesh::hello::Hello { speaks, run: 1, time_ms: 2, purpose, needed: true }.encode()
+    };
+    let answer = |hello: Vec<u8>| [&[0], &hello[..]].concat();
+    purposes.into_iter().flat_map(|purpose| [hello(purpose), answer(hello(purpose))]).collect()
+}
+
+/// Certificates with one URI name and with two, made anew: what is in them changes with the library that makes them.
+fn certificates() -> Vec<Vec<u8>> {
+    let certificate = |uris: &[&str]| {
+        let key = rcgen::KeyPair::generate().ok()?;
+        let mut params = rcgen::CertificateParams::default();
+        let uri = |uri: &&str| (*uri).try_into().ok().map(rcgen::SanType::URI);
+        params.subject_alt_names = uris.iter().filter_map(uri).collect();
+        params.self_signed(&key).ok().map(|certificate| certificate.der().to_vec())
+    };
+    let one = "spiffe://blue.example/node/a";
+    [certificate(&[one]), certificate(&[one, "spiffe://blue.example/node/b"])].into_iter().flatten().collect()
 }
