@@ -15,6 +15,7 @@ pub mod changes;
 pub mod checkpoint;
 pub mod cluster;
 pub mod command;
+pub mod exposure;
 mod labels;
 pub mod members;
 pub mod model;

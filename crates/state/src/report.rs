@@ -1,5 +1,7 @@
 //! What a reconciler says of the world it was told to bring about.
 
+use crate::Versioned;
+
 /// One thing that does not hold yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -16,4 +18,10 @@ pub struct Report {
     pub generation: u64,
     /// Parts of it that do not hold.
     pub failures: Vec<Failure>,
+}
+
+impl Versioned for Report {
+    fn version(&self) -> u64 {
+        self.generation
+    }
 }
