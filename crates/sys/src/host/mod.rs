@@ -1,6 +1,7 @@
 //! What this host is and does: its addresses, and who listens.
 
 mod addresses;
+mod gateways;
 mod sockets;
 
 use std::io;
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 pub use addresses::addresses;
+pub use gateways::{Gateway, gateways, local_address};
 pub use sockets::{Listening, ParseError, Transport, listening, parse};
 
 /// Observes a host.
