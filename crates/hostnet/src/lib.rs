@@ -1,4 +1,5 @@
-//! What Portolan holds on this host's network: today the sockets of virtual addresses.
+//! What Portolan holds on this host's network: the sockets of virtual addresses, and, in [`firewall`], the
+//! ports that others may reach.
 //!
 //! [`plan`] decides, purely, where a service's virtual address listens here and why not on its own port;
 //! [`reconcile`] opens it when somebody first asks, closes it when the service is gone, and publishes what
@@ -9,6 +10,7 @@
 //! will be a second implementation of [`Listeners`].
 
 mod config;
+pub mod firewall;
 pub mod plan;
 mod reconcile;
 

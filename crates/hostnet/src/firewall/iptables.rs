@@ -1,0 +1,71 @@
+//! A chain of ours in the filter table of iptables or ip6tables, with one jump at the head of INPUT.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use catalog::exposure::Openings;
+
+use super::comment;
+use super::tool::{self, ToolError};
+
+/// `iptables` or `ip6tables`, as found; both builds (legacy and nft) work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Family {
+    pub(super) iptables: PathBuf,
+    pub(super) restore: PathBuf,
+}
+
+/// Wait for whoever holds the lock of the legacy tables.
+const WAIT: [&str; 2] = ["-w", "5"];
+
+/// Replaces the chain unless it is as wanted, and puts the jump back if it is gone: one transaction.
+pub(super) async fn apply(family: &Family, chain: &str, wanted: &Openings) -> Result<(), ToolError> {
+    let jumps = jumps(family, chain).await;
+    if jumps && listed(family, chain).await.as_deref() == Some(&rules(chain, wanted)) {
+        return Ok(());
+    }
+    let mut text = format!("*filter\n:{chain} - [0:0]\n");
+    for rule in rules(chain, wanted) {
+        let _ = writeln!(text, "{rule}");
+    }
+    if !jumps {
+        let _ = writeln!(text, "-I INPUT 1 -j {chain}");
+    }
+    text.push_str("COMMIT\n");
+    tool::run(&family.restore, &["-w", "5", "--noflush"], &text).await?;
+    tracing::info!(program = %family.iptables.display(), chain, ports = wanted.ports.len(), "replaced our firewall rules");
+    Ok(())
+}
+
+/// Removes jump and chain; nothing when they are not there.
+pub(super) async fn remove(family: &Family, chain: &str) -> Result<(), ToolError> {
+    if listed(family, chain).await.is_none() {
+        return Ok(());
+    }
+    let jump = if jumps(family, chain).await { format!("-D INPUT -j {chain}\n") } else { String::new() };
+    // Naming the chain empties it, which a chain must be before it can go.
+    let text = format!("*filter\n:{chain} - [0:0]\n{jump}-X {chain}\nCOMMIT\n");
+    tool::run(&family.restore, &["-w", "5", "--noflush"], &text).await.map(drop)
+}
+
+async fn jumps(family: &Family, chain: &str) -> bool {
+    let args = [WAIT[0], WAIT[1], "-C", "INPUT", "-j", chain];
+    tool::run(&family.iptables, &args, "").await.is_ok()
+}
+
+/// Rules of the chain as `iptables -S` writes them; `None` when there is no such chain.
+async fn listed(family: &Family, chain: &str) -> Option<Vec<String>> {
+    let text = tool::run(&family.iptables, &[WAIT[0], WAIT[1], "-S", chain], "").await.ok()?;
+    Some(text.lines().filter(|line| line.starts_with("-A ")).map(|line| line.replace('"', "")).collect())
+}
+
+/// In the form in which they are listed again.
+fn rules(chain: &str, wanted: &Openings) -> Vec<String> {
+    let rule = |(port, service): (&catalog::exposure::Port, &std::sync::Arc<str>)| {
+        let (protocol, number, service) = (port.protocol, port.number, comment(service));
+        format!(
+            "-A {chain} -p {protocol} -m {protocol} --dport {number} -m comment --comment {service} -j ACCEPT"
+        )
+    };
+    wanted.ports.iter().map(rule).collect()
+}
