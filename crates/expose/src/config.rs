@@ -1,0 +1,37 @@
+//! Settings.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How exposure is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How often everything is looked at and renewed although nothing changed.
+    pub refresh: Duration,
+    /// How long a router shall hold a mapping that is not renewed.
+    pub lease: Duration,
+    /// What routers show beside our mappings; how we know them again.
+    pub description: String,
+    /// Address of ours that mappings lead to; else the one that faces the router.
+    pub private_ip: Option<Ipv4Addr>,
+    /// Mappings at the router.
+    pub mappings: bool,
+    /// Pinholes for IPv6.
+    pub pinholes: bool,
+    /// What was mapped is left to its lease at the end, as the original does, instead of removed.
+    pub leave: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            refresh: Duration::from_secs(60),
+            lease: Duration::from_secs(300),
+            description: "portolan".into(),
+            private_ip: None,
+            mappings: true,
+            pinholes: true,
+            leave: false,
+        }
+    }
+}

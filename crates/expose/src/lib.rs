@@ -1,0 +1,24 @@
+//! Reachability from outside: a service that asks for it gets a port in the host's firewall, a mapping in
+//! the router and a pinhole for IPv6; when it goes, they go, in the opposite order.
+//!
+//! [`source`] says what is wished, [`plan`] what that means, [`run`] brings it about and publishes how it
+//! stands as a [`Status`]. The firewall is somebody else's: this crate publishes
+//! [`catalog::exposure::Openings`] and waits for the report.
+//!
+//! What is absent: privilege. Nothing here needs any.
+
+mod causes;
+mod config;
+pub mod fuzz;
+pub mod http;
+pub mod plan;
+mod reconcile;
+pub mod router;
+pub mod source;
+mod status;
+pub mod tags;
+pub mod wish;
+
+pub use config::Config;
+pub use reconcile::{Inputs, run, run_with};
+pub use status::{Door, Status};

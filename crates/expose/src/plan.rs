@@ -1,0 +1,121 @@
+//! From wishes to what is to be brought about, purely.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::wish::{NameKind, NameWish, Port, Protocol, Wishes};
+
+/// Everything that shall hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Ports to open in this host's firewall, with who asked first.
+    pub openings: BTreeMap<Port, Arc<str>>,
+    /// Ports at the router with ours behind them.
+    pub mappings: BTreeMap<Port, u16>,
+    /// Public names, with what has to hold before one is shown.
+    pub names: BTreeMap<(Arc<str>, NameKind), BTreeSet<Port>>,
+    /// Wishes that cannot be met together with others.
+    pub conflicts: Vec<String>,
+}
+
+/// Plans. Of two wishes for one port of the router the service that comes first by name has it.
+pub fn plan(wishes: &Wishes) -> Plan {
+    let mut plan = Plan::default();
+    let mut holders: BTreeMap<Port, Arc<str>> = BTreeMap::new();
+    let mut wished: Vec<_> = wishes.ports.iter().collect();
+    wished.sort_by(|a, b| (&a.service, a.external).cmp(&(&b.service, b.external)));
+    for wish in wished {
+        let (external, inner) = (wish.external, Port { number: wish.internal, ..wish.external });
+        match plan.mappings.get(&external) {
+            Some(other) if *other != wish.internal => {
+                let holder = holders.get(&external).map_or("", |holder| holder);
+                plan.conflicts.push(format!(
+                    "\"{}\" and \"{holder}\" both wish {external} of the router, for different ports; \"{holder}\" has it",
+                    wish.service
+                ));
+                continue;
+            }
+            _ => {}
+        }
+        plan.mappings.insert(external, wish.internal);
+        holders.entry(external).or_insert_with(|| wish.service.clone());
+        plan.openings.entry(inner).or_insert_with(|| wish.service.clone());
+    }
+    for NameWish { name, kind, service } in &wishes.names {
+        let ports = wishes.ports.iter().filter(|wish| wish.service == *service).map(|wish| wish.external);
+        plan.names.entry((name.clone(), *kind)).or_default().extend(ports);
+    }
+    contradictions(&mut plan);
+    plan
+}
+
+/// RFC 1034 section 3.6.2: beside a CNAME there is nothing.
+fn contradictions(plan: &mut Plan) {
+    let aliases: Vec<Arc<str>> = plan
+        .names
+        .keys()
+        .filter(|(_, kind)| *kind == NameKind::Cname)
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in aliases {
+        let addresses = [NameKind::A, NameKind::Aaaa];
+        if addresses.iter().any(|kind| plan.names.contains_key(&(name.clone(), *kind))) {
+            plan.names.remove(&(name.clone(), NameKind::Cname));
+            plan.conflicts
+                .push(format!("{name} is wished as an alias and as an address; it gets the address"));
+        }
+    }
+}
+
+impl Plan {
+    /// Pinholes of IPv6: there is one address for each host, so ports are the same on both sides.
+    pub fn pinholes(&self) -> BTreeMap<Port, u16> {
+        self.openings.keys().map(|port| (*port, port.number)).collect()
+    }
+
+    /// `53/tcp, 53/udp, …` for people.
+    pub fn ports(&self, protocol: Protocol) -> Vec<u16> {
+        self.mappings.keys().filter(|port| port.protocol == protocol).map(|port| port.number).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wish::PortWish;
+
+    fn port(number: u16) -> Port {
+        Port { protocol: Protocol::Tcp, number }
+    }
+
+    fn wish(external: u16, internal: u16, service: &str) -> PortWish {
+        PortWish { external: port(external), internal, service: service.into() }
+    }
+
+    #[test]
+    fn the_first_service_by_name_has_a_disputed_port_and_the_other_is_told() {
+        let ports = [wish(443, 8443, "b"), wish(443, 9443, "a"), wish(80, 80, "b"), wish(80, 80, "a")].into();
+        let plan = plan(&Wishes { ports, ..Wishes::default() });
+        assert_eq!(plan.mappings, [(port(80), 80), (port(443), 9443)].into());
+        assert_eq!(plan.openings, [(port(80), "a".into()), (port(9443), "a".into())].into());
+        assert_eq!(
+            plan.conflicts,
+            ["\"b\" and \"a\" both wish 443/tcp of the router, for different ports; \"a\" has it"]
+        );
+    }
+
+    #[test]
+    fn a_name_waits_for_the_ports_of_its_service() {
+        let name = |name: &str, kind| NameWish { name: name.into(), kind, service: "web".into() };
+        let names = [name("w.example.org", NameKind::A), name("w.example.org", NameKind::Cname)].into();
+        let ports = [wish(443, 443, "web"), wish(25, 25, "mail")].into();
+        let plan = plan(&Wishes { ports, names, ..Wishes::default() });
+        assert_eq!(plan.names, [(("w.example.org".into(), NameKind::A), [port(443)].into())].into());
+        assert_eq!(plan.conflicts.len(), 1);
+    }
+
+    #[test]
+    fn nothing_wished_is_nothing_planned() {
+        assert_eq!(plan(&Wishes::default()), Plan::default());
+    }
+}

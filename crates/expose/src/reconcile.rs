@@ -1,0 +1,159 @@
+//! Brings the plan about, in the one order that never leads anybody to a closed door: withdraw names, remove
+//! mappings, set the firewall, make mappings, show names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::exposure::Openings;
+use state::{Drain, Failure, Publisher, Reader, Report};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Config;
+use crate::plan::{Plan, plan};
+use crate::router::{Everywhere, Keeper, Search};
+use crate::source::Said;
+use crate::status::{Status, status};
+use crate::wish::{Port, Wishes};
+
+/// Longest that a round waits for the firewall's report; rules are a matter of milliseconds.
+const FIREWALL: Duration = Duration::from_secs(20);
+
+/// What the face is handed.
+pub struct Inputs {
+    /// Wishes.
+    pub said: Reader<Said>,
+    /// Where the firewall reads what to open. Dropped at the end: then it removes its rules.
+    pub openings: Publisher<Openings>,
+    /// What the firewall says of it.
+    pub firewall: Reader<Report>,
+    /// For those who want to know how it stands.
+    pub status: Publisher<Status>,
+}
+
+/// Follows the wishes until the drain starts, then withdraws everything.
+pub async fn run(config: Config, inputs: Inputs, drain: Drain) {
+    let v4 = config.mappings.then_some(Everywhere::V4(config.private_ip));
+    let v6 = config.pinholes.then_some(Everywhere::V6);
+    let arc = |search: Everywhere| Arc::new(search) as Arc<dyn Search>;
+    run_with(config, inputs, v4.map(arc), v6.map(arc), drain).await;
+}
+
+/// The same with other ways to find routers: for tests.
+pub async fn run_with(
+    config: Config,
+    inputs: Inputs,
+    v4: Option<Arc<dyn Search>>,
+    v6: Option<Arc<dyn Search>>,
+    drain: Drain,
+) {
+    let mut said = inputs.said.clone();
+    let keeper = |search| Keeper::new(search, config.lease, &config.description);
+    let mut face = Face { mappings: v4.map(keeper), pinholes: v6.map(keeper), inputs, plan: Plan::default() };
+    let mut refreshes = interval(config.refresh.max(Duration::from_secs(1)));
+    refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let renew = tokio::select! {
+            () = drain.started() => break,
+            _ = refreshes.tick() => true,
+            news = said.next() => match news {
+                Some(_) => false,
+                None => break,
+            },
+        };
+        let now = said.now();
+        // Nobody was heard yet: nothing is known, so nothing is done, also not undone.
+        if let Some(wishes) = &now.wishes {
+            // Not given up halfway by a drain: what was mapped must be known to be removed.
+            face.round(wishes, now.trouble.clone(), renew).await;
+        }
+    }
+    if !config.leave {
+        face.round(&Wishes::default(), None, false).await;
+    }
+}
+
+struct Face {
+    inputs: Inputs,
+    mappings: Option<Keeper>,
+    pinholes: Option<Keeper>,
+    plan: Plan,
+}
+
+impl Face {
+    async fn round(&mut self, wishes: &Wishes, trouble: Option<String>, renew: bool) {
+        let next = plan(wishes);
+        if next != self.plan {
+            tracing::info!(tcp = ?next.ports(crate::wish::Protocol::Tcp), udp = ?next.ports(crate::wish::Protocol::Udp), "ports that services wish to expose");
+            for conflict in next.conflicts.iter().filter(|one| !self.plan.conflicts.contains(one)) {
+                tracing::warn!(conflict, "two wishes cannot both be met");
+            }
+        }
+        self.plan = next;
+        let mut failures = self.withdraw().await;
+        let closed = self.set_firewall().await;
+        failures.extend(closed.failures.clone());
+        failures.extend(self.provide(renew).await);
+        self.publish(wishes, trouble, failures);
+    }
+
+    async fn withdraw(&mut self) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        if let Some(keeper) = &mut self.mappings {
+            failures.extend(keeper.withdraw(&self.plan.mappings).await);
+        }
+        if let Some(keeper) = &mut self.pinholes {
+            failures.extend(keeper.withdraw(&self.plan.pinholes()).await);
+        }
+        failures
+    }
+
+    /// Publishes what to open and waits for the report on it.
+    async fn set_firewall(&self) -> Report {
+        let before = self.inputs.openings.now();
+        if before.ports != self.plan.openings || before.generation == 0 {
+            let generation = before.generation + 1;
+            self.inputs.openings.publish(Openings { generation, ports: self.plan.openings.clone() });
+        }
+        let wanted = self.inputs.openings.now().generation;
+        match tokio::time::timeout(FIREWALL, self.inputs.firewall.at_least(wanted)).await {
+            Ok(Ok(report)) => Report::clone(&report),
+            Ok(Err(_)) | Err(_) => {
+                let cause = format!("no report within {FIREWALL:?}");
+                let attempted = "open ports in the host's firewall".to_owned();
+                Report { generation: 0, failures: vec![Failure { attempted, cause }] }
+            }
+        }
+    }
+
+    async fn provide(&mut self, renew: bool) -> Vec<Failure> {
+        let (mappings, pinholes) = (self.plan.mappings.clone(), self.plan.pinholes());
+        let v4 = provide(self.mappings.as_mut(), &mappings, renew);
+        let v6 = provide(self.pinholes.as_mut(), &pinholes, renew);
+        let (mut failures, v6) = tokio::join!(v4, v6);
+        // A network without IPv6, or a router that lets it in anyway, is the usual case and no failure.
+        let is_known = self.pinholes.as_ref().is_some_and(|keeper| !keeper.held().is_empty());
+        failures.extend(v6.into_iter().filter(|_| is_known));
+        failures
+    }
+
+    fn publish(&self, wishes: &Wishes, trouble: Option<String>, failures: Vec<Failure>) {
+        let before = self.inputs.status.now();
+        for failure in failures.iter().filter(|one| !before.failures.contains(one)) {
+            tracing::warn!(attempted = failure.attempted, cause = failure.cause, "exposure is incomplete");
+        }
+        let held = |keeper: &Option<Keeper>| -> BTreeSet<Port> {
+            keeper.as_ref().map_or_else(BTreeSet::new, |keeper| keeper.held().keys().copied().collect())
+        };
+        let status =
+            status(wishes, &self.plan, &held(&self.mappings), &held(&self.pinholes), failures, trouble);
+        self.inputs.status.publish_if_changed(status);
+    }
+}
+
+async fn provide(keeper: Option<&mut Keeper>, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+    match keeper {
+        Some(keeper) => keeper.provide(wanted, renew).await,
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,248 @@
+//! Keeps the router's mappings as they are wished: makes, renews, removes, and finds the router again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use state::Failure;
+
+use super::{Gateway, MapError, Mapping, Search, is_public};
+use crate::wish::Port;
+
+/// Longest that withdrawing waits for a router, in all: what is behind the mapping is closed right after.
+const WITHDRAW: Duration = Duration::from_secs(6);
+/// Between two searches that nothing but failure causes.
+const SEARCH_AGAIN: Duration = Duration::from_secs(20);
+
+/// A mapping that the router holds for us.
+pub struct Held {
+    /// What it is.
+    pub mapping: Mapping,
+    /// Who holds it.
+    pub gateway: Arc<dyn Gateway>,
+    /// As granted; zero is forever.
+    pub lease: Duration,
+    /// When it was granted.
+    pub since: Instant,
+}
+
+/// The mappings of this host. Every call brings it nearer to what is wished, and tells what is missing.
+pub struct Keeper {
+    search: Arc<dyn Search>,
+    lease: Duration,
+    description: Arc<str>,
+    gateways: Vec<Arc<dyn Gateway>>,
+    searched: Option<Instant>,
+    is_adopted: bool,
+    held: BTreeMap<Port, Held>,
+    public: Option<IpAddr>,
+}
+
+impl Keeper {
+    /// Nothing is asked of anybody yet.
+    pub fn new(search: Arc<dyn Search>, lease: Duration, description: &str) -> Keeper {
+        Keeper {
+            search,
+            lease,
+            description: description.into(),
+            gateways: Vec::new(),
+            searched: None,
+            is_adopted: false,
+            held: BTreeMap::new(),
+            public: None,
+        }
+    }
+
+    /// What the router holds for us.
+    pub fn held(&self) -> &BTreeMap<Port, Held> {
+        &self.held
+    }
+
+    /// The public address, as the router told it last.
+    pub fn public(&self) -> Option<IpAddr> {
+        self.public
+    }
+
+    /// Removes what is not wished any more. What cannot be removed is tried again with the next call, and
+    /// ends with its lease.
+    pub async fn withdraw(&mut self, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
+        let until = tokio::time::Instant::now() + WITHDRAW;
+        let gone = |held: &Held| wanted.get(&held.mapping.external) != Some(&held.mapping.internal);
+        let ports: Vec<Port> =
+            self.held.values().filter(|held| gone(held)).map(|held| held.mapping.external).collect();
+        let mut failures = Vec::new();
+        for port in ports {
+            let Some(held) = self.held.get(&port) else { continue };
+            let removal = tokio::time::timeout_at(until, held.gateway.unmap(&held.mapping)).await;
+            let is_over = !held.lease.is_zero() && held.since.elapsed() >= held.lease;
+            match removal.unwrap_or_else(|_| Err(MapError::Silent("it takes too long".into()))) {
+                Ok(()) => tracing::info!(%port, router = held.gateway.name(), "removed a mapping"),
+                Err(_) if is_over => {}
+                Err(error) => {
+                    failures.push(failure(
+                        format!("remove the mapping of {port} at {}", held.gateway.name()),
+                        &error,
+                    ));
+                    continue;
+                }
+            }
+            self.held.remove(&port);
+        }
+        failures
+    }
+
+    /// Makes what is wished and not held yet; with `renew`, asks for everything again. A router that is
+    /// silent is looked for again, once.
+    pub async fn provide(&mut self, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+        if wanted.is_empty() && self.held.is_empty() {
+            self.look(renew).await;
+            return Vec::new();
+        }
+        let mut failures = Vec::new();
+        for attempt in 0..2 {
+            self.look(renew || attempt > 0).await;
+            failures = self.provide_once(wanted, renew && attempt == 0).await;
+            if !self.gateways.is_empty() || attempt > 0 {
+                break;
+            }
+        }
+        // A pinhole leads to an address of the host's own, and there is nothing to ask.
+        let is_v4 = self.gateways.first().is_some_and(|gateway| gateway.client().is_ipv4());
+        if is_v4 && (renew || self.public.is_none()) {
+            failures.extend(self.ask_public().await);
+        }
+        failures
+    }
+
+    /// Finds routers when there are none, and removes there what an earlier life left.
+    async fn look(&mut self, insist: bool) {
+        let moved = |gateway: &Arc<dyn Gateway>| {
+            gateway.client().is_ipv4()
+                && sys::host::addresses().is_ok_and(|own| !own.contains(&gateway.client()))
+        };
+        if insist && self.gateways.iter().any(moved) {
+            tracing::info!("our address has changed; looking for the router again");
+            self.gateways.clear();
+        }
+        let is_soon = self.searched.is_some_and(|at| at.elapsed() < SEARCH_AGAIN);
+        if !self.gateways.is_empty() || (is_soon && !insist) {
+            return;
+        }
+        self.gateways = self.search.search().await;
+        self.searched = Some(Instant::now());
+        for gateway in &self.gateways {
+            tracing::info!(router = gateway.name(), client = %gateway.client(), "found a router");
+        }
+    }
+
+    async fn provide_once(&mut self, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+        if self.gateways.is_empty() {
+            let attempted = format!("map {} ports at the router", wanted.len());
+            let cause = "no router answers to UPnP, PCP or NAT-PMP; switch one of them on there".to_owned();
+            return if wanted.is_empty() { Vec::new() } else { vec![Failure { attempted, cause }] };
+        }
+        if !self.is_adopted {
+            self.is_adopted = true;
+            self.adopt(wanted).await;
+        }
+        let mut failures = Vec::new();
+        for (port, internal) in wanted {
+            let is_held = self.held.get(port).is_some_and(|held| held.mapping.internal == *internal);
+            if is_held && !renew {
+                continue;
+            }
+            let mapping =
+                Mapping { external: *port, internal: *internal, description: self.description.clone() };
+            match self.map(&mapping).await {
+                Ok(held) => {
+                    if !is_held {
+                        tracing::info!(%port, internal, router = held.gateway.name(), lease_s = held.lease.as_secs(), "mapped");
+                    }
+                    self.held.insert(*port, held);
+                }
+                Err((who, error)) => {
+                    // What was granted before holds until its lease is over, unless somebody else has it now.
+                    if !matches!(error, MapError::Silent(_)) {
+                        self.held.remove(port);
+                    }
+                    failures.push(failure(format!("map {port} at {who}"), &error));
+                    if matches!(error, MapError::Silent(_)) {
+                        self.gateways.clear();
+                        return failures;
+                    }
+                }
+            }
+        }
+        failures
+    }
+
+    /// The first router, in the first language, that grants exactly this.
+    async fn map(&self, mapping: &Mapping) -> Result<Held, (String, MapError)> {
+        let mut last = None;
+        for gateway in &self.gateways {
+            match gateway.map(mapping, self.lease).await {
+                Ok(lease) => {
+                    let (mapping, gateway) = (mapping.clone(), gateway.clone());
+                    return Ok(Held { mapping, gateway, lease, since: Instant::now() });
+                }
+                Err(error) => {
+                    let is_final = matches!(error, MapError::Held(_));
+                    // The first refusal is the one to tell: the later languages know less.
+                    last = last.or_else(|| Some((gateway.name().to_owned(), error)));
+                    if is_final {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ("the router".into(), MapError::Silent("none is known".into()))))
+    }
+
+    /// What carries our description, leads to us and is not wished was left by a life that had no time to
+    /// clean up.
+    async fn adopt(&self, wanted: &BTreeMap<Port, u16>) {
+        for gateway in &self.gateways {
+            let left = gateway.ours(&self.description).await.unwrap_or_default();
+            for mapping in left.into_iter().filter(|one| !wanted.contains_key(&one.external)) {
+                match gateway.unmap(&mapping).await {
+                    Ok(()) => {
+                        tracing::info!(port = %mapping.external, "removed a mapping that an earlier run left")
+                    }
+                    Err(error) => {
+                        tracing::warn!(port = %mapping.external, %error, "an earlier run left a mapping")
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask_public(&mut self) -> Option<Failure> {
+        let mut last = None;
+        for gateway in &self.gateways {
+            match gateway.public_address().await {
+                Ok(address) => {
+                    if self.public != Some(address) {
+                        tracing::info!(%address, router = gateway.name(), "the router's public address");
+                    }
+                    self.public = Some(address);
+                    return (!is_public(address)).then(|| Failure {
+                        attempted: "be reachable through the router".into(),
+                        cause: format!(
+                            "its own address {address} is not public: another router, or the provider's, stands before it"
+                        ),
+                    });
+                }
+                Err(error) => {
+                    last = last
+                        .or_else(|| Some(failure(format!("ask {} for its address", gateway.name()), &error)))
+                }
+            }
+        }
+        last
+    }
+}
+
+fn failure(attempted: String, error: &MapError) -> Failure {
+    Failure { attempted, cause: error.to_string() }
+}

@@ -1,0 +1,174 @@
+//! NAT Port Mapping Protocol: RFC 6886.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BoxFuture, Gateway, MapError, Mapping, udp};
+use crate::wish::Protocol;
+
+/// Where routers listen.
+const PORT: u16 = 5351;
+
+/// What a router answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Section 3.2.
+    Address(Ipv4Addr),
+    /// Section 3.3.
+    Mapped {
+        /// Of ours.
+        internal: u16,
+        /// Of the router's.
+        external: u16,
+        /// Seconds; 0 after a removal.
+        lifetime: u32,
+    },
+    /// Section 3.5: a result code other than 0.
+    Failed(u16),
+}
+
+/// The question for the public address.
+pub fn address_request() -> [u8; 2] {
+    [0, 0]
+}
+
+/// A mapping, or with a lifetime of 0 its removal.
+pub fn map_request(protocol: Protocol, internal: u16, external: u16, lifetime: u32) -> [u8; 12] {
+    let ([a, b], [c, d], [e, f, g, h]) =
+        (internal.to_be_bytes(), external.to_be_bytes(), lifetime.to_be_bytes());
+    [0, opcode(protocol), 0, 0, a, b, c, d, e, f, g, h]
+}
+
+/// Reads the answer to a request with this operation code; `None` for anything else.
+pub fn parse(bytes: &[u8], opcode: u8) -> Option<Answer> {
+    let &[0, op, a, b, ..] = bytes else { return None };
+    if op != opcode | 0x80 {
+        return None;
+    }
+    let result = u16::from_be_bytes([a, b]);
+    match (result, opcode, bytes.get(8..)?) {
+        (0, 0, &[a, b, c, d]) => Some(Answer::Address(Ipv4Addr::new(a, b, c, d))),
+        (0, 1 | 2, &[a, b, c, d, e, f, g, h]) => Some(Answer::Mapped {
+            internal: u16::from_be_bytes([a, b]),
+            external: u16::from_be_bytes([c, d]),
+            lifetime: u32::from_be_bytes([e, f, g, h]),
+        }),
+        (1.., ..) => Some(Answer::Failed(result)),
+        _ => None,
+    }
+}
+
+fn opcode(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Udp => 1,
+        Protocol::Tcp => 2,
+    }
+}
+
+/// A router that answered.
+pub struct NatPmp {
+    name: String,
+    router: SocketAddr,
+    client: Ipv4Addr,
+}
+
+/// Asks the gateway whether it speaks this.
+pub async fn find(client: Ipv4Addr, gateway: Ipv4Addr) -> Option<Arc<dyn Gateway>> {
+    let found = NatPmp { name: format!("NAT-PMP at {gateway}"), router: (gateway, PORT).into(), client };
+    found.ask(&address_request(), 0).await.ok()?;
+    Some(Arc::new(found))
+}
+
+impl NatPmp {
+    async fn ask(&self, packet: &[u8], opcode: u8) -> Result<Answer, MapError> {
+        match udp::ask(self.client.into(), self.router, packet, |bytes| parse(bytes, opcode)).await? {
+            Answer::Failed(2) => Err(MapError::Forbidden("result 2, not authorised".into())),
+            Answer::Failed(code @ (3 | 4)) => Err(MapError::Unable(format!("result {code}"))),
+            Answer::Failed(code) => Err(MapError::Refused(format!("result {code}"))),
+            answer => Ok(answer),
+        }
+    }
+
+    async fn change(&self, mapping: &Mapping, external: u16, lifetime: u32) -> Result<(u16, u32), MapError> {
+        let protocol = mapping.external.protocol;
+        let packet = map_request(protocol, mapping.internal, external, lifetime);
+        match self.ask(&packet, opcode(protocol)).await? {
+            Answer::Mapped { external, lifetime, .. } => Ok((external, lifetime)),
+            _ => Err(MapError::Silent("another answer than the one that was asked for".into())),
+        }
+    }
+}
+
+impl Gateway for NatPmp {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn router(&self) -> IpAddr {
+        self.router.ip()
+    }
+
+    fn client(&self) -> IpAddr {
+        self.client.into()
+    }
+
+    fn map<'a>(&'a self, mapping: &'a Mapping, lease: Duration) -> BoxFuture<'a, Result<Duration, MapError>> {
+        Box::pin(async move {
+            let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1);
+            let (external, granted) = self.change(mapping, mapping.external.number, seconds).await?;
+            if external != mapping.external.number {
+                // It keeps what it gave until told otherwise.
+                drop(self.change(mapping, 0, 0).await);
+                return Err(MapError::OtherPort(external));
+            }
+            Ok(Duration::from_secs(granted.into()))
+        })
+    }
+
+    fn unmap<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<(), MapError>> {
+        Box::pin(async move { self.change(mapping, 0, 0).await.map(drop) })
+    }
+
+    fn public_address(&self) -> BoxFuture<'_, Result<IpAddr, MapError>> {
+        Box::pin(async {
+            match self.ask(&address_request(), 0).await? {
+                Answer::Address(address) => Ok(address.into()),
+                _ => Err(MapError::Silent("another answer than the one that was asked for".into())),
+            }
+        })
+    }
+
+    fn ours<'a>(&'a self, _description: &'a str) -> BoxFuture<'a, Result<Vec<Mapping>, MapError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_as_the_standard_draws_them() {
+        assert_eq!(
+            map_request(Protocol::Tcp, 8080, 18081, 30),
+            [0, 2, 0, 0, 0x1f, 0x90, 0x46, 0xa1, 0, 0, 0, 30]
+        );
+        assert_eq!(map_request(Protocol::Udp, 1, 2, 0)[1], 1);
+    }
+
+    #[test]
+    fn answers_are_read_and_cut_ones_are_not() {
+        let mapped = [0, 130, 0, 0, 0, 0, 0, 9, 0x1f, 0x90, 0x46, 0xa1, 0, 0, 0, 30];
+        assert_eq!(parse(&mapped, 2), Some(Answer::Mapped { internal: 8080, external: 18081, lifetime: 30 }));
+        assert_eq!(parse(&mapped, 1), None);
+        let address = [0, 128, 0, 0, 0, 0, 0, 9, 45, 83, 0, 1];
+        assert_eq!(parse(&address, 0), Some(Answer::Address([45, 83, 0, 1].into())));
+        assert_eq!(parse(&[0, 128, 0, 3, 0, 0, 0, 9], 0), Some(Answer::Failed(3)));
+        for cut in 0..mapped.len() {
+            assert_eq!(parse(&mapped[..cut], 2), None);
+        }
+        // A router that speaks PCP alone answers with version 2.
+        assert_eq!(parse(&[2, 128, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 0), None);
+    }
+}

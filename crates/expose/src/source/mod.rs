@@ -1,0 +1,22 @@
+//! Where wishes come from.
+
+pub mod consul;
+mod cursor;
+mod read;
+
+use std::sync::Arc;
+
+pub use cursor::Cursor;
+pub use read::{Unhealthy, unhealthy, wishes};
+
+use crate::wish::Wishes;
+
+/// What a source says: whole, never a difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// What is wished; `None` until the source was heard for the first time, and then nothing may be done:
+    /// silence is not an empty list.
+    pub wishes: Option<Arc<Wishes>>,
+    /// Why it is not heard now. The last wishes are held meanwhile.
+    pub trouble: Option<String>,
+}

@@ -1,0 +1,84 @@
+//! Wishes to be reachable from outside, and why some cannot be read.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+pub use catalog::exposure::{Port, Protocol};
+
+/// Everything that is wished on this host: whole, never a difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Ports to be opened and mapped.
+    pub ports: BTreeSet<PortWish>,
+    /// Public names to lead here.
+    pub names: BTreeSet<NameWish>,
+    /// What asked for something and cannot be read.
+    pub complaints: Vec<Complaint>,
+    /// What the source knows of this host's place in the world.
+    pub place: Place,
+}
+
+/// A port of this host that others outside may reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortWish {
+    /// Port at the router, and what clients outside dial.
+    pub external: Port,
+    /// Port of the service on this host.
+    pub internal: u16,
+    /// Service that wishes it.
+    pub service: Arc<str>,
+}
+
+/// A public name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NameWish {
+    /// Lower case, without the dot at the end.
+    pub name: Arc<str>,
+    /// What it leads to.
+    pub kind: NameKind,
+    /// Service that wishes it.
+    pub service: Arc<str>,
+}
+
+/// What a public name leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NameKind {
+    /// This host's public IPv4 address.
+    A,
+    /// This host's public IPv6 address.
+    Aaaa,
+    /// Another name of this host's.
+    Cname,
+}
+
+/// What an operator said of this host's place, in the catalog's metadata of the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `public_ipv4`.
+    pub public_ipv4: Option<std::net::Ipv4Addr>,
+    /// `public_ipv6`.
+    pub public_ipv6: Option<std::net::Ipv6Addr>,
+    /// `cname_target`, as [`NameWish::name`].
+    pub cname_target: Option<Arc<str>>,
+}
+
+/// A tag that means us and cannot be read: nothing of it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Service id.
+    pub service: Arc<str>,
+    /// The tag, shortened when it is long.
+    pub tag: String,
+    /// Where, counted in characters from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Complaint { service, tag, column, why } = self;
+        write!(f, "service \"{service}\", tag \"{tag}\", column {column}: {why}")
+    }
+}
