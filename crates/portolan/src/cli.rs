@@ -89,6 +89,8 @@ enum Command {
     Config(commands::config::Config),
     #[command(hide = true)]
     DemoService(commands::demo::service::Args),
+    /// Open ports and map them at the router as tags of a Consul node's services say (Diplonat's role)
+    Diplonat(commands::diplonat::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
 }
@@ -100,7 +102,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(commands::diplonat::arguments());
     let out = cli.global.out();
     match run(cli) {
         Ok(code) => code,
@@ -131,6 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Connect(args) => commands::connect::run(args, global)?,
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,
+        Command::Diplonat(args) => commands::diplonat::run(args, global)?,
         Command::Completions(args) => commands::completions::run(args, &mut command())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ pub(crate) mod connect;
 mod daemon;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod diplonat;
 pub(crate) mod instances;
 pub(crate) mod kv;
 mod listing;
