@@ -1,0 +1,28 @@
+//! A home and the world: a client host behind a router that is a real miniupnpd, and a host outside, each in
+//! a network namespace of its own. In the client's run a real Consul and the real daemon.
+//!
+//! Namespaces have names with this process's id in them, go with the value, and those of runs that were killed
+//! are swept by the next. What cannot be had is told as [`peers::Missing`] or as a `skipped: ` line.
+
+mod home;
+mod names;
+mod role;
+
+pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
+pub use role::{Consul, Role};
+
+use std::time::Duration;
+
+/// How long anything may take to come about before a test fails.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Ends a test that cannot run here, in the words that are counted.
+#[macro_export]
+macro_rules! need {
+    ($what:expr) => {
+        match $what {
+            Ok(found) => found,
+            Err(missing) => return println!("{missing}"),
+        }
+    };
+}
