@@ -24,6 +24,9 @@ pub const TARGETS: &[Target] = &[
     target("api_register", api::fuzz::register_body),
     target("catalog_checkpoint", catalog_checkpoint),
     target("catalog_envelope", catalog_envelope).with(envelopes),
+    target("cluster_join", cluster::join::fuzz_message),
+    target("cluster_life", cluster::life::fuzz_message),
+    target("cluster_token", |bytes| as_text(bytes, cluster::token::fuzz_token)).with(tokens),
     target("consul_check", consul_body::<consul::register::CheckRegistration>),
     target("consul_txn", consul_body::<Vec<consul::txn::TxnOp>>),
     target("dns_forwarded", dns::fuzz::forwarded),
@@ -69,6 +72,14 @@ impl Target {
 /// A target by name.
 pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
+}
+
+/// A token as it is handed over.
+fn tokens() -> Vec<Vec<u8>> {
+    let wish = cluster::token::Wish::default();
+    let addresses = vec!["203.0.113.7:8300".into(), "[2001:db8::7]:8300".into()];
+    let made = cluster::token::create("0123456789abcdef", catalog::KeyHash([7; 32]), addresses, &wish, 1);
+    vec![survives(made.and_then(|(token, _)| token.reveal())).into_bytes()]
 }
 
 /// Bytes from a log: refused, or a command that survives being written again.

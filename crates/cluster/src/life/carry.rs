@@ -27,7 +27,8 @@ struct Carrier<'a> {
     judge: Judge,
     began: Instant,
     beaten: Option<Tick>,
-    jobs: JoinSet<()>,
+    /// What runs beside the turns; a probe of our own ends with whom it reached.
+    jobs: JoinSet<Option<String>>,
 }
 
 /// Beats, and on servers judges, until the drain starts. `leads` tells whether this node leads the order now.
@@ -52,7 +53,7 @@ pub async fn run(
                 Some(heard) => carrier.handle(heard),
                 None => return,
             },
-            Some(_) = carrier.jobs.join_next() => {}
+            Some(done) = carrier.jobs.join_next() => carrier.done(done.ok().flatten()),
             () = drain.started() => return,
         }
     }
@@ -108,6 +109,18 @@ impl Carrier<'_> {
         }
     }
 
+    fn done(&mut self, reached: Option<String>) {
+        if let Some(target) = reached {
+            let now = self.now();
+            self.judge.handle_probe(&target, true, now);
+        }
+    }
+
+    fn probe(&mut self, target: String) {
+        let (voice, within) = (self.voice.clone(), self.config.probe_time);
+        self.jobs.spawn(async move { voice.reaches(&target, within).await.then_some(target) });
+    }
+
     fn probe_for(&mut self, asker: String, target: String) {
         let is_member = self.store.now().cluster().member(&target).is_some();
         if !is_member || self.jobs.len() >= MOST_PROBES {
@@ -117,6 +130,7 @@ impl Carrier<'_> {
         self.jobs.spawn(async move {
             let is_alive = voice.reaches(&target, within).await;
             voice.say(&asker, Message::Probed { target, is_alive }.encode());
+            None
         });
     }
 
@@ -126,6 +140,7 @@ impl Carrier<'_> {
                 tracing::debug!(node = %target, ?through, "a node is silent; others try it");
                 let bytes = Message::Probe { target: target.to_string() }.encode();
                 through.iter().for_each(|helper| self.voice.say(helper, bytes.clone()));
+                self.probe(target.to_string());
             }
             Wish::Down { node, epoch } => {
                 tracing::warn!(%node, epoch, "a node is silent and nobody reaches it: it is taken for dead");
@@ -149,6 +164,7 @@ impl Carrier<'_> {
             if let Err(cause) = store.submit(Command::Cluster(command)).await {
                 tracing::debug!(error = %chain(&cause), "a verdict did not take");
             }
+            None
         });
     }
 }

@@ -32,7 +32,7 @@ pub struct Watched {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Ask these to try that one.
+    /// Try that one by a way of its own, and ask these to do so too.
     Probe {
         /// Whom to try.
         target: Arc<str>,
@@ -162,11 +162,11 @@ impl Judge {
         now.saturating_sub(ear.heard.unwrap_or(0).max(ear.since).max(self.trusted))
     }
 
-    /// A verdict is taken back by a fresh beat.
+    /// A verdict is taken back when the node would not even be suspected.
     fn returned(&mut self, member: &Watched, epoch: u64, now: Tick) -> Option<Wish> {
-        let beat = self.config.beat.as_millis() as u64;
+        let suspect = self.config.suspect_after.as_millis() as u64;
         let ear = self.ears.get_mut(&member.node)?;
-        let is_fresh = ear.heard.is_some_and(|heard| now.saturating_sub(heard) <= beat);
+        let is_fresh = ear.heard.is_some_and(|heard| now.saturating_sub(heard) < suspect);
         let is_due = ear.wished.is_none_or(|wished| now.saturating_sub(wished) >= AGAIN_MS);
         (is_fresh && is_due).then(|| {
             ear.wished = Some(now);
@@ -196,9 +196,7 @@ impl Judge {
                 if let Some(ear) = self.ears.get_mut(&member.node) {
                     ear.asked = Some(now);
                 }
-                if !through.is_empty() {
-                    wishes.push(Wish::Probe { target: member.node.clone(), through });
-                }
+                wishes.push(Wish::Probe { target: member.node.clone(), through });
             }
             Some(asked) if silence >= term && now.saturating_sub(asked) >= probe => {
                 let again = ear.wished.is_some_and(|wished| now.saturating_sub(wished) < AGAIN_MS);
