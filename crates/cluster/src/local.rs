@@ -94,6 +94,22 @@ impl Local {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).identity)
     }
 
+    /// This node is reached elsewhere from now on. The catalog hears of it at the renewer's next turn.
+    ///
+    /// # Errors
+    /// What the disk says; an address that is none.
+    pub fn move_to(&self, addresses: Vec<String>) -> Result<(), Error> {
+        let texts: Vec<std::sync::Arc<str>> = addresses.iter().map(|text| text.as_str().into()).collect();
+        catalog::validate::mesh_addresses(&texts)?;
+        self.change(|identity| {
+            if identity.facts.addresses == addresses {
+                return Ok(());
+            }
+            identity.facts.addresses = addresses;
+            identity.save()
+        })
+    }
+
     /// By how much the servers' clock is ahead of this host's, in milliseconds.
     pub fn clock_ahead_ms(&self) -> i64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clock_ahead_ms

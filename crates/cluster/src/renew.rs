@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use catalog::{ClusterCommand, Command, Issuer, RootState, Snapshot};
+use catalog::{Candidate, ClusterCommand, Command, Issuer, Member, RootState, Snapshot};
 use store::Store;
 
 use crate::ca::{Authority, BACKDATE_MS, ISSUER_MS, LEAF_MS, Validity};
 use crate::error::Error;
 use crate::identity::{Facts, Identity};
+use crate::init::candidate;
 use crate::join::{self, Door};
 use crate::keys::{Key, hash_of_certificate};
 use crate::local::Local;
@@ -57,6 +58,9 @@ impl Renewer {
         if let Err(error) = crate::rotate::step(&self.local, &self.store, now_ms).await {
             tracing::warn!(error = %crate::error::chain(&error), "the root's rotation waits");
         }
+        if let Err(error) = self.tell_address().await {
+            tracing::warn!(error = %crate::error::chain(&error), "the others do not know this node's address yet");
+        }
         let snapshot = self.store.now();
         let is_current = self.local.with(|identity| is_of_active_root(identity, &snapshot));
         let due = self.local.with(|identity| due(&identity.facts, is_current, now_ms));
@@ -82,6 +86,23 @@ impl Renewer {
             }
             other => other.map(|()| true),
         }
+    }
+
+    /// The catalog says where this node is reached and what it understands.
+    async fn tell_address(&self) -> Result<(), Error> {
+        let wished = self.local.with(candidate);
+        let view = self.store.now();
+        let known = view.cluster().member(&wished.name).filter(|member| member.key == wished.key);
+        let differs =
+            |known: &&Arc<Member>| known.addresses != wished.addresses || known.features != wished.features;
+        if known.filter(differs).is_none() {
+            return Ok(());
+        }
+        let Candidate { name, addresses, features, .. } = wished;
+        let command = Command::Cluster(ClusterCommand::UpdateMember { name, addresses, features });
+        let attempted = "tell the others this node's address";
+        let submitted = self.store.submit(command).await;
+        submitted.map(drop).map_err(|cause| Error::Submit { attempted, cause })
     }
 
     fn sign_own_leaf(&self, now_ms: u64) -> Result<(), Error> {

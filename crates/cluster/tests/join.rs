@@ -226,3 +226,41 @@ async fn garbage_is_answered_with_a_refusal() {
         portolan_cluster::join::fuzz_message(&reply);
     }
 }
+
+#[tokio::test]
+async fn a_node_that_moved_tells_the_others() {
+    let first = First::new().await;
+    let home = tempdir().unwrap();
+    let identity = first.join(&home, &first.token(agents(1)).await, "b").await;
+    let node = Away::new(&first, identity.unwrap(), &first.time);
+    assert!(node.local.move_to(vec!["nonsense".into()]).is_err());
+    node.local.move_to(vec!["203.0.113.9:8300".into()]).unwrap();
+    node.renewer.turn().await.unwrap();
+    let known = first.store.now();
+    assert_eq!(*known.cluster().member("b").unwrap().addresses[0], *"203.0.113.9:8300");
+    let settled = known.index();
+    node.renewer.turn().await.unwrap();
+    assert_eq!(first.store.now().index(), settled);
+    first.local.follow(&known).unwrap();
+    assert_eq!(first.local.peers().now()["b"], ["203.0.113.9:8300"]);
+}
+
+#[tokio::test]
+async fn a_server_with_a_wrong_clock_judges_and_signs_by_the_others_time() {
+    let first = First::new().await;
+    let (home, other, third) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
+    let second = first.join(&home, &first.token(Wish::default()).await, "b").await.unwrap();
+    let token = first.token(agents(2)).await;
+    // It boots in 1970, and asks the other server for the time before anybody asks it.
+    let board = Time::at(20_000);
+    let node = Away::new(&first, second, &board);
+    assert!(node.renewer.turn().await.unwrap());
+    let desk = portolan_cluster::join::Desk::new(first.store.clone(), node.local.clone(), board.clock());
+    first.street.open("a:8300", desk);
+    let agent = first.join(&other, &token, "c").await.unwrap();
+    assert_eq!(verified(&agent, TODAY_MS + 23 * HOUR_MS), 0);
+    board.pass(HOUR_MS);
+    let options = portolan_cluster::join::Options { name: "d".into(), addresses: vec![], role: None };
+    let late = portolan_cluster::join::join(third.path(), &token, &options, &first.street, TODAY_MS);
+    assert!(refusal(late.await.map(|(identity, _)| identity)).contains("expired"));
+}

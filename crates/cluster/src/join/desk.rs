@@ -14,7 +14,7 @@ use crate::identity::Server;
 use crate::join::wire::{Ask, Join, Renew, Reply, Request, Welcome, encode};
 use crate::keys::PublicKey;
 use crate::local::Local;
-use crate::time::{Clock, DAY_MS, SECOND_MS};
+use crate::time::{Clock, DAY_MS, SECOND_MS, shifted};
 
 /// Most requests that are looked at in one second: a signature is verified for each.
 const MOST_PER_SECOND: u32 = 50;
@@ -81,6 +81,11 @@ impl Desk {
         }
     }
 
+    /// The servers' time: this host's clock may be wrong, and what it signs must not be.
+    fn now_ms(&self) -> u64 {
+        shifted((self.clock)(), self.local.clock_ahead_ms())
+    }
+
     fn is_flooded(&self) -> bool {
         let second = (self.clock)() / SECOND_MS;
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +96,18 @@ impl Desk {
         window.1 > MOST_PER_SECOND
     }
 
+    /// The order judges by its proposer's clock, which is this host's; here it is judged by the servers' time.
+    fn check_time(&self, join: &Join) -> Result<(), No> {
+        let (view, hash) = (self.store.now(), join.secret.hash());
+        let known = view.cluster().join_secrets().find(|secret| secret.hash == hash);
+        match known.filter(|known| self.now_ms() > known.expires_ms) {
+            Some(_) => Err(no(ClusterRefusal::ExpiredSecret.to_string())),
+            None => Ok(()),
+        }
+    }
+
     async fn admit(&self, join: Join, key: PublicKey) -> Result<Welcome, No> {
+        self.check_time(&join)?;
         let new = match &join.issuer {
             Some(point) => Some(self.new_issuer(&join.name, point)?),
             None => None,
@@ -130,7 +146,7 @@ impl Desk {
         };
         let roots: Vec<_> = cluster.roots().map(|root| root.certificate.to_vec()).collect();
         let shown: Vec<_> = renew.chain.iter().map(|der| der.to_vec()).collect();
-        let shown = lapse(&shown, &roots, (self.clock)()).map_err(|error| no(chain(&error)))?;
+        let shown = lapse(&shown, &roots, self.now_ms()).map_err(|error| no(chain(&error)))?;
         if shown.key != hash || shown.ago_ms > RENEWAL_MS {
             let days = shown.ago_ms / DAY_MS;
             return Err(no(format!(
@@ -161,7 +177,7 @@ impl Desk {
 
     fn new_issuer(&self, name: &str, point: &[u8]) -> Result<NewIssuer, No> {
         let key = PublicKey::new(point).ok_or_else(|| no("the key of its issuer is not on P-256"))?;
-        let now_ms = (self.clock)();
+        let now_ms = self.now_ms();
         let root = self.local.with(|identity| identity.root("certify a new server"))?;
         let certificate = Bytes::from(root.sign_issuer(&key, now_ms)?);
         let validity = Validity::from_now(now_ms, ISSUER_MS);
@@ -180,7 +196,7 @@ impl Desk {
         key: &PublicKey,
         new: Option<NewIssuer>,
     ) -> Result<Welcome, No> {
-        let now_ms = (self.clock)();
+        let now_ms = self.now_ms();
         let validity = Validity::from_now(now_ms, LEAF_MS);
         let chain = self
             .local

@@ -16,6 +16,8 @@ use crate::life::{Config, Heard, Voice};
 
 /// Between two turns.
 const TURN: Duration = Duration::from_secs(1);
+/// How long the order may take to say that it listens.
+const LISTENS: Duration = Duration::from_secs(2);
 /// Probes that run for others at one time.
 const MOST_PROBES: usize = 64;
 
@@ -144,11 +146,11 @@ impl Carrier<'_> {
             }
             Wish::Down { node, epoch } => {
                 tracing::warn!(%node, epoch, "a node is silent and nobody reaches it: it is taken for dead");
-                self.propose(ClusterCommand::NodeDown { node, epoch });
+                self.propose(ClusterCommand::NodeDown { node, epoch }, true);
             }
             Wish::Up { node, epoch } => {
                 tracing::info!(%node, "a node that was taken for dead is back");
-                self.propose(ClusterCommand::NodeUp { node, epoch });
+                self.propose(ClusterCommand::NodeUp { node, epoch }, false);
             }
             Wish::Held { nodes } => tracing::error!(
                 ?nodes,
@@ -157,9 +159,15 @@ impl Carrier<'_> {
         }
     }
 
-    fn propose(&mut self, command: ClusterCommand) {
+    /// A verdict of one who does not lead any more, and does not know it, must not be decided when the network is
+    /// whole again: the order is asked first whether it still listens.
+    fn propose(&mut self, command: ClusterCommand, is_verdict: bool) {
         let store = self.store.clone();
         self.jobs.spawn(async move {
+            if is_verdict && !matches!(tokio::time::timeout(LISTENS, store.barrier()).await, Ok(Ok(_))) {
+                tracing::warn!("a verdict is dropped: the order does not answer");
+                return None;
+            }
             // The next turn says it again where it was lost.
             if let Err(cause) = store.submit(Command::Cluster(command)).await {
                 tracing::debug!(error = %chain(&cause), "a verdict did not take");
