@@ -14,6 +14,8 @@ pub(crate) struct Flight {
     /// Index of its first command.
     pub(crate) first: Index,
     pub(crate) payloads: Vec<Bytes>,
+    /// The horizon of the mark that was written with it, if one was.
+    pub(crate) horizon: Option<u64>,
 }
 
 /// Names one batch under way.
@@ -24,14 +26,30 @@ pub(crate) struct Ticket(u64);
 ///
 /// A sync that is done says nothing about batches before: each waits for its own. So a batch is acknowledged
 /// when it and all before it have landed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flights {
+    /// No batch may end beyond: that of the newest mark which is durable.
+    horizon: u64,
     air: VecDeque<(Flight, bool)>,
     /// Ticket of the first of them.
     oldest: u64,
 }
 
 impl Flights {
+    /// Nothing under way, in a segment whose mark says `horizon`.
+    pub(crate) fn new(horizon: u64) -> Self {
+        Self { horizon, air: VecDeque::new(), oldest: 0 }
+    }
+
+    pub(crate) fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    /// Another mark is durable, perhaps of another segment.
+    pub(crate) fn set_horizon(&mut self, horizon: u64) {
+        self.horizon = horizon;
+    }
+
     /// Everything below this offset of the active segment is known to be durable; none when all of it is.
     pub(crate) fn synced(&self) -> Option<u64> {
         self.air.front().map(|(flight, _)| flight.start)
@@ -62,7 +80,9 @@ impl Flights {
         }
         let ready = self.air.iter().take_while(|(_, landed)| *landed).count();
         self.oldest += ready as u64;
-        self.air.drain(..ready).map(|(flight, _)| flight).collect()
+        let ready: Vec<Flight> = self.air.drain(..ready).map(|(flight, _)| flight).collect();
+        self.horizon = ready.iter().rev().find_map(|flight| flight.horizon).unwrap_or(self.horizon);
+        ready
     }
 }
 
@@ -72,16 +92,17 @@ mod tests {
 
     #[test]
     fn batches_are_acknowledged_in_order_whatever_order_their_syncs_end_in() {
-        let mut flights = Flights::default();
+        let mut flights = Flights::new(7);
         let depart = |flights: &mut Flights, first| {
-            flights.depart(Flight { start: first * 512, first, payloads: vec![] })
+            let horizon = (first == 2).then_some(9);
+            flights.depart(Flight { start: first * 512, first, payloads: vec![], horizon })
         };
         let [a, b, c] = [1, 2, 3].map(|first| depart(&mut flights, first));
         let firsts = |landed: Vec<Flight>| landed.iter().map(|flight| flight.first).collect::<Vec<_>>();
         assert_eq!(firsts(flights.land(b)), [0; 0], "the one before is not durable");
-        assert_eq!(flights.synced(), Some(512));
+        assert_eq!((flights.synced(), flights.horizon()), (Some(512), 7));
         assert_eq!(firsts(flights.land(a)), [1, 2]);
-        assert_eq!(flights.synced(), Some(3 * 512));
+        assert_eq!((flights.synced(), flights.horizon()), (Some(3 * 512), 9));
         let d = depart(&mut flights, 4);
         assert_eq!(firsts(flights.land(c)), [3]);
         assert_eq!(firsts(flights.land(d)), [4]);

@@ -136,36 +136,52 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether [`Journal::write`] may write these: in a part of the active segment that is prepared for them,
-    /// so that nothing else needs to be durable before them.
-    pub(crate) fn is_prepared_for(&self, payloads: &[Bytes]) -> bool {
-        let length = batch_length(payloads);
-        let end = self.active.end + length as u64;
-        end <= self.active.head.mark.horizon
-            && end + RESERVED <= self.active.head.header.length
-            && (end <= self.active.written || length > SMALL_BATCH)
+    /// The horizon of the newest mark that was written; durable, after anything but [`Journal::write`].
+    pub(crate) fn horizon(&self) -> u64 {
+        self.active.head.mark.horizon
+    }
+
+    /// Whether [`Journal::write`] may write these: they end in this segment, below the durable `horizon`.
+    pub(crate) fn has_room_for(&self, payloads: &[Bytes], horizon: u64) -> bool {
+        let end = self.active.end + batch_length(payloads) as u64;
+        end <= horizon && end + RESERVED <= self.active.head.header.length
     }
 
     /// Writes one batch by `lane`, which must sync before anything of it is acknowledged. Everything below
-    /// `synced` is durable; none when everything is.
+    /// `synced` is durable; none when everything is. There must be room below `horizon`, the durable one.
+    ///
+    /// Halfway to the horizon, the next mark and zeros go with a batch, so that they are durable before they are
+    /// needed and no batch waits for them.
     pub(crate) fn write(
         &mut self,
         lane: &mut Lane,
         payloads: Vec<Bytes>,
-        synced: Option<u64>,
+        (synced, horizon): (Option<u64>, u64),
     ) -> Result<Flight, LogError> {
         let (first, start, header) = (self.next, self.active.end, self.active.head.header);
         let synced = synced.unwrap_or(start);
-        debug_assert!(self.is_prepared_for(&payloads) && start - synced <= MAX_UNSYNCED);
+        debug_assert!(self.has_room_for(&payloads, horizon) && start - synced <= MAX_UNSYNCED);
         let mut buf = std::mem::take(&mut self.buf);
         let place = Place { first, start, synced, flags: 0 };
         encode_batch(&mut buf, place, &payloads, header.salt, &self.integrity);
+        let end = start + buf.len() as u64;
         lane.write(header.first, start, &buf)?;
-        self.active.end += buf.len() as u64;
+        let is_small = buf.len() <= SMALL_BATCH;
+        let is_near = end + step(header.length) / 2 > horizon || (is_small && end > self.active.written);
+        let is_due = is_near && self.horizon() == horizon;
+        if is_due {
+            let (at, sector) = self.next_mark(synced, end);
+            lane.write(header.first, at, &sector)?;
+            if is_small {
+                let (from, zeros) = self.zeros_behind(end);
+                lane.write(header.first, from, &zeros)?;
+            }
+        }
+        self.active.end = end;
         self.next += payloads.len() as u64;
         self.sealed = false;
         self.keep(buf);
-        Ok(Flight { start, first, payloads })
+        Ok(Flight { start, first, payloads, horizon: is_due.then(|| self.horizon()) })
     }
 
     /// Writes one batch and syncs; nothing may be under way. Its entries start at the answer.
@@ -201,7 +217,8 @@ impl Journal {
         }
         self.write_at(start, &buf)?;
         if (is_beyond || end > self.active.written) && buf.len() <= SMALL_BATCH {
-            self.zero_ahead(end)?;
+            let (from, zeros) = self.zeros_behind(end);
+            self.write_at(from, &zeros)?;
         }
         self.sync()?;
         self.active.end = end;
@@ -215,20 +232,25 @@ impl Journal {
         }
     }
 
-    fn zero_ahead(&mut self, end: u64) -> Result<(), LogError> {
+    /// Zeros for the step behind `end`, and where they go; what was zeroed before is left out.
+    fn zeros_behind(&mut self, end: u64) -> (u64, Vec<u8>) {
         let length = self.active.head.header.length;
         let (from, to) = (end.max(self.active.written), (end + step(length)).min(length));
-        let zeros = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
         self.active.written = to.max(self.active.written);
-        if zeros == 0 { Ok(()) } else { self.write_at(from, &vec![0; zeros]) }
+        (from, vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)])
     }
 
     /// Over the older of the two marks, so that a torn write leaves the other.
-    fn write_mark(&mut self, synced: u64, end: u64) -> Result<(), LogError> {
+    fn next_mark(&mut self, synced: u64, end: u64) -> (u64, [u8; SECTOR]) {
         let head = &mut self.active.head;
         head.mark = Mark::new(synced, end, head.header.length);
         let (at, sector) = (MARKS[head.slot], head.mark.encode(head.header.salt, &self.integrity));
         head.slot = 1 - head.slot;
+        (at, sector)
+    }
+
+    fn write_mark(&mut self, synced: u64, end: u64) -> Result<(), LogError> {
+        let (at, sector) = self.next_mark(synced, end);
         self.write_at(at, &sector)
     }
 

@@ -156,8 +156,8 @@ fn open_with(
     let engine = Engine {
         disk: Arc::clone(&disk),
         integrity,
+        air: Air::new(journal.horizon()),
         journal: Mutex::new(journal),
-        air: Air::default(),
         shared: Arc::clone(&shared),
         events,
         max_batch_bytes: config.max_batch_bytes.min(config.room()),

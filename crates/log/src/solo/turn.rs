@@ -63,13 +63,13 @@ pub(crate) struct Engine {
 }
 
 /// What is under way. Locked for moments only, also by who holds the pen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Air {
     state: Mutex<State>,
     empty: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     flights: Flights,
     /// Something failed: nothing is acknowledged any more.
@@ -77,6 +77,12 @@ struct State {
 }
 
 impl Air {
+    /// Nothing is under way, in a segment whose mark says `horizon`.
+    pub(crate) fn new(horizon: u64) -> Self {
+        let state = State { flights: Flights::new(horizon), failed: false };
+        Self { state: Mutex::new(state), empty: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,15 +158,19 @@ impl Engine {
             let idle = (!journal.sealed()).then_some(self.seal_after);
             let turn = self.shared.queue.take(self.max_batch_bytes, idle);
             if let Turn::Batch(payloads) = turn {
-                if journal.is_prepared_for(&payloads) {
-                    let synced = self.air.lock().flights.synced();
-                    let flight = journal.write(lane, payloads, synced)?;
+                let (synced, horizon) = {
+                    let air = self.air.lock();
+                    (air.flights.synced(), air.flights.horizon())
+                };
+                if journal.has_room_for(&payloads, horizon) {
+                    let flight = journal.write(lane, payloads, (synced, horizon))?;
                     return Ok(Some(self.air.lock().flights.depart(flight)));
                 }
                 if !self.air.is_clear() {
                     return Ok(None);
                 }
                 let first = journal.append(&payloads)?;
+                self.air.lock().flights.set_horizon(journal.horizon());
                 self.tell(first, payloads, journal.take_syncs());
                 continue;
             }
@@ -168,6 +178,7 @@ impl Engine {
                 return Ok(None);
             }
             journal.seal()?;
+            self.air.lock().flights.set_horizon(journal.horizon());
             self.shared.progress().syncs.add(journal.take_syncs());
             if turn == Turn::Closed {
                 return Ok(None);

@@ -164,7 +164,7 @@ impl World {
             integrity: variant.integrity(seed),
             acknowledged: Vec::new(),
             under_way: VecDeque::new(),
-            flights: Flights::default(),
+            flights: Flights::new(0),
             checkpoint: 0,
             made: 0,
             variant,
@@ -271,7 +271,7 @@ impl World {
         }
         self.stats.cut += u64::from(!self.under_way.is_empty());
         self.under_way.clear();
-        self.flights = Flights::default();
+        self.flights = Flights::new(locked(&life.journal).horizon());
         self.checkpoint = life.base();
     }
 
@@ -279,7 +279,7 @@ impl World {
     fn act(&mut self, life: &mut Life) {
         for _ in 0..self.rng.usize(..80) {
             let outcome = match self.rng.u8(..50) {
-                0 => self.quiet(life).and_then(|()| locked(&life.journal).seal()),
+                0 => self.seal(life),
                 1 | 2 => self.quiet(life).and_then(|()| self.save(life)),
                 3..22 => self.sync_one(life),
                 _ => self.append(life),
@@ -290,15 +290,23 @@ impl World {
         }
         if self.rng.bool() {
             // As a clean close does. Its failure changes nothing that was promised.
-            drop(self.quiet(life).and_then(|()| locked(&life.journal).seal()));
+            drop(self.seal(life));
         }
+    }
+
+    fn seal(&mut self, life: &mut Life) -> Result<(), LogError> {
+        self.quiet(life)?;
+        let outcome = locked(&life.journal).seal();
+        self.flights.set_horizon(locked(&life.journal).horizon());
+        outcome
     }
 
     fn append(&mut self, life: &mut Life) -> Result<(), LogError> {
         let batch = self.batch();
-        if !locked(&life.journal).is_prepared_for(&batch) {
+        if !locked(&life.journal).has_room_for(&batch, self.flights.horizon()) {
             self.quiet(life)?;
             let outcome = locked(&life.journal).append(&batch).map(|_| ());
+            self.flights.set_horizon(locked(&life.journal).horizon());
             self.account(batch, outcome.is_ok());
             return outcome;
         }
@@ -308,7 +316,8 @@ impl World {
         self.under_way.push_back(batch.clone());
         self.stats.overlapped += u64::from(!self.flights.is_empty());
         let synced = self.flights.synced().filter(|_| !self.variant.boastful);
-        let flight = locked(&life.journal).write(&mut free.0, batch, synced)?;
+        let place = (synced, self.flights.horizon());
+        let flight = locked(&life.journal).write(&mut free.0, batch, place)?;
         free.1 = Some(self.flights.depart(flight));
         Ok(())
     }
@@ -336,7 +345,7 @@ impl World {
         }
     }
 
-    /// Ends all of them.
+    /// Ends all of them, for something that is done alone.
     fn quiet(&mut self, life: &mut Life) -> Result<(), LogError> {
         while life.lanes.iter().any(|(_, ticket)| ticket.is_some()) {
             self.sync_one(life)?;
@@ -379,6 +388,7 @@ impl World {
             out.write_all(rest)
         };
         let saved = life.saver.save(index, Box::new(write));
+        self.flights.set_horizon(locked(&life.journal).horizon());
         let outcomes = std::mem::take(&mut *locked(&outcomes));
         let mut appended = Ok(());
         for (batch, outcome) in batches.into_iter().zip(outcomes) {
@@ -394,6 +404,11 @@ impl World {
     }
 
     fn batch(&mut self) -> Vec<Bytes> {
+        if self.rng.bool() {
+            // Alike, so that one fits exactly where another was lost.
+            self.made += 1;
+            return vec![Bytes::copy_from_slice(&self.made.to_le_bytes())];
+        }
         (0..self.rng.usize(1..6)).map(|_| self.command()).collect()
     }
 
