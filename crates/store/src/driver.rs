@@ -176,12 +176,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Snapshot first, then the watchers, then the outcomes.
+    /// Snapshot first, then the outcomes, then the watchers: whoever writes does not wait until thousands who
+    /// watch have been told.
     fn publish(&self, mut touched: Vec<catalog::Topic>, mine: Vec<(u64, Applied)>) {
         self.publisher.publish(View(self.catalog.snapshot()));
-        touched.sort_unstable();
-        touched.dedup();
-        self.shared.topics.wake(&touched);
         let waiting: Vec<_> = {
             let mut proposals = self.shared.proposals.lock().unwrap_or_else(PoisonError::into_inner);
             mine.into_iter().filter_map(|(seq, a)| Some((proposals.waiting.remove(&seq)?, a))).collect()
@@ -190,6 +188,9 @@ impl Driver {
             // A caller that gave up has dropped its receiver; the command holds all the same.
             let _ = sender.send(Ok(applied));
         }
+        touched.sort_unstable();
+        touched.dedup();
+        self.shared.topics.wake(&touched);
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), OpenError> {

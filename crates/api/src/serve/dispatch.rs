@@ -91,7 +91,7 @@ async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>, peer: Peer) -> A
     let parts = Parts { rest, query, headers: head.headers };
     let started = Instant::now();
     let is_blocking = parts.query.given("index").is_some() || parts.query.given("hash").is_some();
-    let answer = handled(api, &ROUTES[row], &target, parts, body).await.unwrap_or_else(Answer::from);
+    let answer = handled(api, &ROUTES[row], target, parts, body).await.unwrap_or_else(Answer::from);
     api.metrics.answered(row, answer.status);
     if !is_blocking {
         api.metrics.took(started.elapsed());
@@ -102,12 +102,15 @@ async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>, peer: Peer) -> A
 async fn handled(
     api: &Arc<Api>,
     route: &Route,
-    target: &http::Uri,
+    target: http::Uri,
     parts: Parts,
     body: Incoming,
 ) -> Result<Answer, Failure> {
     match route.handler {
-        Handler::View(view) => viewed(api, target, &parts, view).await,
+        Handler::View(view) => {
+            drop(body);
+            viewed(api, target, parts, view).await
+        }
         Handler::Look(look) => look(api, &parts),
         Handler::Act(act) => {
             act(api.clone(), Request { parts, body, body_timeout: api.config.limits.body_timeout }).await
@@ -117,13 +120,16 @@ async fn handled(
 
 async fn viewed(
     api: &Arc<Api>,
-    target: &http::Uri,
-    parts: &Parts,
+    target: http::Uri,
+    parts: Parts,
     view: fn(&Parts) -> Result<View, Failure>,
 ) -> Result<Answer, Failure> {
     let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
-    let view = view(parts)?;
-    read::answer(api, &shared_key(target, &parts.query), &view, &options).await
+    let view = view(&parts)?;
+    let key = shared_key(&target, &parts.query).into_owned();
+    // Ten thousand may wait, and when they are woken there is no time to clear away what they came with.
+    drop((target, parts));
+    read::answer(api, &key, &view, &options).await
 }
 
 /// What two requests must have in common to share an answer: everything but when and how fresh.
