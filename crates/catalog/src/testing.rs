@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::{
     Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, InitialStatus,
-    InstanceDef, InstanceRegistration, KvCommand, Lease, NodeDef, NodeRegistration, Operation, Probe,
-    Producer, Register, Retention, SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
+    InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef, NodeRegistration, Operation,
+    Probe, Producer, Register, Retention, SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
 };
 
 mod cluster;
@@ -153,6 +153,25 @@ fn kv() -> impl Strategy<Value = KvCommand> {
         2 => (key(), cas()).prop_map(|(key, cas)| KvCommand::Delete { key, cas }),
         1 => prop_oneof![Just(Arc::from("dir/")), Just(Arc::from("k1"))]
             .prop_map(|prefix| KvCommand::DeleteTree { prefix }),
+        2 => vec(kv_operation(), 0..4).prop_map(|operations| KvCommand::Transaction { operations }),
+    ]
+}
+
+fn kv_operation() -> impl Strategy<Value = KvOperation> {
+    let key = || prop_oneof![name("k", 4), name("dir/k", 3)];
+    let cas = || proptest::option::of(0..20u64);
+    let prefix = || prop_oneof![Just(Arc::from("dir/")), Just(Arc::from("k1"))];
+    prop_oneof![
+        4 => (key(), name("v", 3), cas()).prop_map(|(key, value, cas)| {
+            KvOperation::Set { key, value: value.as_bytes().to_vec().into(), flags: 0, cas }
+        }),
+        2 => (key(), cas()).prop_map(|(key, cas)| KvOperation::Delete { key, cas }),
+        1 => prefix().prop_map(|prefix| KvOperation::DeleteTree { prefix }),
+        1 => key().prop_map(|key| KvOperation::Get { key }),
+        1 => prefix().prop_map(|prefix| KvOperation::GetTree { prefix }),
+        2 => (key(), name("v", 3), name("e", 3)).prop_map(|(key, value, session)| {
+            KvOperation::Lock { key, value: value.as_bytes().to_vec().into(), flags: 0, session }
+        }),
     ]
 }
 
