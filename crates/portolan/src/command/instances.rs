@@ -1,12 +1,13 @@
 //! `portolan instances [SERVICE]`
 
-use anyhow::anyhow;
+use client::Indexed;
 use consul::listing::{ServiceEntry, ServiceTags};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use super::listing::{self, Watch};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Result};
 use crate::output::Row;
 use crate::remote::{Remote, encoded};
 
@@ -29,16 +30,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
                 })
                 .await
             }
-            None if args.watch.watch => {
-                let cause = anyhow!("--watch follows the instances of one service");
-                Err(Failure::new(Exit::Usage, cause).advise("portolan instances SERVICE --watch"))
-            }
-            None => all(&remote, global).await,
+            None if args.watch.watch => watch_all(&remote, global).await,
+            None => Ok(global.out().list(&all(&remote).await?)?),
         }
     })
 }
 
-async fn all(remote: &Remote, global: &Global) -> Result {
+async fn all(remote: &Remote) -> Result<Vec<Instance>> {
     let names: ServiceTags = remote.get("/v1/catalog/services").await?.value;
     let mut rows = Vec::new();
     for name in names.keys() {
@@ -46,7 +44,28 @@ async fn all(remote: &Remote, global: &Global) -> Result {
         let entries: Vec<ServiceEntry> = remote.get(&path).await?.value;
         rows.extend(entries.into_iter().map(Instance));
     }
-    Ok(global.out().list(&rows)?)
+    Ok(rows)
+}
+
+/// Waits on what depends on every instance, and lists them anew whenever it moved.
+async fn watch_all(remote: &Remote, global: &Global) -> Result {
+    let mut seen = 0;
+    loop {
+        let moved: Indexed<IgnoredAny> = listing::next(remote, "/v1/portolan/services", seen).await?;
+        if moved.index == seen {
+            continue;
+        }
+        match all(remote).await {
+            Ok(rows) => global.out().state(moved.index, &rows)?,
+            // Asked again from the start: the next question waits for the daemon to come back.
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                seen = 0;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        }
+        seen = moved.index;
+    }
 }
 
 #[derive(Serialize)]

@@ -49,7 +49,11 @@ where
 }
 
 /// The next answer; a daemon that restarts is waited for.
-async fn next<T: DeserializeOwned + Default>(remote: &Remote, path: &str, seen: u64) -> Result<Indexed<T>> {
+pub(crate) async fn next<T: DeserializeOwned + Default>(
+    remote: &Remote,
+    path: &str,
+    seen: u64,
+) -> Result<Indexed<T>> {
     let mut is_lost = false;
     loop {
         match or_empty(remote.get_after(path, if is_lost { 0 } else { seen }).await) {

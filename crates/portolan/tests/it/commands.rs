@@ -69,22 +69,24 @@ fn keys_are_set_compared_and_deleted() {
 #[test]
 fn watch_shows_whole_states_as_they_change() {
     let daemon = Daemon::dev(&[]);
-    let mut watch = clean(Command::new(PROGRAM).args(["services", "--watch", "--output", "jsonl"]))
-        .args(["--api", &daemon.api()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut states = BufReader::new(watch.stdout.take().unwrap()).lines().map(|line| {
-        let state: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        state["items"].as_array().unwrap().len()
-    });
-    assert_eq!(states.next(), Some(0));
-    daemon.say(&["register", "web", "--port", "80"]);
-    assert!(states.any(|services| services == 1));
-    daemon.say(&["deregister", "web-80"]);
-    assert!(states.any(|services| services == 0));
-    watch.kill().unwrap();
-    watch.wait().unwrap();
+    for list in ["services", "instances"] {
+        let mut watch = clean(Command::new(PROGRAM).args([list, "--watch", "--output", "jsonl"]))
+            .args(["--api", &daemon.api()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut states = BufReader::new(watch.stdout.take().unwrap()).lines().map(|line| {
+            let state: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            state["items"].as_array().unwrap().len()
+        });
+        assert_eq!(states.next(), Some(0), "{list}");
+        daemon.say(&["register", "web", "--port", "80"]);
+        assert!(states.any(|shown| shown == 1), "{list}");
+        daemon.say(&["deregister", "web-80"]);
+        assert!(states.any(|shown| shown == 0), "{list}");
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+    }
 }
 
 /// Answers one connection with what it heard, in capitals.
