@@ -1,7 +1,9 @@
 //! Stable addresses for services: a fixed hash of the name, then probing; released addresses rest before
 //! another service may have them, so that no cache still points at the wrong one.
 
+use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -52,6 +54,30 @@ impl Range {
         let host = 1 + (slot % u64::from(self.len())) as u32;
         let mask = u32::MAX << (32 - self.bits());
         Ipv4Addr::from((u32::from(self.base) & mask) | host)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// Why some text is no range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a range of IPv4 addresses like 127.77.0.0/16, with a prefix of 8 to 30 bits")]
+pub struct NotARange(String);
+
+impl FromStr for Range {
+    type Err = NotARange;
+
+    fn from_str(text: &str) -> Result<Range, NotARange> {
+        let read = || {
+            let (base, prefix) = text.split_once('/')?;
+            let range = Range { base: base.parse().ok()?, prefix: prefix.parse().ok()? };
+            (8..=30).contains(&range.prefix).then_some(range)
+        };
+        read().ok_or_else(|| NotARange(text.to_owned()))
     }
 }
 

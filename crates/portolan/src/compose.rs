@@ -4,6 +4,7 @@
 mod faces;
 mod order;
 mod routes;
+mod settings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub(crate) async fn start(
     let store = order::open(&config.storage, home.as_ref(), &identity.name).await?;
     let address = node_address(&config, &addresses);
     let itself = health::node_def(&identity.name, &identity.id, address);
+    settings::agree(&store, &config.hostnet).await?;
     health::register_node(&store, &itself).await.context("register this node")?;
 
     // What the faces share.

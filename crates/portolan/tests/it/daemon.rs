@@ -37,6 +37,34 @@ fn what_dev_says_to_type_works() {
     child.wait().unwrap();
 }
 
+/// Consul's own test helpers take a first index of 1 for a server that is not ready.
+#[test]
+fn a_new_registry_is_ready_in_the_eyes_of_consuls_clients() {
+    let daemon = Daemon::dev(&[]);
+    let (_, nodes) = http(daemon.addresses["HTTP API"], "localhost", "/v1/catalog/nodes").unwrap();
+    let nodes: serde_json::Value = serde_json::from_str(&nodes).unwrap();
+    assert!(nodes[0]["ModifyIndex"].as_u64().unwrap() >= 2, "{nodes}");
+}
+
+#[test]
+fn virtual_addresses_come_from_the_configured_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = |range: &str, service: &str| {
+        let daemon = Daemon::serve(dir.path(), &["--set", &format!("hostnet.range={range}")]);
+        daemon.say(&["register", service, "--port", "80"]);
+        let resolved = daemon.say(&["resolve", service, "--output", "json"]);
+        let resolved: serde_json::Value = serde_json::from_str(&resolved).unwrap();
+        resolved["Virtual"]["Address"].as_str().unwrap().to_owned()
+    };
+    let before = address("127.5.0.0/16", "web");
+    assert!(before.starts_with("127.5."), "{before}");
+    let other = address("127.6.0.0/16", "shop");
+    assert!(other.starts_with("127.6."), "{other}");
+    assert_eq!(address("127.6.0.0/16", "web"), before, "a service keeps its address");
+    let refused = Daemon::try_start(Daemon::serving(dir.path()).args(["--set", "hostnet.range=10.0.0.0/8"]));
+    assert!(refused.is_err_and(|said| said.contains("not within 127.0.0.0/8")));
+}
+
 #[test]
 fn sigterm_drains_and_ends_well() {
     let mut daemon = Daemon::dev(&[]);
