@@ -7,7 +7,8 @@
 //! (`Restore`, then `Entries`), then `Replayed`, and from then on what is decided. A reader that follows
 //! the stream needs no other source of truth.
 //!
-//! Engines open with a function of their own (`memory::open`, `solo::open`, `paxos::open`, `follow::open`) that
+//! Engines open with a function of their own (`memory::open`, `solo::open`, `paxos::open`, `follow::open`,
+//! `etcd::open`) that
 //! answers with the log and its one [`EventReceiver`]. Those that talk to other nodes do so through a
 //! [`transport`].
 //!
@@ -23,6 +24,7 @@ use bytes::Bytes;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod disk;
+pub mod etcd;
 mod events;
 pub mod follow;
 pub mod memory;

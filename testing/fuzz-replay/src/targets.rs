@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     target("hostnet_ruleset", |bytes| as_text(bytes, hostnet::firewall::fuzz_ruleset)),
     target("log_chain", log_chain),
     target("log_checkpoint", log_checkpoint),
+    target("log_etcd_answer", log::etcd::fuzz_answer).with(etcd_answers),
     target("log_part", log::paxos::fuzz_part).with(parts),
     target("log_segment", log_segment),
     target("mesh_certificate", mesh::fuzz::certificate).with(certificates),
@@ -153,6 +154,14 @@ fn log_chain(bytes: &[u8]) {
     let (checkpoint, segments) = split(files, u16::from_be_bytes([a, b]));
     let (first, second) = split(segments, u16::from_be_bytes([c, d]));
     let _ = log::solo::fuzz::decode_chain(checkpoint, first, second);
+}
+
+/// What etcd's gateway says, and a batch of commands.
+fn etcd_answers() -> Vec<Vec<u8>> {
+    let kv = r#"{"key":"YQ==","mod_revision":"7","version":"2","value":"AQMAAABvbmU="}"#;
+    let range = format!(r#"{{"kvs":[{kv}],"more":true,"count":"1"}}"#);
+    let watch = format!(r#"{{"result":{{"created":true,"events":[{{"kv":{kv}}}]}}}}"#);
+    vec![range.into_bytes(), watch.into_bytes(), b"\x01\x03\0\0\0one".to_vec()]
 }
 
 /// What servers say to each other.

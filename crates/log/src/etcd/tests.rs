@@ -1,0 +1,206 @@
+//! On a real etcd, where there is one: `PORTOLAN_PEERS` names the folder that `cargo xtask peers` fills.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::*;
+use crate::conformance::{Opened, Subject, run};
+
+/// An etcd of this test's own, on ports that were free a moment ago.
+struct Server {
+    child: Option<Child>,
+    dir: tempfile::TempDir,
+    binary: PathBuf,
+    client: u16,
+    peer: u16,
+}
+
+fn binary() -> Option<PathBuf> {
+    let peers = std::env::var_os("PORTOLAN_PEERS").map(PathBuf::from);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/peers");
+    let found = peers.into_iter().chain([here]).map(|dir| dir.join("bin/etcd")).find(|path| path.exists());
+    if found.is_none() {
+        println!("skipped: no etcd in PORTOLAN_PEERS or .cache/peers; `cargo xtask peers` unpacks one");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut server = Self { child: None, dir, binary: binary()?, client: free_port(), peer: free_port() };
+        server.run();
+        Some(server)
+    }
+
+    fn run(&mut self) {
+        let (client, peer) =
+            (format!("http://127.0.0.1:{}", self.client), format!("http://127.0.0.1:{}", self.peer));
+        let mut command = Command::new(&self.binary);
+        command.args(["--name", "one", "--unsafe-no-fsync", "--data-dir"]).arg(self.dir.path().join("data"));
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("one={peer}")]);
+        let fsync_is_optional = Command::new(&self.binary).arg("--help").output();
+        let known = fsync_is_optional
+            .is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("unsafe-no-fsync"));
+        if !known {
+            command = without(&command, "--unsafe-no-fsync");
+        }
+        self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("etcd starts"));
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is killed");
+            child.wait().expect("it is gone");
+        }
+    }
+
+    fn config(&self, prefix: &str) -> Config {
+        let mut config = Config::new(vec![format!("http://127.0.0.1:{}", self.client)]);
+        config.prefix = prefix.to_owned();
+        config.max_command_bytes = 4096;
+        config.max_batch_bytes = 16 << 10;
+        config.max_queued = 100;
+        config
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn without(command: &Command, unwanted: &str) -> Command {
+    let mut other = Command::new(command.get_program());
+    other.args(command.get_args().filter(|arg| *arg != unwanted));
+    other
+}
+
+struct Orders {
+    config: Config,
+}
+
+impl Subject for Orders {
+    fn open(&mut self) -> BoxFuture<Opened> {
+        let opened = open(&self.config).map(|(log, events)| (log as Arc<dyn Log>, events));
+        Box::pin(std::future::ready(opened))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn limits(&self) -> (usize, usize) {
+        (4096, 100)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_conforms() {
+    let Some(server) = Server::start() else { return };
+    let subjects = std::sync::atomic::AtomicU64::new(0);
+    run(|| {
+        let number = subjects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::new(Orders { config: server.config(&format!("/case-{number}/")) })
+    })
+    .await;
+}
+
+/// Reads until so many entries were seen; the last index with each.
+fn read(events: &mut EventReceiver, seen: &mut Vec<Bytes>, count: usize) {
+    while seen.len() < count {
+        match events.blocking_recv() {
+            Some(Event::Entries(entries)) => {
+                for entry in entries {
+                    assert_eq!(entry.index, seen.len() as u64 + 1, "indexes are dense");
+                    seen.push(entry.payload);
+                }
+            }
+            Some(Event::Replayed) => {}
+            other => panic!("entries are due, not {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn two_nodes_agree_while_etcd_is_killed_and_comes_back() {
+    let Some(mut server) = Server::start() else { return };
+    let config = server.config("/two/");
+    let (a, mut a_events) = open(&config).expect("it opens");
+    let (b, mut b_events) = open(&config).expect("it opens");
+    let (mut a_seen, mut b_seen) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        for i in 0..20 {
+            a.append(format!("a {round} {i}").into()).expect("room");
+            b.append(format!("b {round} {i}").into()).expect("room");
+            if i == 10 {
+                server.stop();
+                server.run();
+            }
+        }
+        let count = (round + 1) * 40;
+        read(&mut a_events, &mut a_seen, count);
+        read(&mut b_events, &mut b_seen, count);
+    }
+    assert_eq!(a_seen, b_seen);
+    let mut once = a_seen.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), a_seen.len(), "an answer that was lost makes nothing happen twice");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    assert_eq!(runtime.block_on(a.barrier()).expect("etcd is there"), 120);
+    let start = Instant::now();
+    runtime.block_on(async {
+        a.close().await;
+        b.close().await;
+    });
+    assert!(start.elapsed() < config.close_patience, "nothing was left to wait for");
+}
+
+#[test]
+fn a_node_that_comes_late_needs_no_history_that_etcd_has_compacted() {
+    let Some(server) = Server::start() else { return };
+    let config = server.config("/late/");
+    let (a, mut a_events) = open(&config).expect("it opens");
+    let (mut a_seen, mut late_seen) = (Vec::new(), Vec::new());
+    for i in 0..90u64 {
+        a.append(format!("x {i}").into()).expect("room");
+        read(&mut a_events, &mut a_seen, i as usize + 1);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut client = Client::new(config.addresses().expect("good"));
+        let head = client.range(&RangeRequest::one("/late/order/head")).await.expect("etcd answers");
+        let revision = head.kvs[0].mod_revision.to_string();
+        let request = serde_json::json!({ "revision": revision, "physical": true });
+        let _: serde_json::Value = client.call("/v3/kv/compaction", &request).await.expect("it compacts");
+    });
+    let (late, mut late_events) = open(&config).expect("it opens");
+    read(&mut late_events, &mut late_seen, 90);
+    a.append("after".into()).expect("room");
+    read(&mut late_events, &mut late_seen, 91);
+    read(&mut a_events, &mut a_seen, 91);
+    assert_eq!(a_seen, late_seen);
+    runtime.block_on(async {
+        a.close().await;
+        late.close().await;
+    });
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_is_refused() {
+    for endpoint in ["https://127.0.0.1:1", "localhost"] {
+        let refused = open(&Config::new(vec![endpoint.to_owned()])).err().expect("it is refused");
+        assert!(refused.to_string().contains(endpoint), "{refused}");
+    }
+    assert!(open(&Config::new(Vec::new())).is_err());
+}
