@@ -3,7 +3,7 @@
 //!
 //! Asked of the log twice a second and not with every request: the answer goes on every read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use state::Drain;
@@ -17,6 +17,8 @@ pub(crate) struct Contact {
     origin: Instant,
     /// Milliseconds after the origin at which contact was lost, plus one; 0 while there is contact.
     lost: AtomicU64,
+    /// Several servers decide together.
+    shared: AtomicBool,
 }
 
 /// Contact at one moment.
@@ -27,7 +29,7 @@ pub(crate) struct Seen {
 
 impl Contact {
     pub(crate) fn new() -> Contact {
-        Contact { origin: Instant::now(), lost: AtomicU64::new(0) }
+        Contact { origin: Instant::now(), lost: AtomicU64::new(0), shared: AtomicBool::new(false) }
     }
 
     pub(crate) fn now(&self) -> Seen {
@@ -36,6 +38,16 @@ impl Contact {
             at => Some(self.ms().saturating_sub(at - 1)),
         };
         Seen { lost_for_ms }
+    }
+
+    /// Whether several servers decide together, so that this node's state may be behind theirs.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Nobody answered just now.
+    pub(crate) fn was_lost(&self) {
+        self.observe(false);
     }
 
     fn observe(&self, has_contact: bool) {
@@ -59,6 +71,7 @@ impl Contact {
             loop {
                 let log = store.log_status();
                 self.observe(log.stopped.is_none() && !log.cut_off);
+                self.shared.store(!log.voters.is_empty(), Ordering::Relaxed);
                 tokio::time::sleep(EVERY).await;
             }
         };
@@ -70,6 +83,10 @@ impl Contact {
 }
 
 impl Seen {
+    pub(crate) fn is_lost(self) -> bool {
+        self.lost_for_ms.is_some()
+    }
+
     pub(crate) fn known_leader(self) -> &'static str {
         if self.lost_for_ms.is_none() { "true" } else { "false" }
     }

@@ -13,6 +13,7 @@ mod agent;
 mod catalog_paths;
 mod config;
 mod contact;
+mod coordinates;
 mod events;
 mod filter;
 pub mod fuzz;

@@ -12,8 +12,8 @@ use http::Method;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
-    Api, agent, catalog_paths as catalog, events, health_paths as health, kv, own, probes, session, status,
-    topics, txn,
+    Api, agent, catalog_paths as catalog, coordinates, events, health_paths as health, kv, own, probes,
+    session, status, topics, txn,
 };
 
 /// One endpoint.
@@ -146,6 +146,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/health/checks/*name", Read(Service), Views(health::checks)),
     get("/v1/health/service/*name", Read(Service), Views(health::service)),
     get("/v1/health/connect/*name", Read(Service), Views(health::connect)),
+    get("/v1/health/ingress/*name", Read(Service), Views(health::connect)),
     get("/v1/health/state/*state", Read(Node), Views(health::state)),
     // Sessions: who may hold locks on keys.
     put("/v1/session/create", Write(Session), act!(session::create)),
@@ -165,6 +166,13 @@ pub(crate) static ROUTES: &[Route] = &[
     // Status of the cluster.
     get("/v1/status/leader", Nothing, Look(status::leader)),
     get("/v1/status/peers", Nothing, Look(status::peers)),
+    get("/v1/operator/raft/configuration", Read(Operator), Look(status::configuration)),
+    get("/v1/operator/autopilot/health", Read(Operator), Look(status::health)),
+    get("/v1/operator/autopilot/configuration", Read(Operator), Look(status::autopilot)),
+    get("/v1/operator/usage", Read(Operator), Look(status::usage)),
+    get("/v1/coordinate/nodes", Read(Node), Views(coordinates::nodes)),
+    get("/v1/coordinate/node/*name", Read(Node), Views(coordinates::node)),
+    get("/v1/coordinate/datacenters", Nothing, Look(coordinates::datacenters)),
     // Our own.
     get("/v1/portolan/services", Read(Service), act!(own::services)),
     get("/v1/portolan/resolve/*name", Read(Service), act!(own::resolve)),
@@ -181,16 +189,22 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/", Nothing, Look(probes::index)),
 ];
 
+/// Consul's access control lists, which are off.
+pub(crate) static DISABLED: &[&str] = &["/v1/acl/", "/v1/agent/token/"];
+
 /// Parts of Consul's API that are known and not here, so that the answer can say so.
 pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/query", "prepared queries are"),
-    ("/v1/coordinate/", "network coordinates are"),
+    ("/v1/coordinate/update", "coordinates set by clients are"),
     ("/v1/snapshot", "snapshots over HTTP are"),
-    ("/v1/operator/", "operator endpoints are"),
-    ("/v1/acl/", "access control lists are"),
+    ("/v1/operator/keyring", "gossip keys are"),
+    ("/v1/operator/raft/peer", "changing who votes over HTTP is"),
+    ("/v1/operator/raft/transfer-leader", "choosing who leads over HTTP is"),
+    ("/v1/operator/area", "network areas are"),
+    ("/v1/operator/license", "licences are"),
+    ("/v1/operator/segment", "network segments are"),
     ("/v1/connect/", "Consul's service mesh is"),
     ("/v1/agent/connect/", "Consul's service mesh is"),
-    ("/v1/health/ingress/", "Consul's service mesh is"),
     ("/v1/catalog/gateway-services/", "Consul's service mesh is"),
     ("/v1/discovery-chain/", "Consul's service mesh is"),
     ("/v1/config", "configuration entries are"),
@@ -203,5 +217,4 @@ pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/agent/join/", "joining over HTTP is"),
     ("/v1/agent/force-leave/", "removing members over HTTP is"),
     ("/v1/agent/monitor", "log streaming is"),
-    ("/v1/agent/token/", "access tokens are"),
 ];

@@ -136,6 +136,10 @@ pub struct LogStatus {
     /// As far as is known here nobody decides: no leader, or no majority in sight. What was decided before is
     /// there, and may be stale.
     pub cut_off: bool,
+    /// Number of the server that leads, where several decide together and one is known to.
+    pub leader: Option<u64>,
+    /// Numbers of the servers that decide together; none where this node decides alone.
+    pub voters: Vec<u64>,
     /// What opening passed over and an operator should know of: a torn tail that was cut, a damaged
     /// checkpoint that an older one stood in for.
     pub warnings: Vec<String>,

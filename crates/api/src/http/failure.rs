@@ -48,6 +48,11 @@ impl From<SubmitError> for Failure {
             SubmitError::Refused(refusal) => return refusal.clone().into(),
             SubmitError::Log(cause) => match **cause {
                 LogError::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                // Consul's words, which clients look for.
+                LogError::NoMajority { .. } => {
+                    let message = format!("No cluster leader: {cause}");
+                    return Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+                }
                 LogError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },

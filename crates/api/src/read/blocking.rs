@@ -67,6 +67,24 @@ pub(crate) async fn answer(
     Ok(with_fields(api, answer, index, options))
 }
 
+/// Waits until this node has everything that was decided before the request, unless it may be stale. By default
+/// a node that is cut off answers with what it has and says so, because names must go on leading somewhere; who
+/// asked for consistency gets the error.
+async fn be_as_fresh(api: &Api, consistency: Consistency) -> Result<(), Failure> {
+    match consistency {
+        Consistency::Stale => Ok(()),
+        Consistency::Consistent => Ok(api.store.barrier().await.map(drop)?),
+        // Where one node decides alone, what it has applied is all there is.
+        Consistency::Default if !api.contact.is_shared() || api.contact.now().is_lost() => Ok(()),
+        Consistency::Default => {
+            if api.store.barrier().await.is_err() {
+                api.contact.was_lost();
+            }
+            Ok(())
+        }
+    }
+}
+
 /// The state to answer from, with the index of `scope` in it.
 ///
 /// # Errors
@@ -76,9 +94,7 @@ pub(crate) async fn settle(
     scope: &Scope,
     options: &ReadOptions,
 ) -> Result<(Arc<store::View>, u64), Failure> {
-    if options.consistency == Consistency::Consistent {
-        api.store.barrier().await?;
-    }
+    be_as_fresh(api, options.consistency).await?;
     let look = || {
         let snapshot = api.store.now();
         let index = scope.index(&snapshot);
@@ -112,12 +128,16 @@ pub(crate) async fn settle(
 /// Adds the fields that every answer about the catalog carries.
 pub(crate) fn with_fields(api: &Api, mut answer: Answer, index: u64, options: &ReadOptions) -> Answer {
     let contact = api.contact.now();
+    let effective = match options.consistency {
+        Consistency::Default if contact.is_lost() => Consistency::Stale,
+        asked => asked,
+    };
     answer.fields.reserve(7);
     answer = answer
         .with_field("x-consul-index", HeaderValue::from(index))
         .with_field("x-consul-knownleader", HeaderValue::from_static(contact.known_leader()))
         .with_field("x-consul-lastcontact", HeaderValue::from(contact.last_contact_ms()))
-        .with_field("x-consul-effective-consistency", HeaderValue::from_static(options.consistency.as_str()))
+        .with_field("x-consul-effective-consistency", HeaderValue::from_static(effective.as_str()))
         .with_field("x-consul-default-acl-policy", HeaderValue::from_static("allow"));
     if options.cached {
         answer = answer

@@ -14,12 +14,12 @@ const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Consistency {
-    /// The latest state that this node has applied.
+    /// Everything that was decided before the request came; the latest state of this node while it is cut off.
     #[default]
     Default,
-    /// The same, without asking how old it is.
+    /// The latest state that this node has applied, however old.
     Stale,
-    /// Everything that was decided before the request came.
+    /// Everything that was decided before the request came, or an error.
     Consistent,
 }
 

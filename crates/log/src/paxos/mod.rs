@@ -383,7 +383,9 @@ impl Log for Paxos {
 
     fn status(&self) -> LogStatus {
         let queued = self.shared.inbox.queued() as u64;
-        let engine = if self.shared.cluster().votes() { "paxos" } else { "follow" };
+        let cluster = self.shared.cluster();
+        let engine = if cluster.votes() { "paxos" } else { "follow" };
+        let members = cluster.configuration.as_ref().map(|known| known.members());
         let progress = self.shared.progress();
         LogStatus {
             engine,
@@ -395,7 +397,9 @@ impl Log for Paxos {
             sync_us: u64::try_from(progress.syncs.time.as_micros()).unwrap_or(u64::MAX),
             queued,
             stopped: progress.stopped.clone(),
-            cut_off: !self.shared.cluster().in_contact(),
+            cut_off: !cluster.in_contact(),
+            leader: cluster.leader.map(|leader| leader.0),
+            voters: members.into_iter().flatten().map(|voter| voter.server.0).collect(),
             warnings: self.warnings.clone(),
         }
     }

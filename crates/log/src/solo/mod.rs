@@ -246,6 +246,8 @@ impl Log for Solo {
             queued,
             stopped: progress.stopped.clone(),
             cut_off: false,
+            leader: None,
+            voters: Vec::new(),
             warnings: self.warnings.clone(),
         }
     }
