@@ -120,4 +120,8 @@ pub struct Denied {
     pub reason: Arc<str>,
     /// Since when, in Unix milliseconds.
     pub since_ms: u64,
+    /// For so long links whose certificates it signed are still let be, in milliseconds: those whom a removed
+    /// server had certified need the time to be certified anew.
+    #[serde(default)]
+    pub delay_ms: u64,
 }

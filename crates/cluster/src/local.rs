@@ -50,6 +50,8 @@ struct State {
     identity: Identity,
     denied: BTreeSet<KeyHash>,
     clock_ahead_ms: i64,
+    /// The latest time that was told.
+    now_ms: u64,
 }
 
 impl State {
@@ -73,7 +75,7 @@ impl Local {
         let peers = identity.facts.servers.iter();
         let peers = peers.map(|(name, server)| (name.clone(), server.addresses.clone()));
         let peers: Peers = peers.filter(|(name, _)| *name != identity.facts.node).collect();
-        let state = State { identity, denied: BTreeSet::new(), clock_ahead_ms: 0 };
+        let state = State { identity, denied: BTreeSet::new(), clock_ahead_ms: 0, now_ms: 0 };
         let (credentials, _) = state::channel(state.credentials());
         let (peers, _) = state::channel(peers);
         Arc::new(Local { state: Mutex::new(state), credentials, peers })
@@ -110,6 +112,12 @@ impl Local {
         })
     }
 
+    /// Tells the time, for denials that count from a moment on. The next [`Local::follow`] goes by it.
+    pub(crate) fn pass_time(&self, now_ms: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.now_ms = state.now_ms.max(now_ms);
+    }
+
     /// By how much the servers' clock is ahead of this host's, in milliseconds.
     pub fn clock_ahead_ms(&self) -> i64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clock_ahead_ms
@@ -144,7 +152,9 @@ impl Local {
             return Ok(());
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.denied = cluster.denied().map(|denied| denied.key).collect();
+        let now_ms = state.now_ms.max(snapshot.time_ms());
+        let denied = cluster.denied().filter(|denied| now_ms >= denied.since_ms + denied.delay_ms);
+        state.denied = denied.map(|denied| denied.key).collect();
         let roots: Vec<_> = roots_of(cluster).iter().map(|der| der.to_vec()).collect();
         let servers: BTreeMap<_, _> = servers_of(cluster).collect();
         let identity = &mut state.identity;

@@ -12,7 +12,7 @@ use crate::init::candidate;
 use crate::join::{self, Door};
 use crate::keys::{Key, hash_of_certificate};
 use crate::local::Local;
-use crate::time::Clock;
+use crate::time::{Clock, shifted};
 
 /// What is to be renewed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Renewer {
     /// Why nothing could be renewed; try again later, what there is stays.
     pub async fn turn(&self) -> Result<bool, Error> {
         let host_ms = (self.clock)();
-        let now_ms = crate::time::shifted(host_ms, self.local.clock_ahead_ms());
+        let now_ms = shifted(host_ms, self.local.clock_ahead_ms());
         if let Err(error) = crate::rotate::step(&self.local, &self.store, now_ms).await {
             tracing::warn!(error = %crate::error::chain(&error), "the root's rotation waits");
         }
@@ -62,8 +62,11 @@ impl Renewer {
             tracing::warn!(error = %crate::error::chain(&error), "the others do not know this node's address yet");
         }
         let snapshot = self.store.now();
+        self.local.pass_time(now_ms);
+        self.local.follow(&snapshot)?;
         let is_current = self.local.with(|identity| is_of_active_root(identity, &snapshot));
-        let due = self.local.with(|identity| due(&identity.facts, is_current, now_ms));
+        let mut due = self.local.with(|identity| due(&identity.facts, is_current, now_ms));
+        due.leaf |= self.local.with(|identity| is_borrowed(identity, &snapshot));
         if due == Due::default() {
             return Ok(false);
         }
@@ -84,7 +87,13 @@ impl Renewer {
                 self.sign_own_leaf(now_ms.max(floor))?;
                 Ok(true)
             }
-            other => other.map(|()| true),
+            other => {
+                other?;
+                if due.issuer {
+                    self.sign_own_leaf(shifted(host_ms, self.local.clock_ahead_ms()))?;
+                }
+                Ok(true)
+            }
         }
     }
 
@@ -156,6 +165,16 @@ impl Renewer {
         self.local.replace(identity, Some(ahead));
         Ok(())
     }
+}
+
+/// Whether this node's certificate leans on somebody who may go, or is gone: a server signs for itself, and what
+/// a denied key signed does not count for long.
+fn is_borrowed(identity: &Identity, snapshot: &Snapshot) -> bool {
+    let path = identity.chain.get(1..).unwrap_or_default();
+    let is_denied =
+        |der: &Vec<u8>| hash_of_certificate(der).is_ok_and(|key| snapshot.cluster().is_denied(key));
+    let is_others = |authority: &Authority| path.first().is_none_or(|der| der != authority.certificate());
+    path.iter().any(is_denied) || identity.authority.as_ref().is_some_and(is_others)
 }
 
 /// Whether a server's issuer was signed by the root that signs now. True where nothing is known.

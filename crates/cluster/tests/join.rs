@@ -264,3 +264,38 @@ async fn a_server_with_a_wrong_clock_judges_and_signs_by_the_others_time() {
     let late = portolan_cluster::join::join(third.path(), &token, &options, &first.street, TODAY_MS);
     assert!(refusal(late.await.map(|(identity, _)| identity)).contains("expired"));
 }
+
+#[tokio::test]
+async fn whom_a_removed_server_had_certified_is_certified_anew_in_time() {
+    let first = First::new().await;
+    let (home, other) = (tempdir().unwrap(), tempdir().unwrap());
+    let second = first.join(&home, &first.token(Wish::default()).await, "b").await.unwrap();
+    let issuer = second.authority("test").unwrap().hash();
+    let second = first.serve("b:8300", second);
+    // A server that was just certified by another signs for itself.
+    let second = Away::over(&first, second, &first.time);
+    assert!(second.renewer.turn().await.unwrap());
+    assert!(!second.renewer.turn().await.unwrap());
+    first.street.close("a:8300");
+    let agent = first.join(&other, &first.token(agents(1)).await, "c").await.unwrap();
+    first.street.open(
+        "a:8300",
+        portolan_cluster::join::Desk::new(first.store.clone(), first.local.clone(), first.time.clock()),
+    );
+    first.street.close("b:8300");
+    first.submit(Command::Cluster(ClusterCommand::RemoveMember { name: "b".into() })).await;
+    let server = Away::over(&first, first.local.clone(), &first.time);
+    server.renewer.turn().await.unwrap();
+    let agent = Away::new(&first, agent, &first.time);
+    let denied = |away: &Away| away.local.credentials().now().denied.contains(&issuer);
+    assert!(!denied(&server) && !denied(&agent));
+    // The agent leaned on it, and does not when it counts no more.
+    assert!(agent.renewer.turn().await.unwrap());
+    assert!(!agent.renewer.turn().await.unwrap());
+    first.time.pass(2 * 60_000);
+    server.renewer.turn().await.unwrap();
+    agent.renewer.turn().await.unwrap();
+    assert!(denied(&server) && denied(&agent));
+    let path = agent.local.credentials().now().chain.clone();
+    assert_eq!(path[1], server.local.with(|identity| identity.chain[1].clone()));
+}

@@ -16,6 +16,8 @@ use crate::validate;
 const MOST_MEMBERS: usize = 100_000;
 const MOST_SECRETS: usize = 1_000;
 const MOST_OPERATORS: usize = 1_000;
+/// How long what a removed server had signed is still let be.
+const ISSUER_DELAY_MS: u64 = 2 * 60 * 1000;
 
 type Result = std::result::Result<bool, Refusal>;
 
@@ -201,9 +203,11 @@ impl Turn<'_> {
         if member.role == Role::Server && servers == 1 {
             return Err(ClusterRefusal::LastServer(name.clone()).into());
         }
-        let keys = std::iter::once(member.key).chain(cluster.issuer(name).map(|issuer| issuer.key));
-        for key in keys.collect::<Vec<_>>() {
-            self.deny(key, &format!("{name} was removed").into())?;
+        let issuer = cluster.issuer(name).map(|issuer| issuer.key);
+        let reason = format!("{name} was removed").into();
+        self.deny(member.key, &reason, 0)?;
+        if let Some(issuer) = issuer {
+            self.deny(issuer, &reason, ISSUER_DELAY_MS)?;
         }
         let cluster = self.change();
         cluster.members.remove(name);

@@ -28,7 +28,7 @@ impl Turn<'_> {
             }
             ClusterCommand::PromoteRoot { key } => self.promote_root(*key),
             ClusterCommand::DropRoot { key } => self.drop_root(*key),
-            ClusterCommand::Deny { key, reason } => self.deny(*key, reason),
+            ClusterCommand::Deny { key, reason } => self.deny(*key, reason, 0),
             ClusterCommand::Allow { key } => Ok(self.allow(*key)),
             ClusterCommand::SetMode(mode) => Ok(self.set_mode(*mode)),
             // Members and lives: decided before this is reached.
@@ -116,7 +116,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn deny(&mut self, key: KeyHash, reason: &Arc<str>) -> Result {
+    pub(super) fn deny(&mut self, key: KeyHash, reason: &Arc<str>, delay_ms: u64) -> Result {
         validate::text("reason", reason)?;
         let denied = &self.state.cluster.denied;
         if denied.contains_key(&key) {
@@ -128,7 +128,7 @@ impl Turn<'_> {
         if self.state.cluster.active_root().is_some_and(|root| root.key == key) {
             return Err(ClusterRefusal::RootInUse(key).into());
         }
-        let denied = Denied { key, reason: reason.clone(), since_ms: self.envelope.time_ms };
+        let denied = Denied { key, reason: reason.clone(), since_ms: self.envelope.time_ms, delay_ms };
         self.change().denied.insert(key, denied);
         self.touch_trust();
         Ok(true)
