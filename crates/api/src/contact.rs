@@ -17,7 +17,7 @@ pub(crate) struct Contact {
     origin: Instant,
     /// Milliseconds after the origin at which contact was lost, plus one; 0 while there is contact.
     lost: AtomicU64,
-    /// Several servers decide together.
+    /// Others decide, too: other servers, or an etcd.
     shared: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ impl Contact {
         Seen { lost_for_ms }
     }
 
-    /// Whether several servers decide together, so that this node's state may be behind theirs.
+    /// Whether others decide, too, so that this node's state may be behind theirs.
     pub(crate) fn is_shared(&self) -> bool {
         self.shared.load(Ordering::Relaxed)
     }
@@ -71,7 +71,8 @@ impl Contact {
             loop {
                 let log = store.log_status();
                 self.observe(log.stopped.is_none() && !log.cut_off);
-                self.shared.store(!log.voters.is_empty(), Ordering::Relaxed);
+                let is_shared = !matches!(log.engine, "solo" | "memory" | "");
+                self.shared.store(is_shared, Ordering::Relaxed);
                 tokio::time::sleep(EVERY).await;
             }
         };

@@ -380,6 +380,8 @@ impl Log for Etcd {
             queued,
             stopped: progress.stopped.clone(),
             cut_off: progress.cut_off,
+            leader: None,
+            voters: Vec::new(),
             warnings: Vec::new(),
         }
     }
