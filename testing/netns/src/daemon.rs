@@ -57,6 +57,12 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// With its data in another place.
+    pub fn at(mut self, data: impl Into<PathBuf>) -> Self {
+        self.data = data.into();
+        self
+    }
+
     /// By this clock.
     pub fn by(mut self, clock: &'a Clock) -> Self {
         self.clock = Some(clock);
@@ -88,6 +94,12 @@ impl<'a> Start<'a> {
         command
     }
 
+    /// Whether the binary has the commands for it.
+    pub(crate) fn makes_clusters(&self) -> bool {
+        let asked = Command::new(&self.program).args(["init", "--help"]).output();
+        asked.is_ok_and(|output| output.status.success())
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
@@ -109,11 +121,13 @@ impl<'a> Start<'a> {
     /// # Errors
     /// It cannot be started.
     pub fn launch(&self) -> Result<Daemon<'a>, Failure> {
+        let folder = self.data.parent().unwrap_or(&self.data);
+        std::fs::create_dir_all(folder).map_err(Failure::io(format!("make {}", folder.display())))?;
         let mut command = self.cli(&["serve"]);
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
-        let process = Running::start(&mut command).map_err(|error| Failure::Daemon(error.to_string()))?;
+        let process = Running::start(&mut command).map_err(|error| Failure::Daemon(format!("{error:?}")))?;
         Ok(Daemon { host: self.host, process, start: self.clone() })
     }
 }

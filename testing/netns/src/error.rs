@@ -16,7 +16,7 @@ impl From<peers::Missing> for Missing {
 }
 
 /// Something that should have worked and did not.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Failure {
     /// A command of the host's.
     #[error("{command}: {said}")]
@@ -38,6 +38,15 @@ pub enum Failure {
     /// A daemon that did not become ready or said something unexpected.
     #[error("{0}")]
     Daemon(String),
+}
+
+/// Lines as lines: tests fail with it by `unwrap`, and the words of daemons are long.
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")?;
+        let cause = std::error::Error::source(self);
+        cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
 }
 
 impl Failure {

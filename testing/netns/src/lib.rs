@@ -13,6 +13,7 @@
 //! prints `skipped: why` ([`Missing`]).
 
 mod clock;
+mod cluster;
 mod daemon;
 mod disk;
 pub mod dns;
@@ -25,6 +26,7 @@ mod load;
 mod switch;
 
 pub use clock::Clock;
+pub use cluster::Cluster;
 pub use daemon::{Daemon, Start};
 pub use disk::Disk;
 pub use error::{Failure, Missing};

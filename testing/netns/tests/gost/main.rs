@@ -3,6 +3,7 @@
 
 mod client;
 mod page;
+mod three;
 
 use std::path::Path;
 

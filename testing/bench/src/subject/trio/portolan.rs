@@ -16,7 +16,7 @@ use crate::subject::ask;
 use crate::subject::portolan::is_ready;
 
 pub(super) fn start(folder: TempDir, context: &Context, cores: &Cores) -> Result<Trio> {
-    let mut servers = Vec::new();
+    let (mut servers, mut operator) = (Vec::new(), None);
     for at in 0..3 {
         let home = folder.path().join(format!("n{at}"));
         std::fs::create_dir(&home).with_context(|| format!("make {}", home.display()))?;
@@ -29,17 +29,24 @@ pub(super) fn start(folder: TempDir, context: &Context, cores: &Cores) -> Result
         until(LIMIT, "portolan to be ready", || is_ready(address).then_some(()))
             .map_err(|timeout| anyhow!("{timeout}"))?;
         if at == 0 {
-            cli(&servers[0].recipe, &["init"])?;
+            operator = Some(init(&servers[0].recipe)?);
         } else {
             let token = cli(&servers[0].recipe, &["token", "create"])?;
             cli(&servers[at].recipe, &["join", token.trim()])?;
         }
     }
-    let token = std::fs::read_to_string(folder.path().join("n0/data/operator.token"));
-    let token = token.context("read the operator's token")?.trim().to_owned();
     let voters = || (servers.iter().all(|server| voters(server.address) == Some(3))).then_some(());
     until(LIMIT, "three voters", voters).map_err(|timeout| anyhow!("{timeout}"))?;
-    Ok(Trio { kind: Kind::Portolan, token: Some(token), servers, _folder: folder })
+    Ok(Trio { kind: Kind::Portolan, token: operator, servers, _folder: folder })
+}
+
+/// The operator's token.
+fn init(recipe: &Recipe) -> Result<String> {
+    let begun: serde_json::Value =
+        serde_json::from_str(&cli(recipe, &["init", "--output", "json"])?).context("read what init says")?;
+    let file = begun["OperatorTokenFile"].as_str().context("init names no file with a token")?;
+    let token = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+    Ok(token.trim().to_owned())
 }
 
 /// Defaults but for the addresses.

@@ -1,0 +1,9 @@
+//! Real daemons that are one cluster, on hosts of their own, while everything goes wrong that can.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
+mod clocks;
+mod faults;
+mod life;
+mod partitions;
+mod strangers;
+mod support;
