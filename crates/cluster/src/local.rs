@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalog::{KeyHash, Snapshot};
+use catalog::{Index, KeyHash, Snapshot};
 use state::{Publisher, Reader};
 
 use crate::error::Error;
@@ -52,6 +52,8 @@ struct State {
     clock_ahead_ms: i64,
     /// The latest time that was told.
     now_ms: u64,
+    /// Indexes of members and trust that were followed, once nothing of them waits for a time.
+    followed: Option<(Index, Index)>,
 }
 
 impl State {
@@ -75,7 +77,7 @@ impl Local {
         let peers = identity.facts.servers.iter();
         let peers = peers.map(|(name, server)| (name.clone(), server.addresses.clone()));
         let peers: Peers = peers.filter(|(name, _)| *name != identity.facts.node).collect();
-        let state = State { identity, denied: BTreeSet::new(), clock_ahead_ms: 0, now_ms: 0 };
+        let state = State { identity, denied: BTreeSet::new(), clock_ahead_ms: 0, now_ms: 0, followed: None };
         let (credentials, _) = state::channel(state.credentials());
         let (peers, _) = state::channel(peers);
         Arc::new(Local { state: Mutex::new(state), credentials, peers })
@@ -138,11 +140,13 @@ impl Local {
     pub(crate) fn replace(&self, identity: Identity, clock_ahead_ms: Option<i64>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.identity = identity;
+        state.followed = None;
         state.clock_ahead_ms = clock_ahead_ms.unwrap_or(state.clock_ahead_ms);
         self.credentials.publish_if_changed(state.credentials());
     }
 
-    /// Follows the catalog: roots, denied keys, servers. Files are written where they differ.
+    /// Follows the catalog: roots, denied keys, servers. Files are written where they differ. Costs nothing while
+    /// those stay as they are.
     ///
     /// # Errors
     /// What the disk says; what is believed has changed all the same.
@@ -152,9 +156,14 @@ impl Local {
             return Ok(());
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let indexes = (cluster.members_index(), cluster.trust_index());
+        if state.followed == Some(indexes) {
+            return Ok(());
+        }
         let now_ms = state.now_ms.max(snapshot.time_ms());
         let denied = cluster.denied().filter(|denied| now_ms >= denied.since_ms + denied.delay_ms);
         state.denied = denied.map(|denied| denied.key).collect();
+        state.followed = (state.denied.len() == cluster.denied().count()).then_some(indexes);
         let roots: Vec<_> = roots_of(cluster).iter().map(|der| der.to_vec()).collect();
         let servers: BTreeMap<_, _> = servers_of(cluster).collect();
         let identity = &mut state.identity;
@@ -166,7 +175,11 @@ impl Local {
         }
         self.credentials.publish_if_changed(state.credentials());
         self.peers.publish_if_changed(peers_of(&state.identity, snapshot));
-        if differs { state.identity.save() } else { Ok(()) }
+        if differs {
+            // A write that failed is tried again at the next change.
+            return state.identity.save();
+        }
+        Ok(())
     }
 }
 
