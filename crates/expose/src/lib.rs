@@ -1,5 +1,5 @@
 //! Reachability from outside: a service that asks for it gets a port in the host's firewall, a mapping in
-//! the router and a pinhole for IPv6; when it goes, they go, in the opposite order.
+//! the router, a pinhole for IPv6 and a public name; when it goes, they go, in the opposite order.
 //!
 //! [`source`] says what is wished, [`plan`] what that means, [`run`] brings it about and publishes how it
 //! stands as a [`Status`]. The firewall is somebody else's: this crate publishes
@@ -11,6 +11,7 @@ mod causes;
 mod config;
 pub mod fuzz;
 pub mod http;
+pub mod names;
 pub mod plan;
 mod reconcile;
 pub mod router;

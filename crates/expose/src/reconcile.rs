@@ -2,6 +2,7 @@
 //! mappings, set the firewall, make mappings, show names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use state::{Drain, Failure, Publisher, Reader, Report};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
+use crate::names::{Names, Provider, Targets};
 use crate::plan::{Plan, plan};
-use crate::router::{Everywhere, Keeper, Search};
+use crate::router::{Everywhere, Keeper, Search, is_public};
 use crate::source::Said;
 use crate::status::{Status, status};
 use crate::wish::{Port, Wishes};
@@ -29,6 +31,8 @@ pub struct Inputs {
     pub firewall: Reader<Report>,
     /// For those who want to know how it stands.
     pub status: Publisher<Status>,
+    /// Who keeps public names; without one, names that are wished are not shown.
+    pub names: Option<Arc<dyn Provider>>,
 }
 
 /// Follows the wishes until the drain starts, then withdraws everything.
@@ -49,7 +53,9 @@ pub async fn run_with(
 ) {
     let mut said = inputs.said.clone();
     let keeper = |search| Keeper::new(search, config.lease, &config.description);
-    let mut face = Face { mappings: v4.map(keeper), pinholes: v6.map(keeper), inputs, plan: Plan::default() };
+    let names = inputs.names.clone().map(Names::new);
+    let mut face =
+        Face { mappings: v4.map(keeper), pinholes: v6.map(keeper), names, inputs, plan: Plan::default() };
     let mut refreshes = interval(config.refresh.max(Duration::from_secs(1)));
     refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -77,6 +83,7 @@ struct Face {
     inputs: Inputs,
     mappings: Option<Keeper>,
     pinholes: Option<Keeper>,
+    names: Option<Names>,
     plan: Plan,
 }
 
@@ -91,14 +98,19 @@ impl Face {
         }
         self.plan = next;
         let mut failures = self.withdraw().await;
-        let closed = self.set_firewall().await;
-        failures.extend(closed.failures.clone());
+        let report = self.set_firewall().await;
+        let is_open = report.failures.is_empty();
+        failures.extend(report.failures);
         failures.extend(self.provide(renew).await);
+        failures.extend(self.show(wishes, is_open).await);
         self.publish(wishes, trouble, failures);
     }
 
     async fn withdraw(&mut self) -> Vec<Failure> {
         let mut failures = Vec::new();
+        if let Some(names) = &mut self.names {
+            failures.extend(names.withdraw(&self.plan).await);
+        }
         if let Some(keeper) = &mut self.mappings {
             failures.extend(keeper.withdraw(&self.plan.mappings).await);
         }
@@ -137,18 +149,42 @@ impl Face {
         failures
     }
 
+    /// Shows names, last of all, and none to a door that the firewall keeps shut.
+    async fn show(&mut self, wishes: &Wishes, is_open: bool) -> Vec<Failure> {
+        let (mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
+        let public = self.mappings.as_ref().and_then(Keeper::public).filter(|address| is_public(*address));
+        let own = self.pinholes.as_ref().and_then(|keeper| keeper.held().values().next());
+        let own = own.map(|held| held.gateway.client()).filter(|address| is_public(*address));
+        let targets = Targets {
+            place: wishes.place.clone(),
+            ipv4: public.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
+            ipv6: own.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
+            mapped,
+            pinholed,
+        };
+        match &mut self.names {
+            Some(names) if is_open => names.provide(&self.plan, &targets).await,
+            None if !self.plan.names.is_empty() => {
+                let attempted = format!("show {} names to the world", self.plan.names.len());
+                vec![Failure { attempted, cause: "no name server is given".into() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn publish(&self, wishes: &Wishes, trouble: Option<String>, failures: Vec<Failure>) {
         let before = self.inputs.status.now();
         for failure in failures.iter().filter(|one| !before.failures.contains(one)) {
             tracing::warn!(attempted = failure.attempted, cause = failure.cause, "exposure is incomplete");
         }
-        let held = |keeper: &Option<Keeper>| -> BTreeSet<Port> {
-            keeper.as_ref().map_or_else(BTreeSet::new, |keeper| keeper.held().keys().copied().collect())
-        };
         let status =
             status(wishes, &self.plan, &held(&self.mappings), &held(&self.pinholes), failures, trouble);
         self.inputs.status.publish_if_changed(status);
     }
+}
+
+fn held(keeper: &Option<Keeper>) -> BTreeSet<Port> {
+    keeper.as_ref().map_or_else(BTreeSet::new, |keeper| keeper.held().keys().copied().collect())
 }
 
 async fn provide(keeper: Option<&mut Keeper>, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {

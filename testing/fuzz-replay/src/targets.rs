@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     target("dns_forwarded", dns::fuzz::forwarded),
     target("dns_packet", dns::fuzz::packet),
     target("expose_datagram", expose::fuzz::datagram),
+    target("expose_reply", expose::names::fuzz_reply),
     target("expose_router_xml", |bytes| as_text(bytes, expose::fuzz::router_xml)),
     target("expose_tag", |bytes| as_text(bytes, expose::fuzz::tag)),
     target("gost_address", gost::fuzz::address),

@@ -1,0 +1,54 @@
+//! Public names: which are shown, and who is told.
+
+mod keep;
+mod key;
+mod server;
+mod update;
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use keep::{Names, Targets};
+pub use key::{KeyError, parse_key, read_key};
+pub use server::{Config, Rfc2136};
+pub use update::{Owner, Rdata, ZoneError, fuzz_reply};
+
+use crate::wish::NameKind;
+
+/// A future that may be sent to another thread.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A name and the kind of its records.
+pub type Key = (Arc<str>, NameKind);
+
+/// Somebody who keeps public names for us.
+pub trait Provider: Send + Sync {
+    /// Makes the records of this name and kind exactly these. Never touches a name that is not ours.
+    fn set<'a>(&'a self, key: &'a Key, values: &'a BTreeSet<Rdata>) -> BoxFuture<'a, Result<(), NameError>>;
+
+    /// Removes them, if they are ours.
+    fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>>;
+}
+
+/// Why a name is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It exists and we did not make it.
+    #[error("the name has records that are not ours (owner \"{0}\"); remove them, or choose another name")]
+    Foreign(String),
+    /// None of the zones that we may write.
+    #[error("it is in none of the zones that are given")]
+    Outside,
+    /// The server said no.
+    #[error("the server answered {0}")]
+    Refused(String),
+    /// The key is not taken.
+    #[error(
+        "the server does not take our signature ({0}): compare the key's name, its secret, and both clocks"
+    )]
+    Signature(String),
+    /// No answer, or none that can be read.
+    #[error("the server is not heard: {0}")]
+    Silent(String),
+}

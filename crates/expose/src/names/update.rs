@@ -1,0 +1,241 @@
+//! The messages: DNS UPDATE (RFC 2136) signed by TSIG (RFC 8945).
+//!
+//! That a name is ours is proven on the server, in the same message that changes it: beside each name of
+//! ours stands a TXT record with the owner's mark, and every change has it as its prerequisite.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use domain::base::iana::{Class, Opcode, Rcode, Rtype};
+use domain::base::message_builder::{AdditionalBuilder, AnswerBuilder, AuthorityBuilder, PushError};
+use domain::base::name::FromStrError;
+use domain::base::rdata::UnknownRecordData;
+use domain::base::{Message, MessageBuilder, Name, Record, Rtype as Type, Ttl};
+use domain::rdata::tsig::Time48;
+use domain::rdata::{A, Aaaa, Cname, Txt};
+use domain::tsig::{ClientTransaction, Key as TsigKey, ValidationError};
+
+use super::{Key, NameError};
+use crate::wish::NameKind;
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rdata {
+    /// An IPv4 address.
+    A(Ipv4Addr),
+    /// An IPv6 address.
+    Aaaa(Ipv6Addr),
+    /// Another name.
+    Cname(Arc<str>),
+}
+
+/// Who makes the names: a word that stays the same for good, so that one knows one's own again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner(String);
+
+/// A zone, an owner or a name that cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ZoneError {
+    /// Not a name.
+    #[error("\"{0}\" is not a domain name")]
+    Name(String),
+    /// Not a word.
+    #[error("\"{0}\" cannot be an owner: 1 to 63 letters, digits, - . and _")]
+    Owner(String),
+}
+
+impl Owner {
+    /// # Errors
+    /// [`ZoneError::Owner`].
+    pub fn new(text: &str) -> Result<Owner, ZoneError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if (1..=63).contains(&text.len()) && text.chars().all(plain) {
+            return Ok(Owner(text.to_owned()));
+        }
+        Err(ZoneError::Owner(text.chars().take(80).collect()))
+    }
+
+    pub(super) fn mark(&self) -> String {
+        format!("portolan-owner={}", self.0)
+    }
+}
+
+pub(super) type WireName = Name<Vec<u8>>;
+
+/// A change of one name, with what has to be true for it.
+pub(super) enum Change<'a> {
+    /// It is ours: replace what is there.
+    Replace(&'a [Rdata]),
+    /// It is nobody's: make it ours.
+    Create(&'a [Rdata]),
+    /// It is ours: remove it and the mark.
+    Remove,
+}
+
+/// A change of one name.
+pub(super) struct Update<'a> {
+    pub(super) zone: &'a WireName,
+    pub(super) key: &'a Key,
+    pub(super) mark: &'a str,
+    pub(super) ttl: Ttl,
+    pub(super) change: Change<'a>,
+}
+
+/// A signed message, and what checks the answer to it.
+pub(super) type Signed = (Vec<u8>, ClientTransaction<Arc<TsigKey>>);
+
+pub(super) fn wire(name: &str) -> Result<WireName, ZoneError> {
+    Name::from_str(name).map_err(|_: FromStrError| ZoneError::Name(name.chars().take(80).collect()))
+}
+
+impl Update<'_> {
+    /// Writes and signs it.
+    pub(super) fn compose(&self, key: Arc<TsigKey>) -> Result<Signed, NameError> {
+        let name = wire(&self.key.0).map_err(|error| NameError::Refused(error.to_string()))?;
+        let side = wire(&side_name(self.key)).map_err(|error| NameError::Refused(error.to_string()))?;
+        let built = self.sections(&name, &side).map_err(|error| NameError::Refused(error.to_string()));
+        let mut message = built?;
+        let transaction = ClientTransaction::request(key, &mut message, Time48::now())
+            .map_err(|error| NameError::Refused(error.to_string()))?;
+        Ok((message.finish(), transaction))
+    }
+
+    fn sections(&self, name: &WireName, side: &WireName) -> Result<AdditionalBuilder<Vec<u8>>, PushError> {
+        let mut builder = MessageBuilder::new_vec();
+        builder.header_mut().set_id(fastrand::u16(..));
+        builder.header_mut().set_opcode(Opcode::UPDATE);
+        let mut zone = builder.question();
+        zone.push((self.zone, Rtype::SOA, Class::IN))?;
+        let mut prerequisites = zone.answer();
+        match self.change {
+            Change::Replace(_) | Change::Remove => {
+                // "RRset exists, value dependent": class IN, TTL 0.
+                prerequisites.push((side, Class::IN, 0, text(self.mark)))?;
+            }
+            Change::Create(_) => {
+                nothing_there(&mut prerequisites, side, Rtype::ANY)?;
+                let is_alias = self.key.1 == NameKind::Cname;
+                nothing_there(
+                    &mut prerequisites,
+                    name,
+                    if is_alias { Rtype::ANY } else { rtype(self.key.1) },
+                )?;
+            }
+        }
+        let mut updates = prerequisites.authority();
+        match self.change {
+            Change::Replace(values) => {
+                empty(&mut updates, name, rtype(self.key.1))?;
+                self.add(&mut updates, name, values)?;
+            }
+            Change::Create(values) => {
+                updates.push((side, Class::IN, self.ttl, text(self.mark)))?;
+                self.add(&mut updates, name, values)?;
+            }
+            Change::Remove => {
+                empty(&mut updates, name, rtype(self.key.1))?;
+                empty(&mut updates, side, Rtype::TXT)?;
+            }
+        }
+        Ok(updates.additional())
+    }
+
+    fn add(
+        &self,
+        to: &mut AuthorityBuilder<Vec<u8>>,
+        name: &WireName,
+        values: &[Rdata],
+    ) -> Result<(), PushError> {
+        for value in values {
+            match value {
+                Rdata::A(v4) => to.push((name, Class::IN, self.ttl, A::new(*v4)))?,
+                Rdata::Aaaa(v6) => to.push((name, Class::IN, self.ttl, Aaaa::new(*v6)))?,
+                Rdata::Cname(target) => {
+                    // What is no name was refused where it was read; nothing is shown for it.
+                    if let Ok(target) = wire(target) {
+                        to.push((name, Class::IN, self.ttl, Cname::new(target)))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// "RRset does not exist", section 2.4.3; with type ANY "name is not in use", section 2.4.5.
+fn nothing_there(to: &mut AnswerBuilder<Vec<u8>>, name: &WireName, kind: Type) -> Result<(), PushError> {
+    to.push(record(name, Class::NONE, kind))
+}
+
+/// "Delete an RRset", section 2.5.2.
+fn empty(to: &mut AuthorityBuilder<Vec<u8>>, name: &WireName, kind: Type) -> Result<(), PushError> {
+    to.push(record(name, Class::ANY, kind))
+}
+
+fn record(name: &WireName, class: Class, kind: Type) -> Record<&WireName, UnknownRecordData<[u8; 0]>> {
+    Record::new(
+        name,
+        class,
+        Ttl::ZERO,
+        UnknownRecordData::from_octets(kind, [])
+            .unwrap_or_else(|_| unreachable!("nothing is never too long")),
+    )
+}
+
+fn text(mark: &str) -> Txt<Vec<u8>> {
+    // Shorter than the 255 bytes of one string: see [`Owner::new`].
+    Txt::build_from_slice(mark.as_bytes()).unwrap_or_else(|_| unreachable!("an owner's mark is short"))
+}
+
+fn rtype(kind: NameKind) -> Type {
+    match kind {
+        NameKind::A => Rtype::A,
+        NameKind::Aaaa => Rtype::AAAA,
+        NameKind::Cname => Rtype::CNAME,
+    }
+}
+
+/// Where the mark stands: beside the name, since nothing may stand with an alias, and for each kind.
+fn side_name((name, kind): &Key) -> String {
+    let kind = match kind {
+        NameKind::A => "a",
+        NameKind::Aaaa => "aaaa",
+        NameKind::Cname => "cname",
+    };
+    match name.strip_prefix("*.") {
+        Some(rest) => format!("_portolan-any-{kind}.{rest}"),
+        None => format!("_portolan-{kind}.{name}"),
+    }
+}
+
+/// Reads the answer and checks its signature.
+pub(super) fn reply(bytes: &[u8], transaction: &ClientTransaction<Arc<TsigKey>>) -> Result<Rcode, NameError> {
+    let broken = |_| NameError::Silent("its answer is no DNS message".into());
+    let mut message = Message::from_octets(bytes.to_vec()).map_err(broken)?;
+    let rcode = message.header().rcode();
+    match transaction.answer(&mut message, Time48::now()) {
+        Ok(()) => Ok(rcode),
+        // Who does not know the key cannot sign with it: BIND and Knot then answer without a signature.
+        Err(ValidationError::ServerUnsigned) if rcode != Rcode::NOERROR => {
+            Err(NameError::Signature(format!("answer {rcode}, unsigned")))
+        }
+        Err(error) => Err(NameError::Signature(error.to_string())),
+    }
+}
+
+/// Fuzz target: an answer that is not signed is never taken for a yes.
+pub fn fuzz_reply(bytes: &[u8]) {
+    let Ok(key) =
+        super::parse_key("key k { algorithm hmac-sha256; secret \"c2VjcmV0LXNlY3JldC1zZWNyZXQ=\"; }")
+    else {
+        return;
+    };
+    let Ok(zone) = wire("example.org") else { return };
+    let name: Key = ("www.example.org".into(), NameKind::A);
+    let update =
+        Update { zone: &zone, key: &name, mark: "m", ttl: Ttl::from_secs(60), change: Change::Remove };
+    if let Ok((_, transaction)) = update.compose(key) {
+        assert!(reply(bytes, &transaction).is_err(), "nobody can sign this");
+    }
+}
