@@ -5,12 +5,14 @@
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use catalog::exposure::Openings;
 use clap::builder::BoolishValueParser;
 use expose::http::{Base, TlsFiles, TlsSettings};
+use expose::names::{self, Owner, Provider, Rfc2136};
 use expose::source::{Said, consul};
 use hostnet::firewall;
 use state::{Report, channel};
@@ -75,6 +77,39 @@ pub(crate) struct Args {
     /// Leave mappings to their expiration at the end, as the original does, instead of removing them
     #[arg(long, env = "DIPLONAT_LEAVE_MAPPINGS", value_parser = BoolishValueParser::new())]
     leave_mappings: bool,
+    #[command(flatten)]
+    names: NameArgs,
+}
+
+/// Who shows the names that tags ask for: (d53-a www.example.org).
+#[derive(Debug, clap::Args)]
+struct NameArgs {
+    /// Name server that takes signed updates (RFC 2136), like 192.0.2.53:53
+    #[arg(long, env = "DIPLONAT_DNS_SERVER", value_name = "ADDRESS")]
+    dns_server: Option<std::net::SocketAddr>,
+    /// File with the key of the signature, as tsig-keygen prints it
+    #[arg(long, env = "DIPLONAT_DNS_KEY", value_name = "FILE", requires = "dns_server")]
+    dns_key: Option<PathBuf>,
+    /// Zones that may be written
+    #[arg(long, env = "DIPLONAT_DNS_ZONES", value_name = "ZONES", value_delimiter = ',')]
+    dns_zones: Vec<String>,
+    /// Who we are to those who share the zone, for good; else the node's name
+    #[arg(long, env = "DIPLONAT_DNS_OWNER", value_name = "WORD")]
+    dns_owner: Option<String>,
+    /// How long others may remember a name
+    #[arg(long, env = "DIPLONAT_DNS_TTL", default_value = "60s", value_parser = state::units::parse_duration)]
+    dns_ttl: Duration,
+}
+
+impl NameArgs {
+    fn provider(self, node: &str) -> anyhow::Result<Option<Arc<dyn Provider>>> {
+        let Some(server) = self.dns_server else { return Ok(None) };
+        let file = self.dns_key.context("a name server needs a key: DIPLONAT_DNS_KEY")?;
+        anyhow::ensure!(!self.dns_zones.is_empty(), "a name server needs zones to write: DIPLONAT_DNS_ZONES");
+        let owner = Owner::new(self.dns_owner.as_deref().unwrap_or(node))?;
+        let config = names::Config { server, zones: self.dns_zones, owner, ttl: self.dns_ttl };
+        Ok(Some(Arc::new(Rfc2136::new(&config, names::read_key(&file)?)?)))
+    }
 }
 
 /// Set and empty is as good as not set.
@@ -123,12 +158,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let level = level.unwrap_or_else(|| "info".to_owned());
     logging::start(&Logging { level, format: LogFormat::Human }, global.out().colored_errors())?;
-    let (source, expose, firewall) = settings(args)?;
+    let (source, expose, firewall, names) = settings(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("start a runtime")?.block_on(serve(source, expose, firewall)).map_err(Failure::from)
+    runtime
+        .context("start a runtime")?
+        .block_on(serve(source, expose, firewall, names))
+        .map_err(Failure::from)
 }
 
-fn settings(args: Args) -> Result<(consul::Config, expose::Config, firewall::Config)> {
+type Settings = (consul::Config, expose::Config, firewall::Config, Option<Arc<dyn Provider>>);
+
+fn settings(args: Args) -> Result<Settings> {
     let usage = |cause: anyhow::Error| Failure::new(Exit::Usage, cause);
     let (refresh, lease) = (args.refresh_time.max(1), args.expiration_time);
     if u32::from(lease) < 2 * u32::from(refresh) {
@@ -137,6 +177,7 @@ fn settings(args: Args) -> Result<(consul::Config, expose::Config, firewall::Con
         let advice = "set DIPLONAT_EXPIRATION_TIME to at least twice DIPLONAT_REFRESH_TIME";
         return Err(usage(anyhow::anyhow!(text)).advise(advice));
     }
+    let names = args.names.provider(&args.node).context("set up public names").map_err(usage)?;
     let file = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
     let files = TlsFiles {
         ca: file(args.consul_ca_cert),
@@ -169,13 +210,14 @@ fn settings(args: Args) -> Result<(consul::Config, expose::Config, firewall::Con
     };
     let firewall =
         firewall::Config { mode: args.firewall.into(), chain: "DIPLONAT".into(), look_every: refresh };
-    Ok((source, expose, firewall))
+    Ok((source, expose, firewall, names))
 }
 
 async fn serve(
     source: consul::Config,
     config: expose::Config,
     firewall: firewall::Config,
+    names: Option<Arc<dyn Provider>>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (trigger, drain) = state::drain();
@@ -184,7 +226,7 @@ async fn serve(
     let (reports, reported) = channel(Report::default());
     let (status, _) = channel(expose::Status::default());
     tracing::info!(consul = %source.base, node = source.node, "following the services of a Consul node");
-    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status };
+    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
     let guard = tokio::spawn(firewall::run(firewall, doors, reports));
     let carry = tokio::spawn(expose::run(config, inputs, drain));
