@@ -9,7 +9,7 @@ mod names;
 mod role;
 
 pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
-pub use role::{Consul, Role};
+pub use role::{Consul, NameServer, Role};
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The programs that run on the client's host: Consul and the role.
+//! The programs of the lab: Consul and the role on the client's host, a name server outside.
 
 use peers::{Running, until};
 
@@ -64,7 +64,11 @@ impl<'a> Consul<'a> {
         self.say(&["services", "deregister", &format!("-id={id}")])
     }
 
-    fn say(&self, args: &[&str]) -> Fallible<()> {
+    /// Any other command of Consul's.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn say(&self, args: &[&str]) -> Fallible<()> {
         let output = self.home.inside(peers::tool("consul")?).args(args).output()?;
         if output.status.success() {
             return Ok(());
@@ -132,4 +136,67 @@ impl<'a> Role<'a> {
     pub fn kill(mut self) {
         self.daemon.kill();
     }
+}
+
+/// A real Knot in the world, which shows the names of `example.test` to whoever asks and takes updates that
+/// are signed with [`NameServer::KEY`].
+pub struct NameServer<'a> {
+    home: &'a Home,
+    _server: Running,
+}
+
+impl<'a> NameServer<'a> {
+    /// Where it listens.
+    pub const ADDRESS: &'static str = "45.83.0.2:5353";
+    /// As `tsig-keygen` prints one.
+    pub const KEY: &'static str = "key \"ddns-key\" { algorithm hmac-sha256; secret \"cG9ydG9sYW4tcG9ydG9sYW4tcG9ydG9sYW4tMTIzNA==\"; };\n";
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start(home: &'a Home) -> Fallible<NameServer<'a>> {
+        let place = home.folder.path().join("knot");
+        std::fs::create_dir(&place)?;
+        let zone = "$TTL 60\n@ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\nns A 45.83.0.2\n";
+        std::fs::write(place.join("example.test.zone"), zone)?;
+        let place = place.display();
+        let config = format!(
+            "server:\n    rundir: \"{place}\"\n    listen: 45.83.0.2@5353\ndatabase:\n    storage: \"{place}\"\n\
+             key:\n  - id: ddns-key\n    algorithm: hmac-sha256\n    secret: cG9ydG9sYW4tcG9ydG9sYW4tcG9ydG9sYW4tMTIzNA==\n\
+             acl:\n  - id: ddns\n    key: ddns-key\n    action: update\n\
+             zone:\n  - domain: example.test\n    storage: \"{place}\"\n    file: example.test.zone\n    acl: ddns\n"
+        );
+        std::fs::write(home.folder.path().join("knot.conf"), config)?;
+        let mut command = home.outside(peers::tool("knotd")?);
+        command.arg("-c").arg(home.folder.path().join("knot.conf"));
+        let mut server = Running::start(&mut command)?;
+        server.wait_until(LIMIT, "the name server to answer", || {
+            ask(home, "ns.example.test", "A") == ["45.83.0.2"]
+        })?;
+        Ok(NameServer { home, _server: server })
+    }
+
+    /// Waits until the world is answered exactly this.
+    ///
+    /// # Errors
+    /// After a while, with what it was answered.
+    pub fn shows(&self, name: &str, kind: &str, wanted: &[&str]) -> Fallible<()> {
+        let mut last = Vec::new();
+        let done = until(LIMIT, name, || {
+            last = ask(self.home, name, kind);
+            (last == wanted).then_some(())
+        });
+        done.map_err(|timeout| format!("{timeout}; it was {last:?}").into())
+    }
+}
+
+fn ask(home: &Home, name: &str, kind: &str) -> Vec<String> {
+    let args = ["@45.83.0.2", "-p", "5353", "+short", "+tries=1", "+time=2", name, kind];
+    let Ok(dig) = peers::tool("dig") else { return Vec::new() };
+    let output = home.outside(dig).args(args).output();
+    output.map_or_else(
+        |_| Vec::new(),
+        |out| String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect(),
+    )
 }

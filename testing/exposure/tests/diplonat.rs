@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::{Running, until};
-use portolan_exposure::{Consul, Guard, Home, LIMIT, Role, WAN_ROUTER, need};
+use portolan_exposure::{Consul, Guard, Home, LIMIT, NameServer, Role, WAN_ROUTER, need};
 
 const LEET: [&str; 3] =
     ["1337/tcp>192.168.77.2:1337", "1338/tcp>192.168.77.2:1338", "1339/tcp>192.168.77.2:1339"];
 const DNS: [&str; 2] = ["53/tcp>192.168.77.2:53", "53/udp>192.168.77.2:53"];
 const IRC: [&str; 2] = ["6666/udp>192.168.77.2:6666", "6667/udp>192.168.77.2:6667"];
+const NAME: &str = "-tag=d53-a www.example.test";
 const QUICK: [(&str, &str); 2] = [("DIPLONAT_REFRESH_TIME", "2"), ("DIPLONAT_EXPIRATION_TIME", "60")];
 
 fn all() -> Vec<&'static str> {
@@ -177,4 +178,40 @@ fn a_router_with_pcp_alone_or_nat_pmp_alone_will_do() {
     role.mapped(&rest).unwrap();
     role.stop().unwrap();
     assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_is_shown_when_its_door_is_open_and_gone_with_it() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::tool("knotd"));
+    need!(peers::tool("dig"));
+    let names = NameServer::start(&home).unwrap();
+    let key = home.folder.path().join("ddns.key");
+    std::fs::write(&key, NameServer::KEY).unwrap();
+    let consul = Consul::start(&home).unwrap();
+    let ports = "-tag=(diplonat (tcp_port 1337))";
+    consul.say(&["services", "register", "-name=web", ports, NAME]).unwrap();
+    let key = key.display().to_string();
+    let variables = [
+        ("DIPLONAT_DNS_SERVER", NameServer::ADDRESS),
+        ("DIPLONAT_DNS_KEY", &key),
+        ("DIPLONAT_DNS_ZONES", "example.test"),
+    ];
+    let role = Role::start(&home, &variables).unwrap();
+    names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
+    assert_eq!(home.mappings().unwrap(), [LEET[0]]);
+    consul.deregister("web").unwrap();
+    role.mapped(&[]).unwrap();
+    // The name went before the mapping did.
+    names.shows("www.example.test", "A", &[]).unwrap();
+    let said = role.said();
+    let (name, mapping) = (said.find("a public name is gone"), said.find("removed a mapping"));
+    assert!(name.is_some() && name < mapping, "{said}");
+    // A port that another host holds: the name would lead to somebody else, and is not shown.
+    home.occupy(1338).unwrap();
+    consul.say(&["services", "register", "-name=web", "-tag=(diplonat (tcp_port 1338))", NAME]).unwrap();
+    role.says("1338/tcp is not mapped").unwrap();
+    names.shows("www.example.test", "A", &[]).unwrap();
+    role.stop().unwrap();
 }
