@@ -109,7 +109,7 @@ fn read_needed(path: &Path) -> Result<String, Error> {
     disk::read(path)?.ok_or_else(|| missing(path))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
+pub(crate) fn read_chain(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let text = read_needed(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let broken = |reason: String| Error::Content { path: path.into(), reason };

@@ -73,12 +73,14 @@ async fn no_secret_is_logged() {
 async fn certificates_for_other_programs_are_what_openssl_takes() {
     let first = First::new().await;
     let out = tempdir().unwrap();
-    let issue = |identity: &Identity| {
-        let authority = identity.authority("test").unwrap();
-        ca::issue_files(authority, &identity.roots, "node-1.example", 3650, out.path(), TODAY_MS)
+    let out_path = out.path();
+    let issue = |days| {
+        move |identity: &Identity| ca::issue_files(identity, "node-1.example", days, out_path, TODAY_MS)
     };
-    let issued = first.local.with(issue).unwrap();
-    assert!(first.local.with(issue).unwrap_err().to_string().contains("exists already"));
+    let error = first.local.with(issue(3650)).unwrap_err().to_string();
+    assert!(error.contains("counts for 730 more"), "{error}");
+    let issued = first.local.with(issue(365)).unwrap();
+    assert!(first.local.with(issue(365)).unwrap_err().to_string().contains("exists already"));
     let openssl = |args: &[&str]| Process::new("openssl").args(args).current_dir(out.path()).output();
     let Ok(verified) = openssl(&[
         "verify",
@@ -117,4 +119,28 @@ async fn an_agent_signs_nothing() {
     let error = agent.authority("issue a certificate").err().unwrap().to_string();
     assert!(error.contains("\"b\" is an agent"), "{error}");
     assert!(!home.path().join("cluster/ca.key").exists() && !home.path().join("cluster/issuer.key").exists());
+}
+
+#[test]
+fn programs_without_a_cluster_share_a_private_root() {
+    let out = tempdir().unwrap();
+    for name in ["node-1", "192.0.2.7"] {
+        ca::issue_standalone(name, 30, out.path(), TODAY_MS).unwrap();
+    }
+    for (check, name) in [("-verify_hostname", "node-1"), ("-verify_ip", "192.0.2.7")] {
+        let file = format!("{name}.pem");
+        let args = ["verify", "-x509_strict", check, name, "-attime", "1790000100", "-CAfile", "ca.pem"];
+        let mut openssl = Process::new("openssl");
+        openssl.args(args).args(["-untrusted", &file, &file]).current_dir(out.path());
+        let Ok(verified) = openssl.output() else {
+            println!("skipped: no openssl on this host");
+            return;
+        };
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    }
+    let other = tempdir().unwrap();
+    ca::issue_standalone("node-1", 30, other.path(), TODAY_MS).unwrap();
+    std::fs::copy(other.path().join("ca.pem"), out.path().join("ca.pem")).unwrap();
+    let error = ca::issue_standalone("node-2", 30, out.path(), TODAY_MS).unwrap_err().to_string();
+    assert!(error.contains("ca.pem") && error.contains("another root"), "{error}");
 }

@@ -8,7 +8,7 @@ mod files;
 mod profile;
 
 pub use check::{Lapse, lapse};
-pub use files::{Issued, issue_files};
+pub use files::{Issued, issue_files, issue_standalone};
 pub use profile::{Validity, node_uri};
 
 use rcgen::{CertificateParams, Issuer};
@@ -58,6 +58,11 @@ impl Root {
             return Err(Error::Crypto { attempted: "use the root's key", reason });
         }
         Ok(Root { cluster: cluster.into(), key, certificate })
+    }
+
+    /// The cluster that it is the root of.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// The certificate, DER.
