@@ -1,65 +1,52 @@
 //! On a real etcd, where there is one: `PORTOLAN_PEERS` names the folder that `cargo xtask peers` fills.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
+
+use peers::{Running, reserve_port, tool};
 
 use super::*;
 use crate::conformance::{Opened, Subject, run};
 
-/// An etcd of this test's own, on ports that were free a moment ago.
+/// An etcd of this test's own.
 struct Server {
-    child: Option<Child>,
+    running: Option<Running>,
     dir: tempfile::TempDir,
-    binary: PathBuf,
+    binary: std::path::PathBuf,
     client: u16,
     peer: u16,
 }
 
-fn binary() -> Option<PathBuf> {
-    let peers = std::env::var_os("PORTOLAN_PEERS").map(PathBuf::from);
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/peers");
-    let found = peers.into_iter().chain([here]).map(|dir| dir.join("bin/etcd")).find(|path| path.exists());
-    if found.is_none() {
-        println!("skipped: no etcd in PORTOLAN_PEERS or .cache/peers; `cargo xtask peers` unpacks one");
-    }
-    found
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
 impl Server {
+    /// Nothing, and a line that says why, where there is no etcd.
     fn start() -> Option<Self> {
+        let binary = match tool("etcd") {
+            Ok(binary) => binary,
+            Err(missing) => {
+                println!("{missing}");
+                return None;
+            }
+        };
         let dir = tempfile::tempdir().expect("a directory");
-        let mut server = Self { child: None, dir, binary: binary()?, client: free_port(), peer: free_port() };
+        let port = || reserve_port().expect("a free port");
+        let mut server = Self { running: None, dir, binary, client: port(), peer: port() };
         server.run();
         Some(server)
     }
 
     fn run(&mut self) {
-        let (client, peer) =
-            (format!("http://127.0.0.1:{}", self.client), format!("http://127.0.0.1:{}", self.peer));
+        let [client, peer] = [self.client, self.peer].map(|port| format!("http://127.0.0.1:{port}"));
         let mut command = Command::new(&self.binary);
-        command.args(["--name", "one", "--unsafe-no-fsync", "--data-dir"]).arg(self.dir.path().join("data"));
+        command.args(["--name", "one", "--data-dir"]).arg(self.dir.path().join("data"));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("one={peer}")]);
-        let fsync_is_optional = Command::new(&self.binary).arg("--help").output();
-        let known = fsync_is_optional
-            .is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("unsafe-no-fsync"));
-        if !known {
-            command = without(&command, "--unsafe-no-fsync");
-        }
-        self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("etcd starts"));
+        self.running = Some(Running::start(&mut command).expect("etcd starts"));
     }
 
     fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("it is killed");
-            child.wait().expect("it is gone");
+        if let Some(mut running) = self.running.take() {
+            running.kill();
         }
     }
 
@@ -71,18 +58,6 @@ impl Server {
         config.max_queued = 100;
         config
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn without(command: &Command, unwanted: &str) -> Command {
-    let mut other = Command::new(command.get_program());
-    other.args(command.get_args().filter(|arg| *arg != unwanted));
-    other
 }
 
 struct Orders {
