@@ -66,6 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inputs = Inputs {
         store,
         leases: Arc::new(Leases::new("n1", lease::Config::default(), Instant::now())),
+        pass_on: Arc::new(lease::NobodyElse),
         facts,
         open_virtual: Arc::new(Alone),
         node: Identity {
@@ -80,6 +81,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         control: Arc::new(Alone),
         access: Arc::new(portolan_api::OpenAccess),
+        cluster: Arc::new(portolan_api::Alone),
         exposition: Arc::new(registry),
         metrics,
         guests: Vec::new(),

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use consul::{Text, own};
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use lease::Leases;
+use lease::{Leases, PassOn};
 use prometheus_client::registry::Registry;
 use route::{Facts, OpenVirtual};
 use state::Reader;
@@ -23,6 +24,8 @@ pub struct Inputs {
     pub store: Store,
     /// Deadlines of this node's leases and TTL checks.
     pub leases: Arc<Leases>,
+    /// Brings renewals and reports to the node that keeps the deadline.
+    pub pass_on: Arc<dyn PassOn>,
     /// What this host observed of its virtual addresses.
     pub facts: Reader<Facts>,
     /// Opens a virtual address when a client asks for it.
@@ -33,6 +36,8 @@ pub struct Inputs {
     pub control: Arc<dyn Control>,
     /// Who may change something.
     pub access: Arc<dyn Access>,
+    /// The cluster that this node belongs to, or could.
+    pub cluster: Arc<dyn Cluster>,
     /// Every metric of the daemon, for `/metrics`.
     pub exposition: Arc<dyn Exposition>,
     /// This face's own metrics, registered with the others by whoever made them.
@@ -130,6 +135,84 @@ impl Access for OpenAccess {
 
     fn is_operator(&self, _: &str) -> bool {
         false
+    }
+}
+
+/// A boxed future that borrows.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The cluster that this node belongs to, or could: who is in it, how it does, and what operators wish of it.
+pub trait Cluster: Send + Sync {
+    /// Everybody who was admitted. Empty when this node is alone.
+    fn members(&self) -> Vec<own::Member>;
+
+    /// How this node does, and with `all` every other member that answers in time.
+    fn status(&self, all: bool) -> Answering<'_, own::ClusterStatus>;
+
+    /// Secrets to join with that can still be used. Nothing of the list is secret.
+    fn tokens(&self) -> Vec<own::TokenEntry>;
+
+    /// Carries out what an operator wishes. Answers with the JSON for the client.
+    ///
+    /// # Errors
+    /// [`Refused`], when nothing came of it.
+    fn carry_out(&self, wish: Wish) -> Answering<'_, Result<serde_json::Value, Refused>>;
+}
+
+/// What an operator may wish of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Make this node the first of a cluster.
+    Init(own::InitRequest),
+    /// Make this node part of the cluster that a token is of.
+    Join(own::JoinRequest),
+    /// Make a token that others can join with.
+    CreateToken(own::TokenRequest),
+    /// Let nobody join with this one any more.
+    RevokeToken(Text),
+    /// Take another node out for good.
+    Remove(Text),
+    /// Take this node out for good, and end it.
+    Leave,
+    /// Believe nobody who shows this public key, by its hash.
+    Deny(Text),
+    /// Take that back.
+    Allow(Text),
+}
+
+/// Why nothing came of a wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It cannot be meant: 400.
+    Wrong(String),
+    /// There is no such thing: 404.
+    Unknown(String),
+    /// It does not go with how things are: 409.
+    Conflict(String),
+    /// Not now: 503.
+    Unavailable(String),
+}
+
+/// A node that is alone and stays so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Cluster for Alone {
+    fn members(&self) -> Vec<own::Member> {
+        Vec::new()
+    }
+
+    fn status(&self, _: bool) -> Answering<'_, own::ClusterStatus> {
+        Box::pin(std::future::ready(own::ClusterStatus::default()))
+    }
+
+    fn tokens(&self) -> Vec<own::TokenEntry> {
+        Vec::new()
+    }
+
+    fn carry_out(&self, _: Wish) -> Answering<'_, Result<serde_json::Value, Refused>> {
+        let why = "this node keeps nothing on disk, and cannot be part of a cluster".to_owned();
+        Box::pin(std::future::ready(Err(Refused::Conflict(why))))
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod agent;
 mod catalog_paths;
+mod cluster_paths;
 mod config;
 mod contact;
 mod coordinates;
@@ -38,14 +39,15 @@ mod txn;
 
 use std::sync::Arc;
 
-use lease::Leases;
+use lease::{Leases, PassOn};
 use route::{Facts, OpenVirtual};
 use state::{Drain, Reader};
 use store::Store;
 
 pub use config::{Config, Limits};
 pub use inputs::{
-    Access, Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs, Mode, OpenAccess,
+    Access, Alone, Answering, Cluster, Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs,
+    Mode, OpenAccess, Refused, Wish,
 };
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
@@ -62,11 +64,13 @@ struct Api {
     config: Config,
     store: Store,
     leases: Arc<Leases>,
+    pass_on: Arc<dyn PassOn>,
     facts: Reader<Facts>,
     open_virtual: Arc<dyn OpenVirtual>,
     node: Identity,
     control: Arc<dyn Control>,
     access: Arc<dyn Access>,
+    cluster: Arc<dyn Cluster>,
     exposition: Arc<dyn Exposition>,
     metrics: Metrics,
     guests: Vec<Arc<dyn Guest>>,
@@ -85,11 +89,13 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         config,
         store: inputs.store,
         leases: inputs.leases,
+        pass_on: inputs.pass_on,
         facts: inputs.facts,
         open_virtual: inputs.open_virtual,
         node: inputs.node,
         control: inputs.control,
         access: inputs.access,
+        cluster: inputs.cluster,
         exposition: inputs.exposition,
         metrics: inputs.metrics,
         guests: inputs.guests,

@@ -12,8 +12,8 @@ use http::Method;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
-    Api, agent, catalog_paths as catalog, coordinates, events, health_paths as health, kv, own, probes,
-    session, status, topics, txn,
+    Api, agent, catalog_paths as catalog, cluster_paths as cluster, coordinates, events,
+    health_paths as health, kv, own, probes, session, status, topics, txn,
 };
 
 /// One endpoint.
@@ -182,6 +182,18 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/portolan/topic/*name", Read(Topic), act!(topics::read)),
     put("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
     post("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
+    // The cluster.
+    get("/v1/portolan/members", Read(Node), Look(cluster::members)),
+    get("/v1/portolan/status", Read(Node), act!(cluster::status)),
+    put("/v1/portolan/init", Write(Operator), act!(cluster::init)),
+    put("/v1/portolan/join", Write(Operator), act!(cluster::join)),
+    put("/v1/portolan/leave", Write(Operator), act!(cluster::leave)),
+    put("/v1/portolan/remove/*name", Write(Operator), act!(cluster::remove)),
+    get("/v1/portolan/tokens", Read(Operator), Look(cluster::tokens)),
+    put("/v1/portolan/token", Write(Operator), act!(cluster::create_token)),
+    delete("/v1/portolan/token/*id", Write(Operator), act!(cluster::revoke_token)),
+    put("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::deny)),
+    delete("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::allow)),
     // For supervisors and people.
     get("/metrics", Nothing, Look(probes::metrics)),
     get("/livez", Nothing, Look(probes::live)),

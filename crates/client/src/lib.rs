@@ -149,6 +149,29 @@ impl Client {
         self.transport.call(Call::new(Method::GET, path)).await?.json()
     }
 
+    /// Any `PUT` with a JSON body whose answer is JSON; see [`Client::get`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn put<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        limit: Duration,
+    ) -> Result<T, Error> {
+        let call = Call::put(path).json(body)?.within(limit).once();
+        let answer = self.transport.call(call).await?;
+        Ok(answer.json()?.value)
+    }
+
+    /// Any `DELETE`; see [`Client::get`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.transport.call(Call::new(Method::DELETE, path)).await.map(drop)
+    }
+
     /// The same as a blocking query: answers when something after `index` happened, or after about `wait`.
     ///
     /// # Errors

@@ -176,3 +176,197 @@ pub struct Published {
     /// How many of them were new.
     pub count: u64,
 }
+
+/// An element of `GET /v1/portolan/members`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Member {
+    /// Node name.
+    pub name: Text,
+    /// `server` or `agent`.
+    pub role: Text,
+    /// True when it votes on the order.
+    pub votes: bool,
+    /// True when it leads, as far as the node that answers knows.
+    pub leads: bool,
+    /// `alive`, or `dead` while the others have given it up.
+    pub status: Text,
+    /// Mesh addresses, `host:port`.
+    pub addresses: Vec<Text>,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key: Text,
+    /// Highest version of commands and state that it understands.
+    pub feature_level: u32,
+}
+
+/// What a node sees of a peer's link.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Link {
+    /// Peer's node name.
+    pub peer: Text,
+    /// True while it is connected.
+    pub up: bool,
+    /// How long it has been so, in milliseconds.
+    pub for_ms: u64,
+    /// Round trip in microseconds, while it is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<u64>,
+    /// Address that it is connected to.
+    pub address: Text,
+    /// Why it is not connected, in words.
+    pub problem: Text,
+}
+
+/// How a node takes part in the cluster, as itself sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeStatus {
+    /// Node name.
+    pub node: Text,
+    /// `alone`, `server` or `agent`.
+    pub role: Text,
+    /// Name of the cluster (its trust domain); empty when alone.
+    pub cluster: Text,
+    /// `open`, `observe` or `enforce`.
+    pub mode: Text,
+    /// Engine that carries the order: `solo`, `memory`, `paxos`, `follow`.
+    pub engine: Text,
+    /// Node that leads; empty when nobody is known to.
+    pub leader: Text,
+    /// Nodes that vote.
+    pub voters: Vec<Text>,
+    /// Index of the last command that is applied here.
+    pub applied_index: u64,
+    /// Index of the last command that is known here to be decided.
+    pub decided_index: u64,
+    /// How long ago this node last heard from a leader that it is up to date, in milliseconds; 0 when it leads
+    /// or is alone.
+    pub last_contact_ms: u64,
+    /// Why nothing can be decided here, in words; empty when it can.
+    pub problem: Text,
+    /// Links to every other member.
+    pub links: Vec<Link>,
+    /// When this node's certificate ends, in Unix seconds; 0 when it has none.
+    pub certificate_ends_s: u64,
+    /// When this node's certificate began, in Unix seconds.
+    pub certificate_began_s: u64,
+    /// Version of the daemon.
+    pub version: Text,
+}
+
+/// Answer of `GET /v1/portolan/status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ClusterStatus {
+    /// The node that answers.
+    pub own: NodeStatus,
+    /// The others that answered, with `?all`.
+    pub others: Vec<NodeStatus>,
+    /// Members that did not, and why.
+    pub silent: Vec<Silent>,
+}
+
+/// A member that was asked and did not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Silent {
+    /// Node name.
+    pub node: Text,
+    /// Why, in words.
+    pub problem: Text,
+}
+
+/// Body of `PUT /v1/portolan/init`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct InitRequest {
+    /// Name of the cluster; one is made up when empty.
+    pub cluster: Text,
+}
+
+/// Answer of `PUT /v1/portolan/init`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Initialised {
+    /// Name of the cluster.
+    pub cluster: Text,
+    /// Node name.
+    pub node: Text,
+    /// Mesh addresses that others will be told, `host:port`.
+    pub addresses: Vec<Text>,
+    /// File on the daemon's host with the operator's token.
+    pub operator_token_file: Text,
+}
+
+/// Body of `PUT /v1/portolan/join`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JoinRequest {
+    /// The token. It is a secret: this type does not print it.
+    pub token: Text,
+    /// Join although this node holds keys of its own, which are lost by it.
+    pub discard: bool,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("discard", &self.discard).finish_non_exhaustive()
+    }
+}
+
+/// Answer of `PUT /v1/portolan/join`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Joined {
+    /// Name of the cluster.
+    pub cluster: Text,
+    /// Node name.
+    pub node: Text,
+    /// `server` or `agent`.
+    pub role: Text,
+}
+
+/// Body of `PUT /v1/portolan/token`: a token to join with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TokenRequest {
+    /// `server` or `agent`; empty is `server`.
+    pub role: Text,
+    /// How many nodes may join with it; 0 is one.
+    pub uses: u32,
+    /// How long it can be used, in milliseconds; 0 is an hour.
+    pub ttl_ms: u64,
+}
+
+/// Answer of `PUT /v1/portolan/token`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Token {
+    /// The token, a secret, told this once.
+    pub token: Text,
+    /// What it is listed by.
+    pub id: Text,
+    /// When it ends, in Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// An element of `GET /v1/portolan/tokens`: nothing of it is secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TokenEntry {
+    /// What it is revoked by.
+    pub id: Text,
+    /// `server` or `agent`.
+    pub role: Text,
+    /// How many nodes may still join with it.
+    pub uses: u32,
+    /// When it ends, in Unix milliseconds.
+    pub expires_ms: u64,
+}

@@ -8,7 +8,7 @@ use catalog::{
     CheckDef, CheckRegistration, Command, Deregister, InitialStatus, Instance, InstanceDef,
     InstanceRegistration, Kind, KvCommand, Labels, Probe, Register, Status,
 };
-use lease::{Leases, ReportError};
+use lease::{Leases, PassOn, ReportError, Sign};
 use serde::{Deserialize, Serialize};
 use store::{Store, SubmitError};
 
@@ -49,12 +49,13 @@ pub enum Fault {
 pub struct Discovery {
     store: Store,
     leases: Arc<Leases>,
+    pass_on: Arc<dyn PassOn>,
     config: Config,
 }
 
 /// The check of an entry has the entry's own id.
-fn entry_id(name: &str, id: &str) -> Arc<str> {
-    format!("gost:{name}:{id}").into()
+fn entry_id(tunnel: &Tunnel) -> Arc<str> {
+    format!("gost:{}:{}", tunnel.name, tunnel.id).into()
 }
 
 fn required(tunnel: &Tunnel) -> Result<(), Fault> {
@@ -74,9 +75,17 @@ fn fault(error: SubmitError) -> Fault {
 }
 
 impl Discovery {
-    /// Over this store and these leases.
-    pub fn new(store: Store, leases: Arc<Leases>, config: Config) -> Discovery {
-        Discovery { store, leases, config }
+    /// Over this store and these leases; renewals of what another node keeps are passed on.
+    pub fn new(store: Store, leases: Arc<Leases>, pass_on: Arc<dyn PassOn>, config: Config) -> Discovery {
+        Discovery { store, leases, pass_on, config }
+    }
+
+    /// Nodes that have the entry: connector ids are unique, and GOST may ask any node.
+    fn homes(&self, tunnel: &Tunnel, id: &str) -> Vec<Arc<str>> {
+        let snapshot = self.store.now();
+        let service = snapshot.service(&tunnel.name);
+        let entries = service.into_iter().flat_map(|service| service.iter());
+        entries.filter(|entry| *entry.def.id == *id).map(|entry| entry.node.clone()).collect()
     }
 
     /// Enters a tunnel connection, or replaces it. Durable when this returns.
@@ -92,7 +101,7 @@ impl Discovery {
         };
         let address = Address::parse(&tunnel.address, caller).map_err(Fault::Invalid)?;
         let meta = [("gost-id", &*tunnel.id), ("gost-node", &*tunnel.node), ("network", network)];
-        let id = entry_id(&tunnel.name, &tunnel.id);
+        let id = entry_id(tunnel);
         let def = InstanceDef {
             id: id.clone(),
             service: tunnel.name.as_str().into(),
@@ -112,8 +121,20 @@ impl Discovery {
             instance: Some(InstanceRegistration { def, replace_checks: true }),
             checks: vec![self.check(&tunnel.name, id)],
         };
+        let own = self.store.node().clone();
+        let others = self.homes(tunnel, &entry_id(tunnel)).into_iter().filter(|node| *node != own);
+        let leave = others.map(|node| self.removal(node, tunnel)).collect::<Vec<_>>();
         self.store.submit(Command::Register(Box::new(register))).await.map_err(fault)?;
+        // What it had entered at another node before is this very connection, and it is here now.
+        for command in leave {
+            self.store.submit(command).await.map_err(fault)?;
+        }
         Ok(())
+    }
+
+    fn removal(&self, node: Arc<str>, tunnel: &Tunnel) -> Command {
+        let id = entry_id(tunnel);
+        Command::Deregister(Deregister::Instance { node, id, registered_index: None })
     }
 
     fn check(&self, name: &str, id: Arc<str>) -> CheckRegistration {
@@ -134,16 +155,20 @@ impl Discovery {
     /// Renews an entry, from memory: GOST holds the tunnel's lock while it waits. Network and address are
     /// ignored, because GOST sends them empty. False when the entry is not known.
     ///
-    /// An entry that had run out is brought back; the log hears of that behind the caller's back, and a
-    /// stalled disk delays nobody.
+    /// An entry that had run out is brought back; the log hears of that behind the caller's back, and so does
+    /// the node that keeps the entry, when that is another: a stalled disk or link delays nobody.
     ///
     /// # Errors
     /// [`Fault`]; not knowing the entry is no fault.
     pub fn renew(&self, tunnel: &Tunnel) -> Result<bool, Fault> {
         required(tunnel)?;
-        let (node, id) = (self.store.node(), entry_id(&tunnel.name, &tunnel.id));
+        let id = entry_id(tunnel);
         let snapshot = self.store.now();
-        match self.leases.report(&snapshot, node, &id, Status::Passing, "", Instant::now()) {
+        let mut homes = self.homes(tunnel, &id);
+        // The own entry first.
+        homes.sort_by_key(|node| node != self.store.node());
+        let Some(node) = homes.into_iter().next() else { return Ok(false) };
+        match self.leases.report(&snapshot, &node, &id, Status::Passing, "", Instant::now()) {
             Ok(None) => Ok(true),
             Ok(Some(revival)) => {
                 let store = self.store.clone();
@@ -155,6 +180,16 @@ impl Discovery {
                 Ok(true)
             }
             Err(ReportError::Unknown { .. }) => Ok(false),
+            Err(ReportError::Elsewhere { .. }) => {
+                let sign = Sign::Report { node, id, status: Status::Passing, output: "".into() };
+                let pass_on = self.pass_on.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = pass_on.pass_on(sign.clone()).await {
+                        tracing::warn!(?sign, %error, "a renewal reached nobody who keeps the entry");
+                    }
+                });
+                Ok(true)
+            }
             Err(error) => Err(Fault::Unavailable(error.to_string())),
         }
     }
@@ -165,9 +200,9 @@ impl Discovery {
     /// [`Fault`]; not knowing the entry is no fault.
     pub async fn deregister(&self, tunnel: &Tunnel) -> Result<(), Fault> {
         required(tunnel)?;
-        let (node, id) = (self.store.node().clone(), entry_id(&tunnel.name, &tunnel.id));
-        let command = Command::Deregister(Deregister::Instance { node, id, registered_index: None });
-        self.store.submit(command).await.map_err(fault)?;
+        for node in self.homes(tunnel, &entry_id(tunnel)) {
+            self.store.submit(self.removal(node, tunnel)).await.map_err(fault)?;
+        }
         Ok(())
     }
 

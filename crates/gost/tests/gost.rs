@@ -43,7 +43,7 @@ impl Host {
         let leases = Arc::new(Leases::new("n", lease::Config::default(), Instant::now()));
         let (trigger, drain) = state::drain();
         tokio::spawn(sweep(store.clone(), leases.clone(), drain.clone()));
-        let discovery = Discovery::new(store.clone(), leases, config.clone());
+        let discovery = Discovery::new(store.clone(), leases, Arc::new(lease::NobodyElse), config.clone());
         let handler = Handler::new(&config, discovery, &mut Registry::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -198,7 +198,7 @@ fn a_door_beyond_loopback_without_a_token_is_refused() {
         let (log, events) = log::memory::open(log::memory::Config::default());
         let store = store::open(store::Config::new("n"), log, events).await.unwrap();
         let leases = Arc::new(Leases::new("n", lease::Config::default(), Instant::now()));
-        let discovery = Discovery::new(store, leases, config.clone());
+        let discovery = Discovery::new(store, leases, Arc::new(lease::NobodyElse), config.clone());
         Handler::new(&config, discovery, &mut Registry::default()).err().unwrap().to_string()
     });
     assert!(refused.contains("gost.token_file"), "{refused}");

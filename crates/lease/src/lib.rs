@@ -13,6 +13,7 @@
 
 mod expired;
 mod follow;
+mod pass_on;
 mod report;
 mod session;
 mod table;
@@ -27,6 +28,7 @@ use catalog::{Index, Instance, Snapshot};
 use serde::{Deserialize, Serialize};
 
 pub use expired::Expired;
+pub use pass_on::{NobodyElse, NotPassedOn, PassOn, PassingOn, Sign, checks_elsewhere, instances_elsewhere};
 pub use report::ReportError;
 
 use report::{Deferred, TtlCheck};

@@ -13,6 +13,9 @@ use crate::guest::Guest;
 pub struct Config {
     /// Where links arrive, by UDP. An address with IPv6's wildcard takes both families.
     pub listen: SocketAddr,
+    /// Where others are told to reach this node: `host:port` each, the best first. Empty: the node's address and
+    /// the port of `listen`. Not looked at here.
+    pub advertise: Vec<String>,
     /// Also listen on the same port by TCP, for bulk.
     pub carrier: bool,
     /// How often a silent link is tried.
@@ -89,6 +92,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8300)),
+            advertise: Vec::new(),
             carrier: true,
             keepalive: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(8),

@@ -82,6 +82,21 @@ enum Command {
     Subscribe(commands::subscribe::Args),
     /// Join standard input and output to a service
     Connect(commands::connect::Args),
+    /// Make this node the first of a cluster
+    Init(commands::init::Args),
+    /// Make this node part of a cluster
+    Join(commands::join::Args),
+    /// List the members of the cluster
+    Members(commands::members::Args),
+    /// Show who leads, how far everybody is, and who reaches whom
+    Status(commands::status::Args),
+    /// Make, list and revoke tokens to join with
+    #[command(subcommand)]
+    Token(commands::token::Tokens),
+    /// Take this node out of the cluster for good
+    Leave(commands::leave::Leave),
+    /// Take another node out of the cluster for good
+    Remove(commands::leave::Remove),
     /// Check a configuration exactly as `serve` would read it
     CheckConfig(commands::check_config::Args),
     /// Look at the configuration
@@ -131,6 +146,13 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Publish(args) => commands::publish::run(args, global)?,
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,
+        Command::Init(args) => commands::init::run(args, global)?,
+        Command::Join(args) => commands::join::run(args, global)?,
+        Command::Members(args) => commands::members::run(args, global)?,
+        Command::Status(args) => commands::status::run(args, global)?,
+        Command::Token(args) => commands::token::run(args, global)?,
+        Command::Leave(args) => commands::leave::leave(args, global)?,
+        Command::Remove(args) => commands::leave::remove(args, global)?,
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,
         Command::Diplonat(args) => commands::diplonat::run(args, global)?,

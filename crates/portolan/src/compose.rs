@@ -1,6 +1,7 @@
 //! A node from its parts, in the order in which they depend on each other. Read [`start`] from top to bottom;
 //! what each face is handed is in `faces`.
 
+mod cluster;
 mod faces;
 mod order;
 mod routes;
@@ -11,21 +12,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lease::Leases;
+use lease::{Leases, NobodyElse, PassOn};
+use log::paxos::Paxos;
+use log::transport::LinkReceiver;
 use relay::Relay;
 use state::DrainTrigger;
 use store::Store;
 use sys::host::ThisHost;
 
 use crate::config::Config;
-use crate::daemon::control::Control;
+use crate::daemon::control::{Control, End};
 use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
 use crate::daemon::metrics;
 use crate::daemon::tasks::Tasks;
 use crate::listeners::{Addresses, Listeners, node_address};
+use crate::many::begin;
+use crate::many::face::{Face, Linked};
+use crate::many::member::{Links, Membership};
+use crate::many::signs::Signs;
 use faces::{Shared, introduction};
+use order::Order;
 
 /// What the faces get beyond the time to drain, to cut off what is left.
 const GRACE: Duration = Duration::from_secs(3);
@@ -47,10 +55,9 @@ pub(crate) struct Node {
     tasks: Tasks,
     relay: Relay,
     control: Arc<Control>,
+    links: Option<Links>,
     drain: DrainTrigger,
     drain_timeout: Duration,
-    /// Given up last.
-    _home: Option<Home>,
 }
 
 /// Starts a node.
@@ -59,31 +66,41 @@ pub(crate) struct Node {
 /// What could not be had, before anything was changed where that is possible.
 pub(crate) async fn start(
     config: Config,
-    memory: Memory,
+    home: Option<Arc<Home>>,
     control: Arc<Control>,
     live: &Live,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
-    let mut listeners = Listeners::reserve(&config)?;
+    home.as_ref().map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
+    let membership = Membership::load(home.as_deref())?;
+    let mut listeners = Listeners::reserve(&config, membership.is_some())?;
     let addresses = listeners.addresses()?;
 
     // Who this is, and where it lives.
-    let home = memory.claim()?;
-    listeners.open_local(&config, home.as_ref())?;
-    let identity = identify(&config, home.as_ref())?;
+    listeners.open_local(&config, home.as_deref())?;
+    let identity = identify(&config, home.as_deref())?;
 
-    // What it knew, replayed before anybody sees it.
-    let store = order::open(&config.storage, home.as_ref(), &identity.name).await?;
+    // The links, and what it knows: replayed before anybody sees it.
+    let (links, frames) = begin_links(membership.as_ref(), listeners.mesh.take(), &config)?;
+    let part = membership.as_ref().zip(links.as_ref()).zip(frames);
+    let part = part.map(|((member, links), frames)| order::Part { member, carrier: &links.carrier, frames });
+    let Order { store, shared: log } =
+        order::open(&config.storage, home.as_deref(), part, &identity.name).await?;
     let address = node_address(&config, &addresses);
     let itself = health::node_def(&identity.name, &identity.id, address);
-    settings::agree(&store, &config.hostnet).await?;
-    health::register_node(&store, &itself).await.context("register this node")?;
+    if membership.is_none() {
+        alone(&store, &config, &itself).await?;
+    }
 
     // What the faces share.
     let (trigger, drain) = state::drain();
     let (virtuals, virtual_work) = hostnet::handle(&ThisHost);
+    let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
+    let linked = link(membership.as_ref(), links.as_ref(), log);
+    let pass_on = pass_on(linked.as_ref(), &store, &leases);
     let mut shared = Shared {
-        leases: Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now())),
+        leases,
+        pass_on,
         registry: metrics::registry(&store, &control),
         store: store.clone(),
         facts: virtuals.facts(),
@@ -93,17 +110,21 @@ pub(crate) async fn start(
     };
 
     // The faces, each by its name.
+    if let Some(((member, linked), links)) = membership.as_ref().zip(linked.as_ref()).zip(links.as_ref()) {
+        shared.cluster(&config, member, linked, links.roster.clone(), itself.clone())?;
+    }
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
-    let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work)?;
+    let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     shared.topics(&config);
-    let introduction = introduction(&config, &identity, address);
-    let tasks = shared.api(&config, introduction, listeners.api, control.clone(), vec![gost]);
+    let introduction = introduction(&config, &identity, address, membership.as_ref());
+    let face = Arc::new(Face::new(&config, home.clone(), &store, &control, linked));
+    let tasks = shared.api(&config, introduction, listeners.api, control.clone(), face, vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
-    Ok(Node { addresses, identity, store, tasks, relay, control, drain: trigger, drain_timeout, _home: home })
+    Ok(Node { addresses, identity, store, tasks, relay, control, links, drain: trigger, drain_timeout })
 }
 
 impl Node {
@@ -111,9 +132,9 @@ impl Node {
     ///
     /// # Errors
     /// Which face, and why.
-    pub(crate) async fn until_end(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn until_end(&mut self) -> anyhow::Result<End> {
         tokio::select! {
-            () = self.control.leaving() => Ok(()),
+            end = self.control.ended() => Ok(end),
             Some(ended) = self.tasks.next_end() => Err(ended.too_early()),
         }
     }
@@ -138,15 +159,22 @@ impl Node {
         let relay = self.relay;
         let _ = tokio::task::spawn_blocking(move || relay.stop()).await;
         self.store.close().await;
+        if let Some(links) = self.links {
+            links.stop().await;
+        }
         result
     }
 }
 
 impl Memory {
-    fn claim(&self) -> anyhow::Result<Option<Home>> {
+    /// Keeps others out of the data directory, where there is one.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub(crate) fn claim(&self) -> anyhow::Result<Option<Arc<Home>>> {
         match self {
             Memory::Volatile => Ok(None),
-            Memory::Durable(data_dir) => Home::claim(data_dir).map(Some),
+            Memory::Durable(data_dir) => Home::claim(data_dir).map(|home| Some(Arc::new(home))),
         }
     }
 }
@@ -157,4 +185,36 @@ fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
         None => Identity::passing(name),
         Some(home) => Identity::load(home.dir(), name),
     }
+}
+
+fn begin_links(
+    member: Option<&Membership>,
+    sockets: Option<mesh::Sockets>,
+    config: &Config,
+) -> anyhow::Result<(Option<Links>, Option<LinkReceiver>)> {
+    let Some((member, sockets)) = member.zip(sockets) else { return Ok((None, None)) };
+    let (links, frames) = Links::start(member, sockets, config).context("start the mesh")?;
+    Ok((Some(links), Some(frames)))
+}
+
+/// What a node that nobody else decides with writes down before it serves. A member cannot wait for it: it serves
+/// what it knows also where nothing can be decided, and `cluster` registers it.
+async fn alone(store: &Store, config: &Config, itself: &catalog::NodeDef) -> anyhow::Result<()> {
+    settings::agree(store, &config.hostnet).await?;
+    health::register_node(store, itself).await.context("register this node")
+}
+
+/// Where signs of life go that concern another node.
+fn pass_on(linked: Option<&Linked>, store: &Store, leases: &Arc<Leases>) -> Arc<dyn PassOn> {
+    match linked {
+        None => Arc::new(NobodyElse),
+        Some(linked) => {
+            Arc::new(Signs { store: store.clone(), leases: leases.clone(), mesh: linked.mesh.clone() })
+        }
+    }
+}
+
+fn link(member: Option<&Membership>, links: Option<&Links>, log: Option<Arc<Paxos>>) -> Option<Linked> {
+    let ((member, links), log) = member.zip(links).zip(log)?;
+    Some(Linked { local: member.local.clone(), mesh: links.mesh.clone(), log })
 }

@@ -12,6 +12,7 @@ mod daemon;
 mod exit;
 mod listeners;
 mod logging;
+mod many;
 mod output;
 mod progress;
 mod remote;

@@ -27,6 +27,8 @@ pub struct Addresses {
     pub gost: Vec<SocketAddr>,
     /// NetSel's byte protocol.
     pub netsel: Vec<SocketAddr>,
+    /// The mesh, once this node belongs to a cluster.
+    pub mesh: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -40,6 +42,7 @@ impl Addresses {
             ("service", &self.services),
             ("GOST", &self.gost),
             ("NetSel", &self.netsel),
+            ("mesh", &self.mesh),
         ];
         all.into_iter().flat_map(|(what, list)| list.iter().map(move |address| (what, *address)))
     }
@@ -53,6 +56,7 @@ pub(crate) struct Listeners {
     pub(crate) proxy: proxy::Listeners,
     pub(crate) gost: Option<TcpListener>,
     pub(crate) netsel: Option<TcpListener>,
+    pub(crate) mesh: Option<mesh::Sockets>,
 }
 
 impl Listeners {
@@ -60,7 +64,7 @@ impl Listeners {
     ///
     /// # Errors
     /// The first that cannot be had: which one, who holds it, which key moves it.
-    pub(crate) fn reserve(config: &Config) -> anyhow::Result<Listeners> {
+    pub(crate) fn reserve(config: &Config, is_member: bool) -> anyhow::Result<Listeners> {
         guard_beyond_loopback(config)?;
         let api = api::reserve(&config.api).map_err(|error| match error {
             api::BindError::Tcp { address, cause } => {
@@ -80,7 +84,8 @@ impl Listeners {
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
-        Ok(Listeners { api, dns, proxy, gost, netsel })
+        let mesh = is_member.then(|| mesh(&config.mesh)).transpose()?;
+        Ok(Listeners { api, dns, proxy, gost, netsel, mesh })
     }
 
     /// Adds the Unix socket of the data directory, unless the configuration names another or none.
@@ -110,6 +115,7 @@ impl Listeners {
             services: services.collect(),
             gost: of(&self.gost)?,
             netsel: of(&self.netsel)?,
+            mesh: self.mesh.iter().map(mesh::Sockets::local_addr).collect::<io::Result<_>>()?,
         })
     }
 }
@@ -140,6 +146,17 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Where other nodes arrive. What they find there asks everybody for a certificate.
+fn mesh(config: &mesh::Config) -> anyhow::Result<mesh::Sockets> {
+    mesh::Sockets::bind(config).map_err(|error| match error {
+        mesh::StartError::Bind { address, transport, cause } => {
+            let by = if transport == "UDP" { Transport::Udp } else { Transport::Tcp };
+            refused("the mesh", "mesh.listen", by, address, cause)
+        }
+        error => anyhow!(error),
+    })
+}
+
 fn tcp(what: &str, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     sys::listen::tcp(address, Sharing::Exclusive)
         .map_err(|cause| refused(what, key, Transport::Tcp, address, cause))
@@ -166,6 +183,11 @@ fn refused(what: &str, key: &str, by: Transport, address: SocketAddr, cause: io:
 pub(crate) fn node_address(config: &Config, addresses: &Addresses) -> IpAddr {
     if let Some(address) = config.node.address {
         return address;
+    }
+    // Who is told where the mesh is, is told where the host is.
+    let mut told = config.mesh.advertise.iter().filter_map(|address| address.parse::<SocketAddr>().ok());
+    if let Some(told) = told.find(|_| !addresses.mesh.is_empty()) {
+        return told.ip();
     }
     if addresses.iter().all(|(_, address)| address.ip().is_loopback()) {
         return Ipv4Addr::LOCALHOST.into();

@@ -1,11 +1,12 @@
 //! The daemon as the command line sees it: the client library, with errors that scripts can tell apart.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use client::{Address, Client, Error, Indexed};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Global;
@@ -38,6 +39,26 @@ impl Remote {
         Ok(Remote { client, timeout: global.timeout, quiet: global.quiet })
     }
 
+    /// The daemon that was named, or that has this data directory; none when nobody named one and none answers.
+    pub(crate) fn named(global: &Global, data_dir: &Path) -> Result<Option<Remote>> {
+        if global.api.is_some() || is_named_in_environment() {
+            return Remote::new(global).map(Some);
+        }
+        let Some(socket) = home::socket(data_dir).filter(|socket| answers(socket)) else { return Ok(None) };
+        let client = Client::new(Address::Unix(socket)).with_token_from_env();
+        Ok(Some(Remote { client, timeout: global.timeout, quiet: global.quiet }))
+    }
+
+    /// Waits for something within `--timeout`.
+    pub(crate) async fn until<T>(&self, what: &str, work: impl Future<Output = T>) -> Result<T> {
+        let what = format!("waiting for {what}");
+        let work = tokio::time::timeout(self.timeout, work);
+        progress::on_terminal(&what, self.quiet, work).await.map_err(|_| {
+            let cause = anyhow!("gave up {what} after {:?}", self.timeout);
+            Failure::new(Exit::Unreachable, cause).advise("wait longer with --timeout, or look into its log")
+        })
+    }
+
     /// `GET`, read as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Indexed<T>> {
         self.bounded(self.client.get(path)).await
@@ -46,6 +67,11 @@ impl Remote {
     /// The same as a blocking query: answers once the index is past `seen`, or after a minute.
     pub(crate) async fn get_after<T: DeserializeOwned>(&self, path: &str, seen: u64) -> Result<Indexed<T>> {
         self.client.get_after(path, seen, WAIT).await.map_err(Failure::from)
+    }
+
+    /// `PUT` of JSON, answered by JSON.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.bounded(self.client.put(path, body, self.timeout)).await
     }
 
     /// Anything else that the client can do, within `--timeout`.
@@ -68,13 +94,21 @@ impl Remote {
 /// The socket of the daemon in the usual data directory, when it answers and nothing in the environment names
 /// another daemon.
 fn local_socket() -> Option<PathBuf> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if named("PORTOLAN_ADDR").or_else(|| named("CONSUL_HTTP_ADDR")).is_some() {
+    if is_named_in_environment() {
         return None;
     }
-    let data_dir = named("PORTOLAN_NODE__DATA_DIR").map(PathBuf::from);
-    let socket = home::socket(&data_dir.unwrap_or_else(|| Node::default().data_dir))?;
-    UnixStream::connect(&socket).is_ok().then_some(socket)
+    let data_dir = std::env::var_os("PORTOLAN_NODE__DATA_DIR").filter(|dir| !dir.is_empty());
+    let data_dir = data_dir.map_or_else(|| Node::default().data_dir, PathBuf::from);
+    home::socket(&data_dir).filter(|socket| answers(socket))
+}
+
+fn is_named_in_environment() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["PORTOLAN_ADDR", "CONSUL_HTTP_ADDR"].into_iter().any(is_set)
+}
+
+fn answers(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
 }
 
 /// What an error of the client library means to a script, and to a user.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compose::{self, Memory};
 use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::home::Home;
 use crate::daemon::live::Live;
 use crate::listeners::Addresses;
 
@@ -56,8 +57,9 @@ impl Server {
     pub async fn start(self) -> anyhow::Result<Running> {
         let live = Live::new(&self.config);
         let control = Arc::new(Control::embedded());
-        let node = compose::start(self.config, self.memory, control, &live).await?;
-        Ok(Running { node, _live: live })
+        let home = self.memory.claim()?;
+        let node = compose::start(self.config, home.clone(), control, &live).await?;
+        Ok(Running { node, _live: live, _home: home })
     }
 }
 
@@ -66,6 +68,8 @@ pub struct Running {
     node: compose::Node,
     /// Its readers take the end of it for the end of the node.
     _live: Live,
+    /// Nobody else may have it until the node has stopped.
+    _home: Option<Arc<Home>>,
 }
 
 impl Running {
@@ -79,13 +83,13 @@ impl Running {
         &self.node.identity.name
     }
 
-    /// Resolves when it is time for [`Running::shutdown`]: a client asked the node to leave, or it cannot go
-    /// on.
+    /// Resolves when it is time for [`Running::shutdown`]: a client asked the node to leave, it became part of a
+    /// cluster and is to be started again, or it cannot go on.
     ///
     /// # Errors
     /// Why it cannot go on.
     pub async fn until_end(&mut self) -> anyhow::Result<()> {
-        self.node.until_end().await
+        self.node.until_end().await.map(drop)
     }
 
     /// Stops accepting, finishes what is in progress, makes everything durable.

@@ -1,7 +1,7 @@
 //! The one thread that applies.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catalog::{Applied, Catalog, Envelope, Snapshot, checkpoint};
 use log::{Entry, Event, Log, LogError};
@@ -31,6 +31,8 @@ pub struct Config {
     /// always all of them: where others decide too, the last one's commands may not be on this disk yet, and
     /// its numbers used again would be taken for repetitions. Whoever shares an order counts lives apart.
     pub least_epoch: u64,
+    /// How long a submitted command is waited for; for ever when unset, as where one node decides alone.
+    pub patience: Option<Duration>,
 }
 
 impl Config {
@@ -42,6 +44,7 @@ impl Config {
             checkpoint_bytes: 64 << 20,
             clock: Arc::new(move || since_epoch().as_millis() as u64),
             least_epoch: 1,
+            patience: None,
         }
     }
 }
@@ -62,6 +65,7 @@ pub async fn open(config: Config, log: Arc<dyn Log>, mut events: Events) -> Resu
         node: config.node.clone(),
         epoch,
         clock: config.clock.clone(),
+        patience: config.patience,
         reader,
         topics: Topics::default(),
         proposals: Mutex::new(Proposals::default()),

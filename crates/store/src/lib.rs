@@ -9,6 +9,7 @@ mod topics;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use catalog::{Applied, Command, Envelope, Outcome, Refusal, Snapshot};
 use log::{Log, LogError, LogStatus};
@@ -49,6 +50,12 @@ pub enum SubmitError {
     /// The store is closed.
     #[error("submit a command: this node is shutting down")]
     Closed,
+    /// Nobody decided, one way or the other: too few servers reach each other. It may still come about.
+    #[error("submit a command: it was not decided within {waited_s} s, and may still be")]
+    Undecided {
+        /// For how long that was waited for, in seconds.
+        waited_s: u64,
+    },
     /// `apply` refused it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -91,6 +98,7 @@ pub(crate) struct Shared {
     node: Arc<str>,
     epoch: u64,
     clock: Clock,
+    patience: Option<Duration>,
     reader: Reader<View>,
     topics: Topics,
     proposals: Mutex<Proposals>,
@@ -144,7 +152,14 @@ impl Store {
     /// # Errors
     /// [`SubmitError`], except `Refused`.
     pub async fn propose(&self, command: Command) -> Result<Applied, SubmitError> {
-        self.enqueue(command)?.await.unwrap_or(Err(SubmitError::Closed))
+        let outcome = self.enqueue(command)?;
+        let Some(patience) = self.shared.patience else {
+            return outcome.await.unwrap_or(Err(SubmitError::Closed));
+        };
+        match tokio::time::timeout(patience, outcome).await {
+            Ok(outcome) => outcome.unwrap_or(Err(SubmitError::Closed)),
+            Err(_) => Err(SubmitError::Undecided { waited_s: patience.as_secs() }),
+        }
     }
 
     /// Numbers a command and hands it to the log, in one step, so that numbers follow the log's order.

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use catalog::Status;
 use consul::register::CheckUpdate;
-use http::StatusCode;
-use lease::ReportError;
+use lease::{ReportError, Sign, checks_elsewhere};
 
 use crate::Api;
+use crate::agent::services::pass_on;
 use crate::http::{Answer, Failure, Request};
 
 pub(crate) async fn pass(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
@@ -41,16 +41,21 @@ pub(crate) async fn update(api: Arc<Api>, request: Request) -> Result<Answer, Fa
 async fn report(api: &Api, id: &str, status: Status, output: &str) -> Result<Answer, Failure> {
     let snapshot = api.store.now();
     let (node, now) = (&api.node.name, Instant::now());
-    let command =
-        api.leases.report(&snapshot, node, id, status, output, now).map_err(|error| match error {
-            ReportError::Unknown { .. } => Failure::not_found(format!(
-                "Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."
-            )),
-            ReportError::NotTtl { .. } => {
-                Failure::bad_request(format!("CheckID {id:?} does not have associated TTL"))
+    let command = match api.leases.report(&snapshot, node, id, status, output, now) {
+        Ok(command) => command,
+        Err(ReportError::NotTtl { .. }) => {
+            return Err(Failure::bad_request(format!("CheckID {id:?} does not have associated TTL")));
+        }
+        Err(ReportError::Elsewhere { .. }) => return there(api, node, id, status, output).await,
+        Err(ReportError::Unknown { .. }) => match &checks_elsewhere(&snapshot, node, id)[..] {
+            [other] => return there(api, other, id, status, output).await,
+            _ => {
+                return Err(Failure::not_found(format!(
+                    "Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."
+                )));
             }
-            ReportError::Elsewhere { .. } => Failure::new(StatusCode::CONFLICT, error.to_string()),
-        })?;
+        },
+    };
     // A sign of life of one check renews the lease of the instance that it judges.
     if status != Status::Critical
         && let Some(check) = snapshot.check(node, id)
@@ -63,4 +68,16 @@ async fn report(api: &Api, id: &str, status: Status, output: &str) -> Result<Ans
         api.store.submit(command).await?;
     }
     Ok(Answer::empty())
+}
+
+/// A report for a check whose deadline another node keeps.
+async fn there(
+    api: &Api,
+    node: &Arc<str>,
+    id: &str,
+    status: Status,
+    output: &str,
+) -> Result<Answer, Failure> {
+    let sign = Sign::Report { node: node.clone(), id: id.into(), status, output: output.into() };
+    pass_on(api, sign).await.map(|_| Answer::empty())
 }

@@ -9,7 +9,7 @@ use consul::agent::AgentService;
 use consul::own::Renewal;
 use consul::register::ServiceRegistration;
 use http::StatusCode;
-use lease::RenewError;
+use lease::{NotPassedOn, RenewError, Sign, instances_elsewhere};
 use store::Watched;
 use tokio::time::timeout_at;
 
@@ -116,14 +116,41 @@ pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer
     Ok(Answer::empty())
 }
 
-/// `PUT agent/service/renew/:id`, our own: the lease lasts a full term from now. The log hears nothing.
+/// `PUT agent/service/renew/:id`, our own: the lease lasts a full term from now. The log hears nothing. What is
+/// registered on another node is renewed there: a client whose node died goes on with any other.
 pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
-    let snapshot = api.store.now();
-    let term = api.leases.renew(&snapshot, &api.node.name, &request.parts.rest, Instant::now()).map_err(
-        |error| match error {
-            RenewError::Unknown { .. } | RenewError::Expired { .. } => Failure::not_found(error.to_string()),
-            RenewError::Elsewhere { .. } => Failure::new(StatusCode::CONFLICT, error.to_string()),
+    let (snapshot, id) = (api.store.now(), request.parts.rest.as_str());
+    let term = match api.leases.renew(&snapshot, &api.node.name, id, Instant::now()) {
+        Ok(term) => term,
+        Err(RenewError::Unknown { .. }) => match &instances_elsewhere(&snapshot, &api.node.name, id)[..] {
+            [node] => pass_on(&api, Sign::Renewal { node: node.clone(), id: id.into() }).await?,
+            nodes => return Err(elsewhere(id, nodes)),
         },
-    )?;
+        Err(RenewError::Elsewhere { .. }) => {
+            pass_on(&api, Sign::Renewal { node: api.node.name.clone(), id: id.into() }).await?
+        }
+        Err(error @ RenewError::Expired { .. }) => return Err(Failure::not_found(error.to_string())),
+    };
     Answer::json(&Renewal { expires_in_ms: u64::try_from(term.as_millis()).unwrap_or(u64::MAX) })
+}
+
+fn elsewhere(id: &str, nodes: &[Arc<str>]) -> Failure {
+    match nodes {
+        [] => Failure::not_found(format!("renew \"{id}\": it is not registered; register it again")),
+        _ => Failure::new(
+            StatusCode::CONFLICT,
+            format!(
+                "renew \"{id}\": it is registered on {}, and none of them is this node",
+                nodes.join(" and ")
+            ),
+        ),
+    }
+}
+
+/// Passes a sign of life on; how long the lease lasts now.
+pub(crate) async fn pass_on(api: &Api, sign: Sign) -> Result<std::time::Duration, Failure> {
+    api.pass_on.pass_on(sign).await.map_err(|error| match error {
+        NotPassedOn::Gone(why) => Failure::not_found(why),
+        NotPassedOn::Unreachable(why) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, why),
+    })
 }

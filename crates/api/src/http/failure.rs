@@ -56,7 +56,7 @@ impl From<SubmitError> for Failure {
                 LogError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            SubmitError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            SubmitError::Closed | SubmitError::Undecided { .. } => StatusCode::SERVICE_UNAVAILABLE,
             SubmitError::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Failure::new(status, chain(&error))

@@ -133,11 +133,13 @@ impl Server {
         let inputs = Inputs {
             store: store.clone(),
             leases: leases.clone(),
+            pass_on: Arc::new(lease::NobodyElse),
             facts,
             open_virtual: Arc::new(FakeVirtual(Arc::new(facts_writer))),
             node,
             control: control.clone(),
             access,
+            cluster: Arc::new(api::Alone),
             exposition: Arc::new(registry),
             metrics: metrics.clone(),
             guests: Vec::new(),

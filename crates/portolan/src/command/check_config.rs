@@ -21,7 +21,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     let loaded = load(&args.sources.sources()?)?;
     logging::parse(&loaded.config.logging.level)?;
     if !args.offline {
-        Listeners::reserve(&loaded.config)?;
+        Listeners::reserve(&loaded.config, cluster::identity::exists(&loaded.config.node.data_dir))?;
         identity::check(&loaded.config.node.data_dir)?;
     }
     let given = loaded.settings.values().filter(|s| s.origin != crate::config::Origin::Default).count();

@@ -8,7 +8,7 @@ use api::Control as _;
 use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
-use crate::daemon::control::Control;
+use crate::daemon::control::{Control, End};
 use crate::daemon::live::Live;
 use crate::exit::{Failure, Result};
 use crate::logging;
@@ -53,33 +53,46 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level, live.clone()));
     let reload = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
     let control = Arc::new(Control::new(Box::new(reload)));
-    let mut node = tokio::select! {
-        started = compose::start(config, memory, control.clone(), &live) => started?,
-        Word::Leave(signal) = signals.next() => {
-            tracing::info!(signal, "stopped before it had started");
-            return Ok(());
+    let home = memory.claim()?;
+    let mut config = config;
+    let mut greet = greet;
+    loop {
+        let mut node = tokio::select! {
+            started = compose::start(config.clone(), home.clone(), control.clone(), &live) => started?,
+            Word::Leave(signal) = signals.next() => {
+                tracing::info!(signal, "stopped before it had started");
+                return Ok(());
+            }
+        };
+        announce(&node);
+        if let Some(greet) = greet.take() {
+            global.out().say(&greet(&node))?;
         }
-    };
-    for (what, address) in node.addresses.iter() {
-        tracing::info!(face = what, %address, "listening");
+        let ended = until_the_end(&mut node, &mut signals, &control).await;
+        config.keep_ports(&node.addresses);
+        let stopped = node.stop().await;
+        if ended.and_then(|end| stopped.map(|()| end)).map_err(Failure::from)? == End::Leave {
+            break;
+        }
+        tracing::info!("starting again: what this node is has changed");
     }
-    tracing::info!(node = node.identity.name, "serving");
-    if let Some(greet) = greet {
-        global.out().say(&greet(&node))?;
-    }
-    let ended = until_the_end(&mut node, &mut signals, &control).await;
-    let stopped = node.stop().await;
-    ended.and(stopped).map_err(Failure::from)?;
     tracing::info!("stopped");
     Ok(())
 }
 
+fn announce(node: &Node) {
+    for (what, address) in node.addresses.iter() {
+        tracing::info!(face = what, %address, "listening");
+    }
+    tracing::info!(node = node.identity.name, "serving");
+}
+
 /// Waits for the word to leave, or for a reason to.
-async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control) -> anyhow::Result<()> {
+async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control) -> anyhow::Result<End> {
     loop {
         tokio::select! {
             ended = node.until_end() => {
-                if ended.is_ok() {
+                if let Ok(End::Leave) = ended {
                     tracing::info!("asked to leave; draining");
                 }
                 return ended;
@@ -89,7 +102,7 @@ async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control
                 Word::Reload => drop(control.reload()),
                 Word::Leave(signal) => {
                     tracing::info!(signal, "draining");
-                    return Ok(());
+                    return Ok(End::Leave);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod begin;
 pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -8,9 +9,13 @@ mod daemon;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod diplonat;
+pub(crate) mod init;
 pub(crate) mod instances;
+pub(crate) mod join;
 pub(crate) mod kv;
+pub(crate) mod leave;
 mod listing;
+pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod publish;
 pub(crate) mod register;
@@ -19,7 +24,9 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod services;
 mod sources;
+pub(crate) mod status;
 pub(crate) mod subscribe;
+pub(crate) mod token;
 
 use anyhow::Context as _;
 

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catalog::NodeDef;
+use catalog::{NodeDef, Role};
 use hyper::body::Incoming;
-use lease::Leases;
+use lease::{Leases, PassOn};
 use prometheus_client::registry::Registry;
 use proxy::VirtualListeners;
-use relay::{Relay, TcpDial};
+use relay::{Dial, Relay, TcpDial};
 use route::{Facts, OpenVirtual};
 use state::{Drain, Reader};
 use store::Store;
@@ -23,14 +23,16 @@ use crate::daemon::control::Control;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
 use crate::daemon::tasks::Tasks;
-
-/// Where members would speak to each other; Consul's clients expect to be told.
-const MESH_PORT: u16 = 8300;
+use crate::many::access::Rules;
+use crate::many::face::Linked;
+use crate::many::member::Membership;
+use crate::many::reach::{self, Reach};
 
 /// What the faces share.
 pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) leases: Arc<Leases>,
+    pub(super) pass_on: Arc<dyn PassOn>,
     pub(super) facts: Reader<Facts>,
     pub(super) open_virtual: Arc<dyn OpenVirtual>,
     pub(super) registry: Registry,
@@ -48,7 +50,15 @@ impl Shared {
         let metrics = health::Metrics::default();
         metrics.register(self.counted());
         let (store, leases, drain) = (self.store.clone(), self.leases.clone(), self.drain.clone());
-        self.tasks.spawn("health", health::run(config.health.clone(), itself, store, leases, metrics, drain));
+        let config = config.health.clone();
+        self.tasks.spawn("health", async move {
+            // Where others decide too, that may take until they can be reached.
+            tokio::select! {
+                () = is_registered(&store, &itself.name) => {}
+                () = drain.started() => return,
+            }
+            health::run(config, itself, store, leases, metrics, drain).await;
+        });
     }
 
     pub(super) fn dns(&mut self, config: &Config, identity: &Identity, listeners: dns::Listeners) {
@@ -73,11 +83,26 @@ impl Shared {
         listeners: proxy::Listeners,
         live: &Live,
         virtual_work: hostnet::Work,
+        linked: Option<&Linked>,
     ) -> anyhow::Result<Relay> {
         let (publisher, routes) = state::channel(routes::first(&self.store.reader()));
         self.tasks.spawn("routes", routes::follow(self.store.reader(), publisher, self.drain.clone()));
-        let relay = Relay::start(config.relay.clone(), &routes, Arc::new(TcpDial), self.counted())
+        let dial: Arc<dyn Dial> = match linked {
+            Some(linked) => Arc::new(Reach { mesh: linked.mesh.clone() }),
+            None => Arc::new(TcpDial),
+        };
+        let relay = Relay::start(config.relay.clone(), &routes, dial, self.counted())
             .context("start the data threads")?;
+        if let Some(linked) = linked {
+            let answering = reach::Answering {
+                mesh: linked.mesh.clone(),
+                relay: relay.clone(),
+                routes: routes.clone(),
+                node: identity.name.as_str().into(),
+                domain: linked.local.with(|identity| identity.facts.cluster.as_str().into()),
+            };
+            self.tasks.spawn("calls", answering.serve(self.drain.clone()));
+        }
         let (virtuals, openings) = proxy::virtual_listeners();
         let inputs = proxy::Inputs {
             relay: relay.clone(),
@@ -104,7 +129,12 @@ impl Shared {
         config: &Config,
         listener: Option<std::net::TcpListener>,
     ) -> anyhow::Result<Arc<dyn api::Guest>> {
-        let discovery = gost::Discovery::new(self.store.clone(), self.leases.clone(), config.gost.clone());
+        let discovery = gost::Discovery::new(
+            self.store.clone(),
+            self.leases.clone(),
+            Arc::new(lease::NobodyElse),
+            config.gost.clone(),
+        );
         let handler = gost::Handler::new(&config.gost, discovery, self.counted())?;
         if let Some(listener) = listener {
             let listener = tokio::net::TcpListener::from_std(listener).context("watch the GOST listener")?;
@@ -142,8 +172,10 @@ impl Shared {
         node: api::Identity,
         listeners: api::Listeners,
         control: Arc<Control>,
+        cluster: Arc<dyn api::Cluster>,
         guests: Vec<Arc<dyn api::Guest>>,
     ) -> Tasks {
+        let access = Arc::new(Rules(self.store.clone()));
         let metrics = api::Metrics::default();
         metrics.register(self.counted());
         let inputs = api::Inputs {
@@ -153,7 +185,9 @@ impl Shared {
             open_virtual: self.open_virtual,
             node,
             control,
-            access: Arc::new(api::OpenAccess),
+            access,
+            cluster,
+            pass_on: self.pass_on,
             exposition: Arc::new(self.registry),
             metrics,
             guests,
@@ -165,15 +199,30 @@ impl Shared {
     }
 }
 
+/// Resolves once the catalog knows a node.
+async fn is_registered(store: &Store, node: &str) {
+    let mut views = store.reader();
+    while views.now().node(node).is_none() {
+        if views.next().await.is_none() {
+            return;
+        }
+    }
+}
+
 /// How this node introduces itself over HTTP.
-pub(super) fn introduction(config: &Config, identity: &Identity, address: IpAddr) -> api::Identity {
+pub(super) fn introduction(
+    config: &Config,
+    identity: &Identity,
+    address: IpAddr,
+    member: Option<&Membership>,
+) -> api::Identity {
     api::Identity {
         name: identity.name.as_str().into(),
         id: identity.id.as_str().into(),
         address: address.to_string().into(),
         datacenter: config.node.datacenter.as_str().into(),
-        is_server: true,
-        mesh_port: MESH_PORT,
+        is_server: member.is_none_or(|member| member.role() == Role::Server),
+        mesh_port: config.mesh.listen.port(),
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("PORTOLAN_REVISION").unwrap_or(""),
     }

@@ -2,48 +2,121 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use log::Log;
+use log::paxos::{Begin, Paxos, ServerId};
+use log::transport::LinkReceiver;
+use log::{Log, LogError};
 use store::{Events, Store};
 
 use crate::config::Storage;
 use crate::daemon::home::Home;
 use crate::daemon::lives::Lives;
+use crate::many::begin;
+use crate::many::carrier::Carrier;
+use crate::many::member::Membership;
 use crate::progress;
 
+/// One turn of a shared order may hold this much.
+const LEAST_SHARED_SEGMENT: u64 = 64 << 20;
+
+/// How long the others may take to agree before whoever waits is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open order.
+pub(super) struct Order {
+    pub(super) store: Store,
+    /// Where several nodes agree: who leads, who votes.
+    pub(super) shared: Option<Arc<Paxos>>,
+}
+
+/// A member's part of it.
+pub(super) struct Part<'a> {
+    pub(super) member: &'a Membership,
+    pub(super) carrier: &'a Carrier,
+    pub(super) frames: LinkReceiver,
+}
+
 /// Opens the order and replays what this node knows of it.
-pub(super) async fn open(settings: &Storage, home: Option<&Home>, node: &str) -> anyhow::Result<Store> {
+pub(super) async fn open(
+    settings: &Storage,
+    home: Option<&Home>,
+    part: Option<Part<'_>>,
+    node: &str,
+) -> anyhow::Result<Order> {
     let mut lives = home.map(|home| Lives::begin(home.dir())).transpose()?;
-    let (log, events) = engine(settings, home)?;
+    let (log, events, shared) = engine(settings, home, part)?;
     let mut config = store::Config::new(node);
     config.checkpoint_bytes = settings.checkpoint_size;
     config.least_epoch = lives.as_ref().map_or(1, Lives::count);
+    config.patience = shared.is_some().then_some(PATIENCE);
     let say = |seconds| tracing::info!(seconds, "replaying the log");
     let store = progress::watched(store::open(config, log, events), say).await.context("open the catalog")?;
     // Before anything is submitted.
     lives.as_mut().map_or(Ok(()), |lives| lives.advance_to(store.epoch()))?;
-    Ok(store)
+    Ok(Order { store, shared })
 }
 
-fn engine(settings: &Storage, home: Option<&Home>) -> anyhow::Result<(Arc<dyn Log>, Events)> {
-    match home {
-        None => {
-            let (log, events) = log::memory::open(log::memory::Config::default());
-            Ok((log, events))
-        }
-        Some(home) => alone(settings, &home.dir().join("log")),
+type Engine = (Arc<dyn Log>, Events, Option<Arc<Paxos>>);
+
+fn engine(settings: &Storage, home: Option<&Home>, part: Option<Part<'_>>) -> anyhow::Result<Engine> {
+    let Some(home) = home else {
+        let (log, events) = log::memory::open(log::memory::Config::default());
+        return Ok((log, events, None));
+    };
+    let (alone, order) = (home.dir().join("log"), home.dir().join("order"));
+    match part {
+        None => open_alone(settings, &alone),
+        Some(part) => open_shared(settings, &alone, &order, part),
     }
 }
 
 /// One node that agrees with itself.
-fn alone(settings: &Storage, folder: &Path) -> anyhow::Result<(Arc<dyn Log>, Events)> {
+fn open_alone(settings: &Storage, folder: &Path) -> anyhow::Result<Engine> {
     let mut disk = log::solo::Config::new(folder);
     disk.segment_bytes = settings.segment_size;
-    let opened = log::solo::open(&disk);
-    let (log, events) = opened.with_context(|| format!("open the log in {}", folder.display()))?;
+    let (log, events) = opened(log::solo::open(&disk), folder)?;
+    warn_of(&*log);
+    Ok((log, events, None))
+}
+
+/// Several nodes that agree, or one that is about to be joined. Whoever joins begins with nothing and is sent
+/// everything; what it had decided alone is put aside.
+fn open_shared(settings: &Storage, alone: &Path, order: &Path, part: Part<'_>) -> anyhow::Result<Engine> {
+    match part.member.is_founder() {
+        true => take_over(settings, alone, order, part.member)?,
+        false => begin::set_aside(alone)?,
+    }
+    let config = shared_config(settings, order, part.member);
+    let (log, events) =
+        opened(log::paxos::open(&config, Arc::new(part.carrier.clone()), part.frames), order)?;
+    warn_of(&*log);
+    Ok((log.clone(), events, Some(log)))
+}
+
+/// The founder goes on with what it had decided alone.
+fn take_over(settings: &Storage, alone: &Path, order: &Path, member: &Membership) -> anyhow::Result<()> {
+    let mut from = log::solo::Config::new(alone);
+    from.segment_bytes = settings.segment_size;
+    let taken = log::paxos::take_over(&from, &shared_config(settings, order, member));
+    taken.with_context(|| format!("go on with the order in {} as a cluster's", alone.display()))?;
+    Ok(())
+}
+
+fn shared_config(settings: &Storage, order: &Path, member: &Membership) -> log::paxos::Config {
+    let mut config = log::paxos::Config::new(order, ServerId(member.number()));
+    config.segment_bytes = settings.segment_size.max(LEAST_SHARED_SEGMENT);
+    config.begin = if member.is_founder() { Begin::Never } else { Begin::Join };
+    config
+}
+
+fn opened<T>(result: Result<T, LogError>, folder: &Path) -> anyhow::Result<T> {
+    result.with_context(|| format!("open the log in {}", folder.display()))
+}
+
+fn warn_of(log: &dyn Log) {
     for warning in log.status().warnings {
         tracing::warn!(warning, "the log was opened, but not as it was left");
     }
-    Ok((log, events))
 }

@@ -14,11 +14,13 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::listeners::Addresses;
+
 pub use layers::Origin;
 pub(crate) use load::load_over;
 pub use load::{Flag, LoadError, Loaded, Setting, Sources, load};
 pub use problem::{ProblemData, Problems};
-pub use sections::{LogFormat, Logging, Node, Storage};
+pub use sections::{Cluster, LogFormat, Logging, Node, Storage};
 
 /// Everything that the daemon can be told. `Config::default()` is a working node on loopback.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,10 @@ pub struct Config {
     pub hostnet: hostnet::Config,
     /// GOST's service discovery.
     pub gost: gost::Config,
+    /// Links to other nodes, once this one belongs to a cluster.
+    pub mesh: mesh::Config,
+    /// How this node takes part in a cluster.
+    pub cluster: Cluster,
     /// NetSel's byte protocol.
     pub netsel: api::netsel::Config,
     /// Messages of local programs.
@@ -51,6 +57,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// Names the ports that the kernel chose where 0 was asked for: a node that starts again answers where it did.
+    pub(crate) fn keep_ports(&mut self, found: &Addresses) {
+        // Both list the faces in the same order.
+        let mut found = found.iter();
+        self.for_each_listener(|address| {
+            if let Some((_, found)) = found.next() {
+                address.set_port(found.port());
+            }
+        });
+    }
+
     /// Every address that something listens on, to be changed.
     pub(crate) fn for_each_listener(&mut self, mut change: impl FnMut(&mut SocketAddr)) {
         self.api.listen.iter_mut().for_each(&mut change);

@@ -98,3 +98,20 @@ impl Default for Storage {
         Storage { checkpoint_size: 64 << 20, segment_size: 64 << 20 }
     }
 }
+
+/// `[cluster]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// Servers that vote, at most: the first that were admitted. The others follow, and one of them takes the place
+    /// of a voter that is removed. An odd number; 7 is the most.
+    pub voters: usize,
+    /// When a node that fell silent is taken for dead.
+    pub life: cluster::life::Config,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster { voters: 3, life: cluster::life::Config::default() }
+    }
+}

@@ -4,15 +4,24 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Reads the configuration again.
 pub(crate) type Reload = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// How a node comes to its end when nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is no longer wanted.
+    Leave,
+    /// What it is has changed: the same process starts it again.
+    Again,
+}
+
 /// The node's handle for those who are not the node.
 pub(crate) struct Control {
     reload: Reload,
-    leave: Notify,
+    end: watch::Sender<Option<End>>,
     /// Why the last reload failed, if it did.
     failed_reload: Mutex<Option<String>>,
     reload_success: Gauge,
@@ -22,7 +31,8 @@ impl Control {
     pub(crate) fn new(reload: Reload) -> Control {
         let reload_success = Gauge::default();
         reload_success.set(1);
-        Control { reload, leave: Notify::new(), failed_reload: Mutex::default(), reload_success }
+        let end = watch::channel(None).0;
+        Control { reload, end, failed_reload: Mutex::default(), reload_success }
     }
 
     /// A node inside another program, which has no sources to read again.
@@ -35,9 +45,28 @@ impl Control {
         registry.register("config_last_reload_success", help, self.reload_success.clone());
     }
 
-    /// Resolves when somebody asked the node to leave.
-    pub(crate) async fn leaving(&self) {
-        self.leave.notified().await;
+    /// Resolves when somebody asked the node to end, with how, and forgets it.
+    pub(crate) async fn ended(&self) -> End {
+        let mut asked = self.end.subscribe();
+        match asked.wait_for(Option::is_some).await.map(|end| *end) {
+            Ok(Some(end)) => {
+                self.end.send_replace(None);
+                end
+            }
+            // The sender is ours.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Asks the node to end. To leave for good is not taken back.
+    pub(crate) fn end(&self, end: End) {
+        self.end.send_if_modified(|asked| {
+            let is_news = *asked != Some(End::Leave);
+            if is_news {
+                *asked = Some(end);
+            }
+            is_news
+        });
     }
 }
 
@@ -50,7 +79,7 @@ impl api::Control for Control {
     }
 
     fn leave(&self) {
-        self.leave.notify_one();
+        self.end(End::Leave);
     }
 
     fn conditions(&self) -> Vec<api::Condition> {

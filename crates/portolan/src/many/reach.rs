@@ -1,0 +1,192 @@
+//! Instances of other nodes that listen on their own loopback only: connections to them go through the mesh.
+//!
+//! ```text
+//! request  frame with a `Call` as JSON, from the node whose client connects
+//! answer   frame: empty when connected, else why not, in words; then the connection's own bytes
+//! ```
+//!
+//! The node that has the instance judges for itself: the caller proved who it is, and the permit is this node's.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mesh::{Incoming, Kind, Lane, Mesh, Stream, frame};
+use relay::pump::{self, Prefix};
+use relay::{Dial, Dialing, Local, Relay, TcpDial};
+use route::{Endpoint, Permit, Principal, Routes, Target};
+use serde::{Deserialize, Serialize};
+use state::{Drain, Reader};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+const KIND: Kind = Kind::of("connect");
+const MAX_CALL: usize = 8 << 10;
+/// How long a call may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which instance a connection is for.
+#[derive(Debug, Serialize, Deserialize)]
+struct Call {
+    service: Arc<str>,
+    instance: Arc<str>,
+}
+
+/// Dials addresses that lead there, and goes through the mesh where none does: to what listens on another host's
+/// loopback, whether that is what it registered or only what a plain connection finds out.
+pub(crate) struct Reach {
+    pub(crate) mesh: Mesh,
+}
+
+impl Dial for Reach {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a> {
+        Box::pin(async move {
+            let is_elsewhere = self.is_other_node(&endpoint.node);
+            if is_elsewhere && is_loopback(&endpoint.target) {
+                return self.call(endpoint, permit).await;
+            }
+            match TcpDial.dial(endpoint, permit).await {
+                Err(plain) if is_elsewhere && leads_nowhere(&plain) => {
+                    self.call(endpoint, permit).await.map_err(|mesh| {
+                        io::Error::new(plain.kind(), format!("{plain}; through the mesh: {mesh}"))
+                    })
+                }
+                Err(plain) if leads_nowhere(&plain) && *endpoint.node == *self.mesh.name() => {
+                    // A service that registered no address has the node's, and may listen on loopback alone.
+                    connect_here(&endpoint.target).await.map(relay::Stream::Tcp).map_err(|_| plain)
+                }
+                dialed => dialed,
+            }
+        })
+    }
+}
+
+fn leads_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// The same port on this host's loopback.
+async fn connect_here(target: &Target) -> io::Result<TcpStream> {
+    let Target::Ip(address) = target else { return Err(io::ErrorKind::Unsupported.into()) };
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Reach {
+    /// Nodes that were registered from outside are no peers: whoever wrote their address meant it.
+    fn is_other_node(&self, node: &str) -> bool {
+        *node != *self.mesh.name() && self.mesh.links().now().0.contains_key(node)
+    }
+
+    async fn call(&self, endpoint: &Endpoint, permit: &Permit) -> io::Result<relay::Stream> {
+        let opened = self.mesh.open(&endpoint.node, KIND, Lane::Data).await;
+        let mut stream: Stream = opened.map_err(io::Error::other)?;
+        let call = Call { service: permit.service().clone(), instance: endpoint.id.clone() };
+        frame::write(&mut stream, &serde_json::to_vec(&call)?).await?;
+        stream.flush().await?;
+        let answer = frame::read(&mut stream, MAX_CALL).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        match answer.is_empty() {
+            true => Ok(relay::Stream::Other(Box::new(stream))),
+            false => {
+                Err(io::Error::other(format!("node {}: {}", endpoint.node, String::from_utf8_lossy(&answer))))
+            }
+        }
+    }
+}
+
+fn is_loopback(target: &Target) -> bool {
+    matches!(target, Target::Ip(address) if address.ip().to_canonical().is_loopback())
+}
+
+/// Takes calls from other nodes.
+pub(crate) struct Answering {
+    pub(crate) mesh: Mesh,
+    pub(crate) relay: Relay,
+    pub(crate) routes: Reader<Routes>,
+    /// This node's name.
+    pub(crate) node: Arc<str>,
+    /// Domain of the cluster's identities.
+    pub(crate) domain: Arc<str>,
+}
+
+impl Answering {
+    /// Takes calls until the drain starts. Connections live on the data threads, like all others.
+    pub(crate) async fn serve(self, drain: Drain) {
+        let mut incoming = self.mesh.accept(KIND);
+        let shared = Arc::new(self);
+        let turn = AtomicUsize::new(0);
+        loop {
+            let stream = tokio::select! {
+                Some(stream) = incoming.recv() => stream,
+                () = drain.started() => return,
+            };
+            let (answering, drain) = (shared.clone(), drain.clone());
+            let thread = turn.fetch_add(1, Ordering::Relaxed) % shared.relay.threads();
+            shared.relay.run_on(thread, move |local| {
+                let local = local.clone();
+                tokio::task::spawn_local(async move {
+                    let peer = stream.peer.clone();
+                    if let Err(error) = answering.answer(&local, stream).await {
+                        tracing::debug!(peer, %error, "a call through the mesh came to nothing");
+                    }
+                    drop(drain);
+                });
+            });
+        }
+    }
+
+    async fn answer(&self, local: &Rc<Local>, Incoming { peer, mut stream, .. }: Incoming) -> io::Result<()> {
+        let request = tokio::time::timeout(PATIENCE, frame::read(&mut stream, MAX_CALL)).await??;
+        let call: Call = serde_json::from_slice(&request.ok_or(io::ErrorKind::UnexpectedEof)?)?;
+        let connected = match self.target(&peer, &call) {
+            Ok((permit, target)) => {
+                connect(target, local.config().connect_timeout).await.map(|up| (permit, up))
+            }
+            Err(why) => Err(io::Error::other(why)),
+        };
+        let (permit, upstream) = match connected {
+            Ok(connected) => connected,
+            Err(why) => {
+                let mut why = why.to_string();
+                why.truncate(why.floor_char_boundary(1024));
+                frame::write(&mut stream, why.as_bytes()).await?;
+                return stream.shutdown().await;
+            }
+        };
+        frame::write(&mut stream, b"").await?;
+        stream.flush().await?;
+        let down = relay::Stream::Other(Box::new(stream));
+        let outcome = pump::run(local, permit, down, upstream.into(), Prefix::default(), None).await;
+        outcome.broken.map_or(Ok(()), |broken| Err(io::Error::other(broken)))
+    }
+
+    /// Where the instance listens on this host, and the permit to go there.
+    fn target(&self, peer: &str, call: &Call) -> Result<(Permit, SocketAddr), String> {
+        let caller = Principal::Identity { id: format!("spiffe://{}/node/{peer}", self.domain).into() };
+        let (backend, permit) =
+            self.routes.now().permit(&caller, &call.service).map_err(|denial| denial.to_string())?;
+        let mut endpoints = backend.endpoints.iter();
+        let found = endpoints.find(|endpoint| endpoint.id == call.instance && endpoint.node == self.node);
+        match found.map(|endpoint| &endpoint.target) {
+            Some(Target::Ip(address)) => Ok((permit, *address)),
+            _ => Err(format!("no instance \"{}\" of \"{}\" takes traffic here", call.instance, call.service)),
+        }
+    }
+}
+
+async fn connect(target: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+    let stream = tokio::time::timeout(within, TcpStream::connect(target)).await;
+    match stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
+        Ok(stream) => {
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }
+        Err(error) if leads_nowhere(&error) => connect_here(&Target::Ip(target)).await.map_err(|_| error),
+        Err(error) => Err(error),
+    }
+}
