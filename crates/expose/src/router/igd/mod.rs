@@ -4,6 +4,8 @@
 //! limits on what is read, and a time limit of our own.
 
 pub mod description;
+#[cfg(test)]
+mod fake;
 pub mod soap;
 pub mod ssdp;
 
