@@ -1,6 +1,7 @@
 //! The engine with real threads and files, and a network in memory.
 
 mod conformance;
+mod disks;
 mod faults;
 mod hand_over;
 mod stress;
@@ -103,7 +104,12 @@ struct Node {
 impl Node {
     fn start(network: &Network, config: &Config) -> Result<Self, LogError> {
         let (transport, links) = network.attach(config.server);
-        let (log, mut events) = open(config, transport, links)?;
+        let opened = open(config, transport, links)?;
+        Ok(Self::read(opened, |node| node.see(|seen| seen.replayed)))
+    }
+
+    /// Reads what an engine says; answers when it is as wanted.
+    fn read((log, mut events): (Arc<Paxos>, EventReceiver), wanted: impl Fn(&Self) -> bool) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let sees = Arc::clone(&seen);
         let reader = std::thread::spawn(move || {
@@ -112,8 +118,8 @@ impl Node {
             }
         });
         let node = Self { log, seen, reader: Some(reader) };
-        until("it replays", || node.see(|seen| seen.replayed));
-        Ok(node)
+        until("it replays", || wanted(&node));
+        node
     }
 
     fn see<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
