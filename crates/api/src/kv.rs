@@ -77,7 +77,7 @@ pub(crate) async fn put(api: Arc<Api>, request: Request) -> Result<Answer, Failu
     let limit = api.config.max_body().min(catalog::validate::MAX_VALUE);
     let (parts, value) = request.body(limit).await?;
     let query = &parts.query;
-    if let [first, second, ..] = given(query, &["cas", "acquire", "release"])[..] {
+    if let [first, second, ..] = given(query, &["acquire", "cas", "release"])[..] {
         let flags = [first, second].map(|name| format!("{name}={}", query.get(name).unwrap_or_default()));
         return Err(Failure::bad_request(format!("Conflicting flags: {}", flags.join("&"))));
     }

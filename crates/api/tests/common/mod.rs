@@ -106,8 +106,18 @@ impl Server {
     }
 
     /// A server that judges who may change something.
-    pub(crate) async fn start_guarded(mut config: Config, access: Arc<dyn api::Access>) -> Server {
+    pub(crate) async fn start_guarded(config: Config, access: Arc<dyn api::Access>) -> Server {
         let (log, events) = log::memory::open(log::memory::Config::default());
+        Server::start_on(log, events, config, access).await
+    }
+
+    /// A server over this log.
+    pub(crate) async fn start_on(
+        log: Arc<dyn log::Log>,
+        events: store::Events,
+        mut config: Config,
+        access: Arc<dyn api::Access>,
+    ) -> Server {
         let store = store::open(store::Config::new("n1"), log, events).await.expect("opens");
         let node = Identity {
             name: "n1".into(),
