@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -68,8 +69,12 @@ pub(crate) async fn link(
             Err(error) => return error,
         };
         let (link, acceptors) = (link.clone(), acceptors.clone());
-        // As many tasks as the peer may have streams: its limit bounds them.
-        tokio::spawn(async move { take(&link, session, &acceptors, send, receive).await });
+        let mut taking = Box::pin(async move { take(&link, session, &acceptors, send, receive).await });
+        // The kind is mostly here with the stream, and then no task is needed.
+        if std::future::poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx))).await.is_pending() {
+            // As many tasks as the peer may have streams: its limit bounds them.
+            tokio::spawn(taking);
+        }
     }
 }
 

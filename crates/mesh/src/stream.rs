@@ -168,6 +168,23 @@ impl Receive {
         Receive { from: From::Quic(from), answer: Answer::Taken }
     }
 
+    /// The answer comes ahead of the first bytes: one read for both. Leaves a refusal to [`Self::poll_answer`].
+    fn poll_answer_with_bytes(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = to.filled().len();
+        ready!(self.from.poll_read(cx, to))?;
+        let came = &mut to.filled_mut()[before..];
+        let (answer, kept) = match came.split_first() {
+            Some((0, rest)) => (Answer::Taken, rest.len()),
+            Some((1, rest)) => (Answer::Refused { head: rest.to_vec() }, 0),
+            Some(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            None => return Poll::Ready(Err(closed_unanswered())),
+        };
+        came.rotate_left(1);
+        to.set_filled(before + kept);
+        self.answer = answer;
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads the acceptor's answer off the stream.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -217,6 +234,13 @@ impl AsyncRead for Receive {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if matches!(self.answer, Answer::Awaited) && to.remaining() > 1 {
+            let before = to.filled().len();
+            ready!(self.poll_answer_with_bytes(cx, to))?;
+            if to.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
         ready!(self.poll_answer(cx))?;
         self.from.poll_read(cx, to)
     }

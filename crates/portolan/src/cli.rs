@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and how an answer ends.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -117,7 +119,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse_from(commands::diplonat::arguments());
+    let cli = Cli::parse_from(as_px(commands::diplonat::arguments()));
     let out = cli.global.out();
     match run(cli) {
         Ok(code) => code,
@@ -126,6 +128,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// px was started with its file as the only argument.
+fn as_px(mut args: Vec<OsString>) -> Vec<OsString> {
+    let is_file = |arg: &OsString| {
+        Path::new(arg).extension().is_some_and(|end| end == "json") && Path::new(arg).is_file()
+    };
+    if args.len() == 2 && is_file(&args[1]) {
+        args.splice(1..1, ["serve".into(), "--px".into()]);
+    }
+    args
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {

@@ -15,6 +15,7 @@ mod logging;
 mod many;
 mod output;
 mod progress;
+mod px;
 mod remote;
 mod server;
 mod signals;

@@ -1,11 +1,16 @@
 //! `portolan serve`: a durable node, on loopback unless the configuration says more.
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
 use super::daemon::{self, Daemon};
 use super::sources::SourceArgs;
 use crate::cli::Global;
 use crate::compose::Memory;
 use crate::config::{Config, Flag, load};
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
+use crate::{logging, px};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -15,6 +20,12 @@ pub(crate) struct Args {
     /// and 8081, are ours already)
     #[arg(long)]
     netsel: bool,
+    /// Run a px node instead, with this file: the mesh and one agreed order of lines, and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "netsel")]
+    px: Option<PathBuf>,
+    /// With --px: also print the lines of earlier runs, from this place in the order on
+    #[arg(long, value_name = "INDEX", requires = "px")]
+    from: Option<u64>,
 }
 
 /// What `--netsel` stands for.
@@ -33,6 +44,26 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
         sources.flags.splice(0..0, NETSEL.map(flag));
     }
     let loaded = load(&sources)?;
+    if let Some(file) = args.px {
+        return run_px(file, args.from, &loaded.config, global);
+    }
     let memory = Memory::Durable(loaded.config.node.data_dir.clone());
     daemon::run(Daemon { sources, defaults: Config::default(), loaded, memory, greet: None }, global)
+}
+
+/// A px node takes from the configuration where things are kept and how it logs, and nothing else.
+fn run_px(file: PathBuf, from: Option<u64>, config: &Config, global: &Global) -> Result {
+    logging::start(&config.logging, global.out().colored_errors())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("start the runtime")?;
+    let data_dir = config.node.data_dir.join("px");
+    let ended = runtime.block_on(px::run(px::Node { file, data_dir, from }));
+    // A thread may sit in a read of standard input.
+    runtime.shutdown_background();
+    ended.map_err(|cause| match cause.downcast_ref() {
+        Some(::px::ConfigError::Syntax { .. } | ::px::ConfigError::Value { .. }) => {
+            Failure::new(Exit::Usage, cause)
+        }
+        _ => cause.into(),
+    })
 }

@@ -10,5 +10,6 @@ mod daemon;
 mod demo;
 mod documents;
 mod full_disk;
+mod px;
 mod support;
 mod topics;
