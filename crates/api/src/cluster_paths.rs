@@ -57,6 +57,10 @@ pub(crate) async fn leave(api: Arc<Api>, _: Request) -> Result<Answer, Failure> 
     carry_out(&api, Wish::Leave).await
 }
 
+pub(crate) async fn rotate(api: Arc<Api>, _: Request) -> Result<Answer, Failure> {
+    carry_out(&api, Wish::RotateRoot).await
+}
+
 pub(crate) async fn deny(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     carry_out(&api, Wish::Deny(named(&request)?)).await
 }

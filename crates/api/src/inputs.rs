@@ -178,6 +178,8 @@ pub enum Wish {
     Deny(Text),
     /// Take that back.
     Allow(Text),
+    /// Let another root sign.
+    RotateRoot,
 }
 
 /// Why nothing came of a wish.

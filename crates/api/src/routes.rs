@@ -192,6 +192,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/portolan/tokens", Read(Operator), Look(cluster::tokens)),
     put("/v1/portolan/token", Write(Operator), act!(cluster::create_token)),
     delete("/v1/portolan/token/*id", Write(Operator), act!(cluster::revoke_token)),
+    put("/v1/portolan/ca/rotate", Write(Operator), act!(cluster::rotate)),
     put("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::deny)),
     delete("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::allow)),
     // For supervisors and people.

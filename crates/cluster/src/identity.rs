@@ -200,6 +200,11 @@ impl Identity {
         hash_of_certificate(self.roots.first().map_or(&[], Vec::as_slice))
     }
 
+    /// Hashes of the keys of every root that is trusted, the one that signs first.
+    pub fn root_hashes(&self) -> impl Iterator<Item = Result<KeyHash, Error>> + '_ {
+        self.roots.iter().map(|der| hash_of_certificate(der))
+    }
+
     /// What this server signs with.
     ///
     /// # Errors

@@ -95,6 +95,9 @@ enum Command {
     /// Make, list and revoke tokens to join with
     #[command(subcommand)]
     Token(commands::token::Tokens),
+    /// The cluster's certificates: issue, show, rotate, deny
+    #[command(subcommand)]
+    Ca(commands::ca::Ca),
     /// Take this node out of the cluster for good
     Leave(commands::leave::Leave),
     /// Take another node out of the cluster for good
@@ -164,6 +167,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Members(args) => commands::members::run(args, global)?,
         Command::Status(args) => commands::status::run(args, global)?,
         Command::Token(args) => commands::token::run(args, global)?,
+        Command::Ca(ca) => commands::ca::run(ca, global)?,
         Command::Leave(args) => commands::leave::leave(args, global)?,
         Command::Remove(args) => commands::leave::remove(args, global)?,
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod begin;
+pub(crate) mod ca;
 pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -43,6 +43,7 @@ impl Face {
                 let (key, reason) = (self.key(&key)?, "an operator said so".into());
                 self.submit(ClusterCommand::Deny { key, reason }).await
             }
+            Wish::RotateRoot => self.rotate().await,
             Wish::Allow(key) => {
                 let key = self.key(&key)?;
                 self.submit(ClusterCommand::Allow { key }).await
@@ -115,6 +116,15 @@ impl Face {
             })?;
         }
         self.submit(ClusterCommand::RemoveMember { name: name.into() }).await
+    }
+
+    async fn rotate(&self) -> Done {
+        let linked = self.linked()?;
+        let now_ms = (cluster::time::system())();
+        let begun = cluster::rotate::begin(&linked.local, &self.store, now_ms).await;
+        let key = begun.map_err(|error| failed(&error.into()))?;
+        tracing::warn!(%key, "another root was announced, as an operator wished");
+        Ok(json!({ "Key": key.to_string() }))
     }
 
     async fn submit(&self, command: ClusterCommand) -> Done {
