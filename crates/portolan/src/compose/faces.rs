@@ -132,7 +132,7 @@ impl Shared {
         let discovery = gost::Discovery::new(
             self.store.clone(),
             self.leases.clone(),
-            Arc::new(lease::NobodyElse),
+            self.pass_on.clone(),
             config.gost.clone(),
         );
         let handler = gost::Handler::new(&config.gost, discovery, self.counted())?;
