@@ -10,6 +10,7 @@ mod daemon;
 mod demo;
 mod documents;
 mod full_disk;
+mod many;
 mod px;
 mod support;
 mod topics;

@@ -1,0 +1,97 @@
+//! Several daemons on this host as one cluster, by the commands that a user types.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Daemon, eventually};
+
+/// A node of a cluster: its data directory and its mesh, each node on an address of its own of loopback's.
+struct Node {
+    data: PathBuf,
+    mesh: String,
+    daemon: Option<Daemon>,
+}
+
+impl Node {
+    fn start(folder: &Path, number: u8) -> Node {
+        let process = std::process::id().to_be_bytes();
+        let mesh = format!("mesh.listen=127.{}.{}.{number}:8300", 100 + process[2] % 100, process[3]);
+        let mut node = Node { data: folder.join(format!("n{number}")), mesh, daemon: None };
+        node.serve();
+        node
+    }
+
+    fn serve(&mut self) {
+        let name = self.data.file_name().unwrap().to_str().unwrap().to_owned();
+        let arguments = ["--node", &name, "--set", &self.mesh];
+        self.daemon = Some(Daemon::start(Daemon::serving(&self.data).args(arguments)));
+    }
+
+    /// The command line as this user, by the Unix socket.
+    fn say(&self, arguments: &[&str]) -> String {
+        let socket = self.data.join("api.sock");
+        let daemon = self.daemon.as_ref().unwrap();
+        let (socket, timeout) = (socket.to_str().unwrap(), ["--timeout", "30s"]);
+        daemon.say(&[arguments, &["--api", socket], &timeout].concat())
+    }
+
+    fn list(&self, arguments: &[&str]) -> Vec<Value> {
+        serde_json::from_str(&self.say(&[arguments, &["--output", "json"]].concat())).unwrap()
+    }
+
+    fn voters(&self) -> usize {
+        self.list(&["members"]).iter().filter(|member| member["Votes"] == true).count()
+    }
+
+    fn leader(&self) -> Option<String> {
+        let members = self.list(&["members"]);
+        let leader = members.iter().find(|member| member["Leads"] == true)?;
+        Some(leader["Name"].as_str().unwrap().to_owned())
+    }
+}
+
+#[test]
+fn three_hosts_are_one_registry_and_survive_their_leader() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes: Vec<Node> = (1..=3).map(|number| Node::start(folder.path(), number)).collect();
+    nodes[0].say(&["kv", "put", "before", "1"]);
+    nodes[0].say(&["init"]);
+    for joiner in &nodes[1..] {
+        let token = nodes[0].say(&["token", "create"]);
+        joiner.say(&["join", token.trim()]);
+    }
+    eventually("three to vote", || (nodes[0].voters() == 3).then_some(()));
+    for (number, node) in nodes.iter().enumerate() {
+        node.say(&["register", "web", "--id", &format!("web-{number}"), "--port", "80"]);
+    }
+    for node in &nodes {
+        eventually("every instance everywhere", || {
+            (node.list(&["instances", "web"]).len() == 3).then_some(())
+        });
+        assert_eq!(
+            node.say(&["kv", "get", "before"]).trim(),
+            "1",
+            "what the founder had decided alone is kept"
+        );
+    }
+
+    let leader = eventually("a leader", || nodes[0].leader());
+    let at = nodes.iter().position(|node| node.data.ends_with(&leader)).unwrap();
+    // Dropping it kills it.
+    nodes[at].daemon = None;
+    let other = &nodes[(at + 1) % 3];
+    other.say(&["kv", "put", "after", "2"]);
+    nodes[at].serve();
+    eventually("the one that was killed to catch up", || {
+        let keys = nodes[at].list(&["kv", "list"]);
+        keys.iter().any(|key| key["Key"] == "after").then_some(())
+    });
+
+    nodes.iter_mut().for_each(|node| node.daemon = None);
+    nodes.iter_mut().for_each(Node::serve);
+    eventually("a leader after all were killed at once", || nodes[0].leader());
+    for node in &nodes {
+        eventually("nothing to be lost", || (node.list(&["instances", "web"]).len() == 3).then_some(()));
+    }
+}
