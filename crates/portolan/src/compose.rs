@@ -118,6 +118,7 @@ pub(crate) async fn start(
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
+    shared.memory();
     shared.topics(&config);
     let introduction = introduction(&config, &identity, address, membership.as_ref());
     let face = Arc::new(Face::new(&config, home.clone(), &store, &control, linked));

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::daemon::control::Control;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
+use crate::daemon::memory;
 use crate::daemon::tasks::Tasks;
 use crate::many::access::Rules;
 use crate::many::face::Linked;
@@ -141,6 +142,11 @@ impl Shared {
             self.tasks.spawn("gost", gost::run(listener, handler.clone(), self.drain.clone()));
         }
         Ok(Arc::new(GostGuest(handler)))
+    }
+
+    /// What a busy time leaves behind goes back to the kernel.
+    pub(super) fn memory(&mut self) {
+        self.tasks.spawn("memory", memory::run(self.store.reader(), self.drain.clone()));
     }
 
     /// NetSel's byte protocol, where it is configured.

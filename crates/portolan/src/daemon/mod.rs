@@ -7,5 +7,6 @@ pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod live;
 pub(crate) mod lives;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod tasks;
