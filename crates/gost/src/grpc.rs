@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::{Body, Frame};
 
 use crate::discovery::{Discovery, Fault};
-use crate::reply::{BodyError, Reply, Token, collect, frames};
+use crate::reply::{BodyError, Reply, Token, collect, frames, full};
 use crate::wire::{self, Fields};
 
 /// gRPC's status codes that are used here.
@@ -121,9 +121,10 @@ fn success(message: &[u8]) -> Response<Reply> {
     grpc(Response::new(body))
 }
 
-/// "Trailers-Only": the status in the head, no message.
+/// "Trailers-Only": the status in the head, no message. The head must end the stream: before a frame of data, even
+/// of none, clients take it for the head of an answer whose trailers are missing.
 fn failure(Refused(code, sentence): &Refused) -> Response<Reply> {
-    let mut response = grpc(Response::new(frames(Vec::new())));
+    let mut response = grpc(Response::new(full(Bytes::new())));
     let headers = response.headers_mut();
     headers.insert("grpc-status", HeaderValue::from(*code as u16));
     if let Ok(sentence) = HeaderValue::from_str(&percent_encode(sentence)) {
@@ -144,4 +145,18 @@ fn percent_encode(text: &str) -> String {
         _ => format!("%{byte:02X}"),
     });
     encoded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::body::Body;
+
+    use super::{Code, Refused, failure};
+
+    #[test]
+    fn the_head_of_a_refusal_ends_the_stream() {
+        let refusal = failure(&Refused(Code::InvalidArgument, "name is missing".into()));
+        assert_eq!(refusal.headers()["grpc-message"], "name is missing");
+        assert!(refusal.body().is_end_stream());
+    }
 }
