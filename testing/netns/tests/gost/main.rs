@@ -3,6 +3,7 @@
 
 mod client;
 mod page;
+mod real;
 mod three;
 
 use std::path::Path;
