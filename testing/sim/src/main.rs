@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portolan_sim::{Counts, Trace, Variant, canary, live};
 
@@ -61,6 +61,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How often a long run says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
 /// The lifetime under way: a panic inside the core ends the process, and must say which seed it was.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
@@ -71,11 +74,17 @@ fn run(options: &Options) -> ExitCode {
         hook(info);
     }));
     let begun = Instant::now();
+    let mut said = begun;
     let (mut lived, mut failed, mut sum) = (0_u64, 0_u64, Counts::default());
     for seed in options.from..options.from + options.seeds {
         SEED.store(seed, Relaxed);
         let lifetime = live(seed, &options.variant, options.trace);
         lived += 1;
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            let rate = lived as f64 / begun.elapsed().as_secs_f64();
+            println!("{lived} of {} lifetimes ({rate:.0}/s), {failed} of them bad", options.seeds);
+        }
         match lifetime {
             Ok(counts) => sum.add(&counts),
             Err(failure) => {
