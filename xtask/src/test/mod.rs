@@ -4,16 +4,19 @@
 //! the tests run with their output shown, and [`report`] keeps of it what a reader needs. All of it is kept
 //! in `target/xtask/test.log`.
 
+mod again;
 mod report;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use again::Failures;
 use report::Report;
 
 const USAGE: &str = "cargo xtask test [--fast] [-- FILTER]
@@ -43,8 +46,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<ExitCode> {
         println!("0 passed, 0 failed, 0 skipped");
         return Ok(ExitCode::FAILURE);
     }
-    let (report, green) = test(root, &options)?;
-    print!("{}", report.skips());
+    let (mut report, green, failures) = test(root, &options)?;
+    let green = green || (failures.worth_another() && once_more(root, &failures, &mut report)?);
+    print!("{}", report.remarks());
     println!("ran in {} s; all output is in target/xtask/test.log", begin.elapsed().as_secs());
     println!("{report}");
     Ok(if green && report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -95,30 +99,62 @@ fn build(root: &Path, options: &Options) -> Result<bool> {
 }
 
 /// Runs what was built, passing on its output as it comes.
-fn test(root: &Path, options: &Options) -> Result<(Report, bool)> {
+fn test(root: &Path, options: &Options) -> Result<(Report, bool, Failures)> {
     let mut cargo = cargo_test(root, options);
     cargo.args(["--no-fail-fast", "--", "--show-output"]).args(&options.filter);
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("run cargo test")?;
-    let report = follow(root, &mut child)?;
+    let mut child = cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("run cargo test")?;
+    let errors = child.stderr.take().context("cargo's errors are a pipe")?;
+    let errors = thread::spawn(|| failed_targets(errors));
+    let (report, mut failures) = follow(root, &mut child)?;
     let status = child.wait().context("wait for cargo test")?;
-    Ok((report, status.success()))
+    failures.targets = errors.join().unwrap_or_default().targets;
+    Ok((report, status.success(), failures))
 }
 
-fn follow(root: &Path, child: &mut Child) -> Result<Report> {
+/// Passes on cargo's standard error and keeps which targets it says failed.
+fn failed_targets(errors: ChildStderr) -> Failures {
+    let mut failures = Failures::default();
+    for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{line}");
+        failures.error_line(&line);
+    }
+    failures
+}
+
+fn follow(root: &Path, child: &mut Child) -> Result<(Report, Failures)> {
     let folder = root.join("target/xtask");
     std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let mut log = File::create(folder.join("test.log")).context("make target/xtask/test.log")?;
     let output = child.stdout.take().context("cargo's output is a pipe")?;
-    let mut report = Report::default();
+    let (mut report, mut failures) = (Report::default(), Failures::default());
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read cargo's output")?;
         let line = String::from_utf8_lossy(&line);
         writeln!(log, "{line}").context("write target/xtask/test.log")?;
+        failures.line(&line);
         if report.line(&line) {
             println!("{line}");
         }
     }
-    Ok(report)
+    Ok((report, failures))
+}
+
+/// Runs the failed tests again, by themselves; true when every one of them passed, which the report then says.
+fn once_more(root: &Path, failures: &Failures, report: &mut Report) -> Result<bool> {
+    println!("running what failed once more, by itself");
+    for target in &failures.targets {
+        let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        cargo.args(["test", "--locked"]).args(target).current_dir(root);
+        crate::peers::point_to(root, &mut cargo);
+        let status =
+            cargo.args(["--", "--exact"]).args(&failures.tests).status().context("run cargo test")?;
+        if !status.success() {
+            return Ok(false);
+        }
+    }
+    report.unsteady(&failures.tests);
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     /// Tests that passed only because they skipped; the harness counts them as passed.
     skipped_tests: BTreeSet<String>,
     reasons: Vec<String>,
+    /// Tests that failed among the others and passed by themselves.
+    unsteady: BTreeSet<String>,
     section: Section,
     binary: usize,
 }
@@ -88,13 +90,21 @@ impl Report {
         }
     }
 
+    /// These failed once and then passed by themselves.
+    pub(crate) fn unsteady(&mut self, tests: &BTreeSet<String>) {
+        self.failed = self.failed.saturating_sub(tests.len());
+        self.passed += tests.len();
+        self.unsteady.extend(tests.iter().cloned());
+    }
+
     pub(crate) fn is_green(&self) -> bool {
         self.failed == 0
     }
 
-    /// One line for each skip, with the test's name where it is known.
-    pub(crate) fn skips(&self) -> String {
-        self.reasons.iter().map(|reason| format!("not run: {reason}\n")).collect()
+    /// One line for each skip, with the test's name where it is known, and for each unsteady test.
+    pub(crate) fn remarks(&self) -> String {
+        let skips = self.reasons.iter().map(|reason| format!("not run: {reason}\n"));
+        skips.chain(self.unsteady.iter().map(|test| format!("unsteady: {test}\n"))).collect()
     }
 }
 
@@ -109,7 +119,11 @@ fn is_worth_showing(line: &str) -> bool {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passed = self.passed.saturating_sub(self.skipped_tests.len());
-        write!(f, "{passed} passed, {} failed, {} skipped", self.failed, self.skipped + self.ignored)
+        write!(f, "{passed} passed, {} failed, {} skipped", self.failed, self.skipped + self.ignored)?;
+        match self.unsteady.len() {
+            0 => Ok(()),
+            count => write!(f, ", {count} of the passed unsteady"),
+        }
     }
 }
 
@@ -150,10 +164,13 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
         let mut report = Report::default();
         let shown: Vec<&str> = OUTPUT.lines().filter(|line| report.line(line)).collect();
         assert_eq!(report.to_string(), "1 passed, 1 failed, 2 skipped");
-        assert_eq!(report.skips(), "not run: a: dig is not here\n");
+        assert_eq!(report.remarks(), "not run: a: dig is not here\n");
         assert!(shown.contains(&"it broke") && shown.contains(&"test c ... FAILED"));
         assert!(!shown.contains(&"chatter") && !shown.contains(&"test a ... ok"));
         assert!(!report.is_green());
+        report.unsteady(&["c".to_owned()].into());
+        assert_eq!(report.to_string(), "2 passed, 0 failed, 2 skipped, 1 of the passed unsteady");
+        assert!(report.is_green() && report.remarks().ends_with("unsteady: c\n"));
     }
 
     #[test]
