@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use crate::balance::{Failure, Flight};
 use crate::local::Local;
 use crate::stream::Stream;
+use crate::tls::Speak;
 
 /// What [`Dial::dial`] returns: it stays on the data thread that asked.
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Stream>> + 'a>>;
@@ -115,7 +116,7 @@ pub async fn connect(
     while attempts.len() < local.config().attempts.max(1)
         && let Some((at, flight)) = local.pick(backend, &tried)
     {
-        match dial(local, &backend.endpoints[at], permit, &flight).await {
+        match dial(local, &backend.endpoints[at], permit, &flight, Speak::Bytes).await {
             Ok(stream) => return Ok(Connection { stream, at, flight }),
             Err(cause) => {
                 attempts.push(Attempt { endpoint: show(&backend.endpoints[at].target), cause });
@@ -130,15 +131,19 @@ pub async fn connect(
     Err(Unreachable { service: backend.service.clone(), attempts })
 }
 
-/// Connects to one endpoint within the configured time, and tells the balancer how it went.
+/// Connects to one endpoint within the configured time, with TLS where it belongs, and tells the balancer how it went.
 pub(crate) async fn dial(
     local: &Rc<Local>,
     endpoint: &Endpoint,
     permit: &Permit,
     flight: &Flight,
+    speak: Speak,
 ) -> io::Result<Stream> {
     let metrics = local.metrics();
-    let dialing = local.dialer().dial(endpoint, permit);
+    let dialing = async {
+        let stream = local.dialer().dial(endpoint, permit).await?;
+        local.upstreams().secure(permit.service(), endpoint, speak, stream).await
+    };
     let result = match tokio::time::timeout(local.config().connect_timeout, dialing).await {
         Ok(result) => result,
         Err(_) => {

@@ -18,6 +18,7 @@ mod metrics;
 pub mod pump;
 mod stream;
 mod threads;
+pub mod tls;
 pub mod udp;
 
 pub use config::{Config, Policy};

@@ -17,6 +17,7 @@ use crate::dial::Dial;
 use crate::http::Pools;
 use crate::metrics::Metrics;
 use crate::threads::{Remote, Shared};
+use crate::tls::Upstreams;
 use crate::udp::Batches;
 
 /// Size of the read buffer that all connections of a thread share.
@@ -97,6 +98,10 @@ impl Local {
 
     pub(crate) fn dialer(&self) -> &dyn Dial {
         &*self.shared.dial
+    }
+
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.shared.upstreams
     }
 
     pub(crate) fn threads(&self) -> &[Remote] {

@@ -41,6 +41,16 @@ pub struct Metrics {
     pub received: Counter<u64, AtomicU64>,
     /// Of these, bytes that the kernel moved.
     pub spliced: Counter,
+    /// TLS handshakes with clients that went well.
+    pub handshakes: Counter,
+    /// Those that did not: no common ground, a bad certificate, no time.
+    pub handshakes_failed: Counter,
+    /// Clients turned away because too many handshakes were in progress.
+    pub handshakes_refused: Counter,
+    /// Handshakes in progress.
+    pub handshakes_now: Gauge,
+    /// Certificates or authorities in files that could not be read again.
+    pub tls_reload_failures: Counter,
     /// UDP sessions begun.
     pub udp_sessions: Counter,
     /// Datagrams relayed, either way.
@@ -70,10 +80,31 @@ impl Metrics {
         registry.register("open", "Connections and sessions that live", metrics.open.clone());
         registry.register("bytes", "Bytes relayed by the TCP pump", bytes);
         registry.register("spliced_bytes", "Of these, moved by the kernel", metrics.spliced.clone());
+        metrics.register_tls(registry);
         registry.register("udp_sessions", "UDP sessions begun", metrics.udp_sessions.clone());
         registry.register("datagrams", "Datagrams relayed", metrics.datagrams.clone());
         let dropped = metrics.datagrams_dropped.clone();
         registry.register("datagrams_dropped", "Datagrams without a session or a free socket", dropped);
         metrics
+    }
+
+    fn register_tls(&self, registry: &mut Registry) {
+        let failed = self.handshakes_failed.clone();
+        registry.register(
+            "tls_handshakes",
+            "TLS handshakes with clients that went well",
+            self.handshakes.clone(),
+        );
+        registry.register("tls_handshakes_failed", "TLS handshakes with clients that failed", failed);
+        let refused = self.handshakes_refused.clone();
+        registry.register(
+            "tls_handshakes_refused",
+            "Clients turned away: too many handshakes at once",
+            refused,
+        );
+        let now = self.handshakes_now.clone();
+        registry.register("tls_handshakes_in_progress", "TLS handshakes in progress", now);
+        let failures = self.tls_reload_failures.clone();
+        registry.register("tls_reload_failures", "Certificate files that could not be read again", failures);
     }
 }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::dial::Dial;
 use crate::local::Local;
 use crate::metrics::Metrics;
+use crate::tls::Upstreams;
 
 /// Something to do on a data thread.
 pub type Job = Box<dyn FnOnce(&Rc<Local>) + Send>;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) remotes: Box<[Remote]>,
     pub(crate) udp_sessions: Arc<AtomicUsize>,
+    pub(crate) upstreams: Upstreams,
 }
 
 /// Handle to the data threads. Clones share them.
@@ -82,6 +84,7 @@ impl Relay {
             dial,
             remotes: remotes.collect(),
             udp_sessions: Arc::default(),
+            upstreams: Upstreams::default(),
             config,
         });
         let relay = Relay { shared, joins: Arc::default() };
@@ -125,6 +128,11 @@ impl Relay {
     /// Counters.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Which services are reached by TLS.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.shared.upstreams
     }
 
     /// Runs `job` on a thread, soon. Jobs for one thread run in the order given. After [`Relay::stop`] it

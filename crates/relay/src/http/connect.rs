@@ -17,8 +17,8 @@ use crate::stream::Stream;
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
-    H2c,
+    /// HTTP/2: without TLS by prior knowledge (RFC 9113 section 3.3), with TLS by ALPN.
+    Http2,
 }
 
 /// Flow-control windows. The protocol's own 64 KiB throttle any flow with a round trip worth the name.

@@ -8,7 +8,6 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Request, Uri, Version};
 
 use super::body::Body;
-use super::connect::Protocol;
 
 /// A request to send. Hop-by-hop fields are gone, but for `Upgrade` and `TE: trailers` where they are meant
 /// for the endpoint too; `Connection` is written here.
@@ -41,16 +40,21 @@ impl Store {
         Store { request: Some(request), repeatable, upgrades, prefer_http2, timeout }
     }
 
-    /// The request in the form that `protocol` wants; `None` when it was sent and may not be again.
-    pub(super) fn take(&mut self, protocol: Protocol) -> Option<Request<Body>> {
-        let request = match self.repeatable {
+    /// The request for HTTP/1.1; `None` when it was sent and may not be again.
+    pub(super) fn take_http1(&mut self) -> Option<Request<Body>> {
+        self.take().map(into_http1)
+    }
+
+    /// The same for HTTP/2.
+    pub(super) fn take_http2(&mut self, scheme: Scheme) -> Option<Request<Body>> {
+        self.take().map(|request| into_http2(request, scheme))
+    }
+
+    fn take(&mut self) -> Option<Request<Body>> {
+        match self.repeatable {
             true => self.request.as_ref().map(copy),
             false => self.request.take(),
-        }?;
-        Some(match protocol {
-            Protocol::Http1 => into_http1(request),
-            Protocol::H2c => into_http2(request),
-        })
+        }
     }
 
     /// Takes back what was not sent.
@@ -92,16 +96,13 @@ fn nominated(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Scheme and authority go into the URI; there is no `Host` and no `Connection` (RFC 9113 section 8.2.2).
-fn into_http2(mut request: Request<Body>) -> Request<Body> {
+fn into_http2(mut request: Request<Body>, scheme: Scheme) -> Request<Body> {
     request.headers_mut().remove(CONNECTION);
-    if request.version() == Version::HTTP_2 {
-        return request;
-    }
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
-    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
-    uri.scheme = Some(Scheme::HTTP);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()).or(uri.authority.take());
+    uri.scheme = Some(scheme);
     uri.authority = Some(authority.unwrap_or_else(|| Authority::from_static("localhost")));
     if let Ok(uri) = Uri::from_parts(uri) {
         *request.uri_mut() = uri;
@@ -122,12 +123,12 @@ mod tests {
     #[test]
     fn changes_form_there_and_back() {
         let mut store = Store::new(outgoing("POST", Body::from(String::from("x"))));
-        let two = store.take(Protocol::H2c).unwrap();
+        let two = store.take_http2(Scheme::HTTP).unwrap();
         assert_eq!(two.uri(), "http://web:81/a?b");
         assert!(!two.headers().contains_key(HOST) && !two.headers().contains_key(CONNECTION));
-        assert!(store.take(Protocol::H2c).is_none(), "its body is out");
+        assert!(store.take_http2(Scheme::HTTP).is_none(), "its body is out");
         store.put_back(two);
-        let one = store.take(Protocol::Http1).unwrap();
+        let one = store.take_http1().unwrap();
         assert_eq!(one.uri(), "/a?b");
         assert_eq!(
             (&one.headers()[HOST], &one.headers()[CONNECTION]),
@@ -141,6 +142,6 @@ mod tests {
         assert!(!Store::new(outgoing("POST", Body::empty())).repeatable);
         assert!(!Store::new(outgoing("PUT", Body::from(String::from("x")))).repeatable);
         let mut store = Store::new(outgoing("GET", Body::empty()));
-        assert!(store.take(Protocol::Http1).is_some() && store.take(Protocol::Http1).is_some());
+        assert!(store.take_http1().is_some() && store.take_http1().is_some());
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
@@ -19,6 +20,7 @@ use crate::balance::{Failure, Flight};
 use crate::dial::{Attempt, Unreachable, dial, show};
 use crate::local::Local;
 use crate::stream::Stream;
+use crate::tls::Speak;
 
 /// What came back.
 #[derive(Debug)]
@@ -138,7 +140,7 @@ impl Call<'_> {
     async fn attempt(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
         match self.protocol(at, store) {
             Protocol::Http1 => self.over_http1(at, store, flight).await,
-            Protocol::H2c => self.over_http2(at, store, flight).await,
+            Protocol::Http2 => self.over_http2(at, store, flight).await,
         }
     }
 
@@ -146,8 +148,8 @@ impl Call<'_> {
     fn protocol(&self, at: usize, store: &Store) -> Protocol {
         match self.backend.endpoints[at].protocol.as_deref() {
             _ if store.upgrades => Protocol::Http1,
-            Some("h2c" | "grpc") => Protocol::H2c,
-            _ if store.prefer_http2 => Protocol::H2c,
+            Some("h2c" | "grpc" | "h2" | "grpcs") => Protocol::Http2,
+            _ if store.prefer_http2 => Protocol::Http2,
             _ => Protocol::Http1,
         }
     }
@@ -158,18 +160,18 @@ impl Call<'_> {
         // connection and not of the endpoint, so a new one is tried before another endpoint is.
         let fresh = (!store.repeatable).then_some(FRESH);
         while let Some(mut kept) = pools.take(flight.stats(), fresh) {
-            let Some(request) = store.take(Protocol::Http1) else { return Err(gone()) };
+            let Some(request) = store.take_http1() else { return Err(gone()) };
             match in_time(store, kept.connection.sender.try_send_request(request)).await {
                 Ok(response) => return Ok(self.answer(store, response, Some(kept), flight).await),
                 Err(Lost::Unsent(_)) => self.local.metrics().retries.inc(),
                 Err(lost) => return Err(self.give_up(&flight, lost)),
             };
         }
-        let stream = self.dial(at, &flight).await.map_err(Lost::Unsent)?;
+        let stream = self.dial(at, &flight, Speak::Http1).await.map_err(Lost::Unsent)?;
         let connection =
             connect::http1(stream).await.map_err(|cause| Lost::Unsent(io::Error::other(cause)))?;
         let mut kept = pools.adopt(flight.stats(), connection);
-        let Some(request) = store.take(Protocol::Http1) else { return Err(gone()) };
+        let Some(request) = store.take_http1() else { return Err(gone()) };
         match in_time(store, kept.connection.sender.try_send_request(request)).await {
             Ok(response) => Ok(self.answer(store, response, Some(kept), flight).await),
             Err(lost) => Err(self.give_up(&flight, lost)),
@@ -178,11 +180,12 @@ impl Call<'_> {
 
     async fn over_http2(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
         let place = self.local.pools.shared(flight.stats());
+        let scheme = self.scheme(at);
         let mut last = gone();
         // Twice: a shared connection may have been told to go away just now.
         for _ in 0..2 {
             let mut sender = self.shared_http2(&place, at, &flight).await.map_err(Lost::Unsent)?;
-            let Some(request) = store.take(Protocol::H2c) else { return Err(gone()) };
+            let Some(request) = store.take_http2(scheme.clone()) else { return Err(gone()) };
             match in_time(store, sender.try_send_request(request)).await {
                 Ok(response) => return Ok(self.answer(store, response, None, flight).await),
                 Err(Lost::Unsent(cause)) => {
@@ -206,13 +209,22 @@ impl Call<'_> {
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let stream = self.dial(at, flight).await?;
+        let stream = self.dial(at, flight, Speak::Http2).await?;
         let sender = connect::http2(stream).await.map_err(io::Error::other)?;
         Ok(shared.insert(sender).clone())
     }
 
-    async fn dial(&self, at: usize, flight: &Flight) -> io::Result<Stream> {
-        dial(self.local, &self.backend.endpoints[at], self.permit, flight).await
+    async fn dial(&self, at: usize, flight: &Flight, speak: Speak) -> io::Result<Stream> {
+        dial(self.local, &self.backend.endpoints[at], self.permit, flight, speak).await
+    }
+
+    /// The scheme under which an HTTP/2 request travels.
+    fn scheme(&self, at: usize) -> Scheme {
+        let endpoint = &self.backend.endpoints[at];
+        match self.local.upstreams().secures(&self.backend.service, endpoint) {
+            true => Scheme::HTTPS,
+            false => Scheme::HTTP,
+        }
     }
 
     fn give_up(&self, flight: &Flight, lost: Lost) -> Lost {
