@@ -76,11 +76,14 @@ fn a_removed_node_is_let_in_no_more_with_its_old_keys() {
     // It is away when it is removed, so it cannot know.
     cluster.kill(3);
     cluster.at(1).say(&["remove", NAMES[3]]).unwrap();
-    cluster.launch(&[3]).unwrap();
     let up = |cluster: &Cluster, at: usize| {
         let status = cluster.at(at).get("/v1/portolan/status").ok()?;
         Some(status["Own"]["Links"].as_array()?.iter().any(|link| link["Peer"] == "d" && link["Up"] == true))
     };
+    // Every one of them has to hear of the removal, and to drop what is left of the link to the dead.
+    let cut = || (0..3).all(|at| up(&cluster, at) == Some(false)).then_some(());
+    cluster.eventually("the removed node's links cut on all", cut).unwrap();
+    cluster.launch(&[3]).unwrap();
     let begin = Instant::now();
     let tries = || {
         assert!((0..3).all(|at| up(&cluster, at) != Some(true)), "a removed node is connected");
