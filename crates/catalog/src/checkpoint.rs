@@ -11,11 +11,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
+use crate::intention::Intention;
 use crate::members::{Down, JoinSecret, Member, Operator};
 use crate::model::{
     Check, CheckDef, Index, Instance, InstanceDef, Kind, KvEntry, NodeDef, NodeEntry, Owner, Service,
     Settings, Status,
 };
+use crate::redirection::Redirection;
+use crate::rules::Rules;
 use crate::session::Session;
 use crate::snapshot::{Proposer, Snapshot, Tables};
 use crate::topic::{Event, Message, Retention, Seen, TopicEntry};
@@ -24,7 +27,7 @@ use crate::virtual_ip::{Slot, VirtualIp};
 
 const MAGIC: &[u8; 4] = b"PCAT";
 /// Version that [`write()`] writes.
-pub const CHECKPOINT_VERSION: u8 = 2;
+pub const CHECKPOINT_VERSION: u8 = 3;
 
 /// Why a checkpoint could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,12 @@ enum Record {
     Root(Root),
     Issuer(Issuer),
     Denied(Denied),
+    /// Since version 3, as are the two that follow.
+    Rules {
+        index: Index,
+    },
+    Intention(Intention),
+    Redirection(Redirection),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,6 +215,7 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(gone)
         .chain(gone_keys)
         .chain(cluster_records(&s.cluster))
+        .chain(rule_records(&s.rules))
 }
 
 fn cluster_records(cluster: &Cluster) -> impl Iterator<Item = Record> + '_ {
@@ -223,6 +233,14 @@ fn cluster_records(cluster: &Cluster) -> impl Iterator<Item = Record> + '_ {
         .chain(cluster.roots().map(|root| Record::Root((**root).clone())))
         .chain(cluster.issuers().map(|issuer| Record::Issuer((**issuer).clone())))
         .chain(cluster.denied().cloned().map(Record::Denied))
+}
+
+/// Rules are written, and read again, in their order.
+fn rule_records(rules: &Rules) -> impl Iterator<Item = Record> + '_ {
+    let head = (rules.index > 0).then_some(Record::Rules { index: rules.index });
+    head.into_iter()
+        .chain(rules.intentions().map(|intention| Record::Intention((**intention).clone())))
+        .chain(rules.redirections().map(|redirection| Record::Redirection((**redirection).clone())))
 }
 
 /// A topic comes before its messages.
@@ -376,6 +394,9 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         }
         Record::GoneKey { key, index } => s.gone_keys.restore(key, index),
         Record::End { .. } => {}
+        record @ (Record::Rules { .. } | Record::Intention(_) | Record::Redirection(_)) => {
+            restore_rules(Arc::make_mut(&mut s.rules), record);
+        }
         record => restore_cluster(Arc::make_mut(&mut s.cluster), record),
     }
     Ok(())
@@ -393,6 +414,17 @@ fn restore_cluster(cluster: &mut Cluster, record: Record) {
         Record::Root(root) => drop(cluster.roots.insert(root.key, Arc::new(root))),
         Record::Issuer(issuer) => drop(cluster.issuers.insert(issuer.node.clone(), Arc::new(issuer))),
         Record::Denied(denied) => drop(cluster.denied.insert(denied.key, denied)),
+        _ => {}
+    }
+}
+
+fn restore_rules(rules: &mut Rules, record: Record) {
+    match record {
+        Record::Rules { index } => rules.index = index,
+        Record::Intention(intention) => rules.intentions.push_back(Arc::new(intention)),
+        Record::Redirection(redirection) => {
+            rules.redirections.insert(redirection.name.clone(), Arc::new(redirection));
+        }
         _ => {}
     }
 }

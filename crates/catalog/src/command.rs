@@ -10,8 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::intention::IntentionCommand;
 use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
+use crate::redirection::RedirectionCommand;
 use crate::session::SessionCommand;
 use crate::topic::TopicCommand;
 use crate::transaction::{Found, Operation};
@@ -70,6 +72,10 @@ pub enum Command {
     Configure(Settings),
     /// The cluster itself: who belongs to it, whom it believes, who lives.
     Cluster(ClusterCommand),
+    /// Who may reach what.
+    Intention(IntentionCommand),
+    /// Names that lead to others.
+    Redirection(RedirectionCommand),
     /// Several in one place of the order; each has its own outcome and none depends on another's success.
     Batch(Vec<Command>),
 }
@@ -400,6 +406,31 @@ pub enum Refusal {
     RegisteredAgain {
         /// Index of the newer registration.
         registered_index: Index,
+    },
+    /// There is no rule of that id.
+    #[error("there is no rule \"{0}\"")]
+    UnknownRule(Arc<str>),
+    /// The rule, or the list of rules, is another than was expected.
+    #[error("the index of the rules is {actual}, not {expected}: somebody changed them meanwhile")]
+    RuleChanged {
+        /// Index asked for.
+        expected: Index,
+        /// Index found, 0 when absent.
+        actual: Index,
+    },
+    /// A redirection would lead back to itself.
+    #[error("the redirection leads back to where it began: {}", .chain.join(" → "))]
+    RedirectionCircle {
+        /// Names in order; the last is the first again.
+        chain: Vec<Arc<str>>,
+    },
+    /// There are too many.
+    #[error("there are {most} {what} already, and more are not kept")]
+    TooManyRules {
+        /// Rules or redirections.
+        what: &'static str,
+        /// How many may be.
+        most: usize,
     },
     /// A wish about the cluster itself.
     #[error(transparent)]

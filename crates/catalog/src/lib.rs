@@ -7,7 +7,7 @@
 //! What is absent, on purpose: no clock (time arrives in the envelope), no randomness, no I/O, no tokio,
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
-//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], wishes in [`command`], rules for names and sizes in [`validate`],
+//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], rules in [`intention`] and [`redirection`], wishes in [`command`], rules for names and sizes in [`validate`],
 //! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
@@ -16,9 +16,12 @@ pub mod checkpoint;
 pub mod cluster;
 pub mod command;
 pub mod exposure;
+pub mod intention;
 mod labels;
 pub mod members;
 pub mod model;
+pub mod redirection;
+pub mod rules;
 pub mod session;
 pub mod snapshot;
 #[cfg(feature = "testing")]
@@ -38,6 +41,7 @@ pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
     KvFound, KvOperation, NodeRegistration, Outcome, Refusal, Register,
 };
+pub use intention::{Action, Direction, Intention, IntentionCommand, Network, Origin, Place, Source};
 pub use labels::Labels;
 pub use members::{
     Candidate, ClusterCommand, ClusterRefusal, Down, Founding, JoinSecret, LIVENESS_CHECK, Member, Operator,
@@ -47,6 +51,8 @@ pub use model::{
     Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
     NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
 };
+pub use redirection::{Destination, Redirection, RedirectionCommand};
+pub use rules::Rules;
 pub use session::{Behavior, Session, SessionCommand, SessionDef};
 pub use snapshot::Snapshot;
 pub use topic::{Event, Message, Producer, Retention, TopicCommand, TopicEntry};

@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::cluster::Cluster;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
+use crate::rules::Rules;
 use crate::session::Sessions;
 use crate::tombstones::Tombstones;
 use crate::topic::Topics;
@@ -66,6 +67,7 @@ pub struct Snapshot {
     pub(crate) slots: Slots,
     pub(crate) proposers: OrdMap<Arc<str>, Proposer>,
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) rules: Arc<Rules>,
     /// Instances that live by another node than the one they are registered on, by that other node.
     pub(crate) elsewhere: OrdMap<Arc<str>, OrdSet<InstanceKey>>,
 }

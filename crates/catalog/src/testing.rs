@@ -13,8 +13,10 @@ use crate::{
 };
 
 mod cluster;
+mod rules;
 
 pub use cluster::cluster_command;
+pub use rules::{caller_names, intention, intention_command, redirection_command};
 
 /// A history of up to `most` commands, in envelopes of three nodes that restart now and then.
 pub fn history(most: usize) -> impl Strategy<Value = Vec<Envelope>> {
@@ -61,6 +63,8 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => cluster_command().prop_map(Command::Cluster),
         3 => session().prop_map(Command::Session),
         3 => topic().prop_map(Command::Topic),
+        2 => intention_command().prop_map(Command::Intention),
+        1 => redirection_command().prop_map(Command::Redirection),
         1 => vec(operation(), 0..4).prop_map(Command::Transact),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),

@@ -1,8 +1,10 @@
 //! What may be registered: names by DNS label rules, sizes that nobody should need to exceed.
 
 use crate::command::Register;
+use crate::intention::{ANY_SERVICE, Intention};
 use crate::members::{Candidate, LIVENESS_CHECK};
 use crate::model::{Cadence, CheckDef, InstanceDef, NodeDef, Probe};
+use crate::redirection::{Destination, Redirection};
 
 /// Longest check output kept, in bytes.
 pub const MAX_OUTPUT: usize = 4 * 1024;
@@ -14,6 +16,8 @@ pub const MAX_VALUE: usize = 512 * 1024;
 pub const MAX_TAGS: usize = 64;
 /// Most labels in one `Meta`, as in Consul.
 pub const MAX_META: usize = 64;
+/// Most places that one name leads to.
+pub const MAX_DESTINATIONS: usize = 16;
 /// Most addresses of one node's mesh.
 pub const MAX_MESH_ADDRESSES: usize = 8;
 /// Largest certificate, in bytes.
@@ -85,6 +89,80 @@ pub fn id(what: &'static str, value: &str) -> Result<(), Invalid> {
     }
     if value.chars().any(char::is_control) {
         return Err(Invalid::new(what, value, "control characters are not allowed"));
+    }
+    Ok(())
+}
+
+/// Checks a rule.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn intention(intention: &Intention) -> Result<(), Invalid> {
+    id("rule", &intention.id)?;
+    intention.source.validate()?;
+    if &*intention.service != ANY_SERVICE {
+        label("service name", &intention.service)?;
+    }
+    if let Some(scheme) = &intention.scheme {
+        self::scheme(scheme)?;
+    }
+    text("note", &intention.note)?;
+    if let Some(origin) = &intention.origin {
+        text("file", &origin.file)?;
+    }
+    if intention.meta.len() > MAX_META {
+        return Err(Invalid::new("meta", &intention.id, format!("at most {MAX_META} labels are kept")));
+    }
+    intention.meta.iter().try_for_each(|(key, value)| text("label", key).and_then(|()| text("label", value)))
+}
+
+/// Checks a URI's scheme (RFC 3986 section 3.1), in lower case, 32 characters at most.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn scheme(scheme: &str) -> Result<(), Invalid> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
+    let is_fine = scheme.len() <= 32 && scheme.starts_with(|c: char| c.is_ascii_lowercase());
+    match is_fine && scheme.chars().all(is_plain) {
+        true => Ok(()),
+        false => {
+            Err(Invalid::new("scheme", scheme, "it is a word of lower case letters and digits, like tls"))
+        }
+    }
+}
+
+/// Checks a redirection.
+///
+/// # Errors
+/// [`Invalid`] with the rule that is broken.
+pub fn redirection(redirection: &Redirection) -> Result<(), Invalid> {
+    let broken = |rule: &str| Err(Invalid::new("redirection", &redirection.name, rule));
+    label("service name", &redirection.name)?;
+    text("note", &redirection.note)?;
+    if let Some(origin) = &redirection.origin {
+        text("file", &origin.file)?;
+    }
+    let stays = |to: &Destination| to.to.eq_ignore_ascii_case(&redirection.name);
+    match &redirection.to[..] {
+        [] => return broken("it leads nowhere"),
+        [one] if stays(one) => return broken("it leads to itself"),
+        many if many.len() > MAX_DESTINATIONS => return broken("it leads to more than 16 places"),
+        _ => {}
+    }
+    for destination in &redirection.to {
+        if destination.weight == 0 {
+            return broken("a weight is a number from 1");
+        }
+        match destination.to.split_once("://") {
+            None => label("service name", &destination.to)?,
+            Some((scheme, rest)) => {
+                self::scheme(scheme)?;
+                text("URI", rest)?;
+                if rest.is_empty() || rest.chars().any(|c| c.is_control() || c == ' ') {
+                    return Err(Invalid::new("URI", &destination.to, "it is no URI"));
+                }
+            }
+        }
     }
     Ok(())
 }

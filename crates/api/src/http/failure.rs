@@ -66,9 +66,10 @@ impl From<SubmitError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         let status = match refusal {
-            Refusal::UnknownNode(_) | Refusal::UnknownInstance { .. } | Refusal::UnknownCheck { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Refusal::UnknownRule(_)
+            | Refusal::UnknownNode(_)
+            | Refusal::UnknownInstance { .. }
+            | Refusal::UnknownCheck { .. } => StatusCode::NOT_FOUND,
             Refusal::CasFailed { .. }
             | Refusal::RegisteredAgain { .. }
             | Refusal::ClaimedAgain { .. }
@@ -76,6 +77,9 @@ impl From<Refusal> for Failure {
             | Refusal::LockDelay
             | Refusal::NotHeld
             | Refusal::RolledBack(_)
+            | Refusal::RuleChanged { .. }
+            | Refusal::RedirectionCircle { .. }
+            | Refusal::TooManyRules { .. }
             | Refusal::Cluster(_) => StatusCode::CONFLICT,
             // What Consul answers, whoever is to blame.
             Refusal::UnknownSession(_) | Refusal::CriticalCheck { .. } => StatusCode::INTERNAL_SERVER_ERROR,

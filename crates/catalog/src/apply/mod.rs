@@ -8,6 +8,7 @@ pub(crate) mod life;
 mod lock;
 mod members;
 mod register;
+mod rules;
 mod service;
 mod session;
 mod topic;
@@ -49,6 +50,8 @@ pub enum Topic {
     Members,
     /// Roots, issuers, denied keys, operators and the mode.
     Trust,
+    /// Rules and redirections.
+    Rules,
 }
 
 /// What one envelope did.
@@ -137,6 +140,8 @@ impl Turn<'_> {
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),
             Command::Cluster(command) => self.cluster(command),
+            Command::Intention(command) => self.intention(command),
+            Command::Redirection(command) => self.redirection(command),
             Command::Batch(commands) => {
                 Outcome::Batch(commands.iter().map(|command| self.command(command)).collect())
             }
