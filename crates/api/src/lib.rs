@@ -36,6 +36,7 @@ mod session;
 mod status;
 pub mod topics;
 mod txn;
+mod ui;
 
 use std::sync::Arc;
 

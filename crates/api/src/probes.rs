@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use http::StatusCode;
+use http::header::ACCEPT;
 
 use crate::Api;
 use crate::http::{Answer, Failure, Parts};
 use crate::inputs::Condition;
 use crate::metrics::text;
+use crate::ui;
 
 /// Alive: it answers.
 pub(crate) fn live(_: &Api, _: &Parts) -> Result<Answer, Failure> {
@@ -64,11 +66,16 @@ pub(crate) fn exposition(api: &Api, open: bool) -> Result<Answer, Failure> {
     })
 }
 
-/// What is here, for people who open the address in a browser.
-pub(crate) fn index(api: &Api, _: &Parts) -> Result<Answer, Failure> {
+/// What is here, for people: a browser is led to the page.
+pub(crate) fn index(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
+    let accepted = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        return ui::lead(api, parts);
+    }
     let text = format!(
         "Portolan {} on node {} in {}\n\n\
          The HTTP API is Consul's, under /v1/. Some places to begin:\n\n\
+         /ui/                      a page for browsers\n\
          /v1/catalog/services      names with their tags\n\
          /v1/health/service/NAME   instances with their checks\n\
          /v1/portolan/services     names with their virtual addresses\n\

@@ -13,7 +13,7 @@ use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
     Api, agent, catalog_paths as catalog, cluster_paths as cluster, coordinates, events,
-    health_paths as health, kv, own, probes, session, status, topics, txn,
+    health_paths as health, kv, own, probes, session, status, topics, txn, ui,
 };
 
 /// One endpoint.
@@ -196,6 +196,8 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::deny)),
     delete("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::allow)),
     // For supervisors and people.
+    get("/ui", Nothing, Look(ui::lead)),
+    get("/ui/*file", Nothing, Look(ui::file)),
     get("/metrics", Nothing, Look(probes::metrics)),
     get("/livez", Nothing, Look(probes::live)),
     get("/readyz", Nothing, Look(probes::ready)),
