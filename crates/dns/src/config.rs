@@ -38,6 +38,10 @@ pub struct Config {
     pub consul: ConsulNames,
     /// Limits on TCP clients.
     pub tcp: TcpLimits,
+    /// Limits on answers by UDP to clients that may be somebody else.
+    pub rate_limit: RateLimit,
+    /// How clients by UDP prove their address.
+    pub cookies: Cookies,
     /// What happens to names that are not ours.
     pub forward: Forward,
 }
@@ -56,6 +60,8 @@ impl Default for Config {
             max_udp_bytes: 1232,
             consul: ConsulNames::default(),
             tcp: TcpLimits::default(),
+            rate_limit: RateLimit::default(),
+            cookies: Cookies::default(),
             forward: Forward::default(),
         }
     }
@@ -116,6 +122,89 @@ impl Default for TcpLimits {
             idle_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+/// Limits on answers by UDP toward one network, which may be the target of an attack and not its source. Clients on
+/// this host, those with a cookie of ours and those by TCP are not limited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimit {
+    /// Answers a second; a second's worth may come at once. 0 means no limit.
+    pub responses_per_second: u32,
+    /// One of so many queries beyond that is told to come by TCP, or with its cookie; 0 means none.
+    pub slip: u32,
+    /// What is one network, in bits.
+    pub ipv4_prefix: u8,
+    /// The same for IPv6.
+    pub ipv6_prefix: u8,
+    /// Networks without a limit.
+    pub exempt: Vec<Network>,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        RateLimit {
+            responses_per_second: 1000,
+            slip: 2,
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+            exempt: Vec::new(),
+        }
+    }
+}
+
+/// DNS cookies (RFC 7873, RFC 9018).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cookies {
+    /// Give and recognize them.
+    pub enabled: bool,
+    /// Secrets of 32 hexadecimal digits. The first makes cookies, all of them recognize theirs: give the same ones to
+    /// servers that share an address. None means one of this process's own.
+    pub secrets: Vec<Secret>,
+}
+
+impl Default for Cookies {
+    fn default() -> Self {
+        Cookies { enabled: true, secrets: Vec::new() }
+    }
+}
+
+/// A secret of 128 bits, never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Secret([u8; 16]);
+
+impl Secret {
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Secret, String> {
+        let number = match text.len() {
+            32 if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => u128::from_str_radix(&text, 16).ok(),
+            _ => None,
+        };
+        number
+            .map(|number| Secret(number.to_be_bytes()))
+            .ok_or_else(|| "a DNS cookie's secret has 32 hexadecimal digits".to_owned())
+    }
+}
+
+impl From<Secret> for String {
+    fn from(_: Secret) -> String {
+        "(secret)".to_owned()
     }
 }
 

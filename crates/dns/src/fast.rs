@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use crate::guard::Now;
+use crate::guard::cookie::Served;
 use crate::lookup::{Found, Selection, lookup};
 use crate::names::Apex;
 use crate::responder::{PLAIN_UDP, Responder};
 use crate::wire::question::{Question, Unusual};
 use crate::wire::rtype;
-use crate::wire::writer::{MAX_TARGETS, Writer, rcode};
+use crate::wire::writer::{End, MAX_TARGETS, Writer, rcode};
 use crate::zone::Zone;
 use crate::zone::entry::EndpointEntry;
 
@@ -15,7 +17,7 @@ use crate::zone::entry::EndpointEntry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The answer stands in the buffer.
-    Answered { length: usize, code: u8, truncated: bool },
+    Answered { length: usize, code: u16, truncated: bool },
     /// Ask the slow path.
     Slow,
     /// No answer.
@@ -33,7 +35,9 @@ pub(crate) fn answer(
 ) -> Outcome {
     let mut question = Question::default();
     match read(packet, &mut question) {
-        Ok(()) => find(responder, zone, &question, from).write(responder, zone, packet, turn, out),
+        Ok(()) => {
+            find(responder, zone, &question, from, Now::read()).write(responder, zone, packet, turn, out)
+        }
         Err(Unusual::Slow) => Outcome::Slow,
         Err(Unusual::Drop) => Outcome::Drop,
     }
@@ -56,6 +60,7 @@ pub(crate) fn find<'z>(
     zone: &'z Zone,
     question: &'z Question,
     from: IpAddr,
+    now: Now,
 ) -> Plain<'z> {
     let client = responder.client(zone, from);
     let asked = responder.names.classify(&question.name);
@@ -63,7 +68,14 @@ pub(crate) fn find<'z>(
     if let Found::Endpoints(selection) = &found {
         std::hint::black_box(selection.entry.endpoints.first().map(|endpoint| endpoint.port));
     }
-    Plain { question, found, recursion: responder.forwards_for(client, from) }
+    let cookie = question.edns.and_then(|edns| edns.cookie);
+    Plain {
+        question,
+        found,
+        recursion: responder.forwards_for(client, from),
+        is_local: client.is_local,
+        cookie: cookie.and_then(|cookie| responder.guard.serve(&cookie, from, now)),
+    }
 }
 
 /// A plain query that was looked up.
@@ -72,9 +84,38 @@ pub(crate) struct Plain<'z> {
     found: Found<'z>,
     /// Other names are forwarded for this client.
     recursion: bool,
+    is_local: bool,
+    cookie: Option<Served>,
 }
 
 impl Plain<'_> {
+    /// True when nobody else can have sent this in the client's name.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_local || self.cookie.is_some_and(|cookie| cookie.is_known)
+    }
+
+    /// Instead of an answer: come back by TCP, or with the cookie that this carries (RFC 7873 section 5.2.3). No longer
+    /// than what the client sent, but for the cookie.
+    pub(crate) fn write_slip(&self, responder: &Responder, packet: &[u8], out: &mut [u8]) -> Outcome {
+        let Some(mut writer) = Writer::start(out, packet, self.question, usize::from(PLAIN_UDP)) else {
+            return Outcome::Drop;
+        };
+        let code = match self.cookie {
+            Some(_) => rcode::BADCOOKIE,
+            None => {
+                writer.truncate();
+                rcode::NOERROR.into()
+            }
+        };
+        let length = writer.finish(self.end(responder, code));
+        Outcome::Answered { length, code, truncated: self.cookie.is_none() }
+    }
+
+    fn end(&self, responder: &Responder, code: u16) -> End {
+        let (edns, cookie) = (self.question.edns, self.cookie);
+        End { code, edns, cookie, our_size: responder.max_udp, recursion: self.recursion }
+    }
+
     /// The third step: the answer to `packet`, in which the question stands.
     pub(crate) fn write(
         &self,
@@ -95,7 +136,8 @@ impl Plain<'_> {
             writer.soa(owner, authority.negative_ttl_s, &authority.soa, zone.serial());
         }
         let truncated = writer.is_truncated();
-        let length = writer.finish(code, self.question.edns, responder.max_udp, self.recursion);
+        let code = u16::from(code);
+        let length = writer.finish(self.end(responder, code));
         Outcome::Answered { length, code, truncated }
     }
 }

@@ -14,6 +14,7 @@ use route::Facts;
 
 use crate::config::Config;
 use crate::fast::{self, Outcome};
+use crate::guard::Now;
 use crate::lookup::WhenClosed;
 use crate::plan::Plan;
 use crate::responder::Responder;
@@ -24,7 +25,7 @@ use crate::zone::Zone;
 /// One packet, by UDP and by TCP, to a zone with a few services in it.
 pub fn packet(bytes: &[u8]) {
     let Some((responder, zone)) = world() else { return };
-    let from = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let (from, now) = (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Now::read());
     let mut out = [0; 4096];
     let turn = (bytes.len() as u32).wrapping_mul(0x1234_5678);
     let fast = match fast::answer(responder, zone, bytes, from, turn, &mut out) {
@@ -33,7 +34,7 @@ pub fn packet(bytes: &[u8]) {
     };
     fast.into_iter().for_each(|answer| is_proper(bytes, answer));
     for (transport, limit) in [(Transport::Udp, usize::from(responder.max_udp)), (Transport::Tcp, 65_535)] {
-        let query = Query { packet: bytes, transport, from, when_closed: WhenClosed::Open };
+        let query = Query { packet: bytes, transport, from, when_closed: WhenClosed::Open, now };
         match slow::answer(responder, zone, query, turn) {
             Verdict::Reply { bytes: answer, .. } => {
                 assert!(answer.len() <= limit, "an answer of {} bytes", answer.len());

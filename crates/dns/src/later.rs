@@ -9,6 +9,7 @@ use socket2::SockRef;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Shared;
+use crate::guard::Now;
 use crate::lookup::WhenClosed;
 use crate::metrics::Dropped;
 use crate::slow::{self, Query, Transport, Verdict};
@@ -48,7 +49,9 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Later>) {
         tokio::spawn(async move {
             let _permit = permit;
             let Later { packet, from, socket, why } = later;
-            let Some(reply) = help(&shared, &packet, Transport::Udp, from.ip(), why).await else { return };
+            let (transport, when_closed, now) = (Transport::Udp, WhenClosed::Open, Now::read());
+            let query = Query { packet: &packet, transport, from: from.ip(), when_closed, now };
+            let Some(reply) = help(&shared, query, why).await else { return };
             let sent = SockRef::from(&*socket).send_to_with_flags(&reply, &from.into(), MSG_DONTWAIT);
             if sent.is_err() {
                 shared.metrics.drop_one(Dropped::NotSent);
@@ -64,44 +67,38 @@ pub(crate) async fn answer(
     transport: Transport,
     from: IpAddr,
 ) -> Option<Vec<u8>> {
-    let query = Query { packet, transport, from, when_closed: WhenClosed::Open };
+    let query = Query { packet, transport, from, when_closed: WhenClosed::Open, now: Now::read() };
     let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
     match verdict {
-        Verdict::Open { service } => help(shared, packet, transport, from, Why::Open(service)).await,
-        Verdict::Forward => help(shared, packet, transport, from, Why::Forward).await,
+        Verdict::Open { service } => help(shared, query, Why::Open(service)).await,
+        Verdict::Forward => help(shared, query, Why::Forward).await,
         done => settle(shared, done),
     }
 }
 
-async fn help(
-    shared: &Shared,
-    packet: &[u8],
-    transport: Transport,
-    from: IpAddr,
-    why: Why,
-) -> Option<Vec<u8>> {
+async fn help(shared: &Shared, query: Query<'_>, why: Why) -> Option<Vec<u8>> {
     let service = match why {
         Why::Open(service) => service,
-        Why::Forward => return forward(shared, packet, transport).await,
+        Why::Forward => return forward(shared, query).await,
     };
     let opened = tokio::time::timeout(OPEN_WITHIN, shared.open_virtual.open(&service)).await;
     let socket = opened.ok().flatten().map(|socket| socket.address);
     shared.metrics.opened(socket.is_some());
     let when_closed = socket.map_or(WhenClosed::Endpoints, WhenClosed::Use);
-    let query = Query { packet, transport, from, when_closed };
+    let query = Query { when_closed, ..query };
     let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
     settle(shared, verdict)
 }
 
-async fn forward(shared: &Shared, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+async fn forward(shared: &Shared, query: Query<'_>) -> Option<Vec<u8>> {
     let reply = match &shared.forwarder {
-        Some(forwarder) => forwarder.ask(packet, transport).await,
+        Some(forwarder) => forwarder.ask(query.packet, query.transport).await,
         None => None,
     };
     shared.metrics.forwarded(reply.is_some());
     match reply {
         Some(bytes) => Some(bytes),
-        None => settle(shared, slow::failure(&shared.responder, packet, transport)),
+        None => settle(shared, slow::failure(&shared.responder, query)),
     }
 }
 

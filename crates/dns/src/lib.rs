@@ -10,7 +10,7 @@
 //! a name asks for, `lookup` what stands there for whoever asks; `fast` writes the answer to a plain query
 //! straight into the buffer that is sent, `slow` does everything else on a library's types. Between a
 //! packet and its answer there is no lock and no await, unless a virtual address must be opened first or
-//! another server asked (`later`).
+//! another server asked (`later`). `guard` keeps answers from being turned against others.
 //!
 //! For a new record type, see `slow::records` (and `fast`, if it is asked for often); for a new form of name,
 //! `names` and `lookup`.
@@ -21,6 +21,7 @@ mod config;
 mod fast;
 mod forward;
 pub mod fuzz;
+mod guard;
 mod later;
 mod listen;
 mod lookup;
@@ -50,7 +51,7 @@ use tokio::sync::mpsc;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, ConsulNames, Forward, Network, TcpLimits};
+pub use config::{Config, ConsulNames, Cookies, Forward, Network, RateLimit, Secret, TcpLimits};
 pub use forward::ForwardError;
 pub use listen::{BindError, Listeners};
 pub use metrics::Metrics;

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::wire::writer::rcode::BADCOOKIE;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Path {
     transport: &'static str,
@@ -40,6 +42,7 @@ pub struct Metrics {
     truncated: Counter,
     dropped: Family<Reason, Counter>,
     malformed: Counter,
+    slipped: Counter,
     opened: Family<OutcomeLabel, Counter>,
     forwarded: Family<OutcomeLabel, Counter>,
     pub(crate) tcp_connections: Gauge,
@@ -50,8 +53,8 @@ pub struct Metrics {
 }
 
 /// Response codes that have a counter of their own, by number; the last one is for the rest.
-const RCODES: [&str; 8] =
-    ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers", "other"];
+const RCODES: [&str; 9] =
+    ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers", "badcookie", "other"];
 const BADVERS: u16 = 16;
 
 /// Why a datagram got no answer.
@@ -65,6 +68,8 @@ pub(crate) enum Dropped {
     Overload,
     /// The kernel did not take the answer.
     NotSent,
+    /// The client's network had its share.
+    RateLimited,
 }
 
 /// Why a TCP connection ended that the client had not closed.
@@ -91,6 +96,7 @@ impl Metrics {
             truncated: Counter::default(),
             dropped: Family::default(),
             malformed: Counter::default(),
+            slipped: Counter::default(),
             opened: Family::default(),
             forwarded: Family::default(),
             tcp_connections: Gauge::default(),
@@ -104,6 +110,8 @@ impl Metrics {
         registry.register("truncated", "Answers that were cut short", metrics.truncated.clone());
         registry.register("dropped", "Datagrams without an answer, by reason", metrics.dropped.clone());
         registry.register("malformed", "Queries that could not be read", metrics.malformed.clone());
+        let slipped = metrics.slipped.clone();
+        registry.register("slipped", "Clients beyond their rate that were told how to come back", slipped);
         registry.register("virtual_opened", "Virtual addresses asked to be opened", metrics.opened.clone());
         registry.register("forwarded", "Queries passed on to other servers", metrics.forwarded.clone());
         registry.register("tcp_connections", "TCP connections open", metrics.tcp_connections.clone());
@@ -125,6 +133,7 @@ impl Metrics {
             Dropped::Oversized => "oversized",
             Dropped::Overload => "overload",
             Dropped::NotSent => "not_sent",
+            Dropped::RateLimited => "rate_limited",
         };
         self.dropped.get_or_create(&Reason { reason }).inc();
     }
@@ -171,23 +180,38 @@ impl Metrics {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     fast: u64,
-    pub(crate) slow: u64,
+    slow: u64,
+    slipped: u64,
     truncated: u64,
     codes: [u64; RCODES.len()],
 }
 
 impl Tally {
-    /// An answer of the fast path.
-    pub(crate) fn fast(&mut self, code: u8, truncated: bool) {
+    /// An answer of the fast path; `slips` when it only says how to come back.
+    pub(crate) fn fast(&mut self, code: u16, truncated: bool, slips: bool) {
         self.fast += 1;
-        self.answered(u16::from(code), truncated);
+        self.slipped += u64::from(slips);
+        self.answered(code, truncated);
+    }
+
+    /// The same of the slow path.
+    pub(crate) fn slow(&mut self, code: u16, truncated: bool, slips: bool) {
+        self.slow += 1;
+        self.slipped += u64::from(slips);
+        self.answered(code, truncated);
+    }
+
+    /// A query of the slow path whose answer is not there yet.
+    pub(crate) fn slow_later(&mut self) {
+        self.slow += 1;
     }
 
     pub(crate) fn answered(&mut self, code: u16, truncated: bool) {
         let at = match code {
             0..=5 => usize::from(code),
             BADVERS => 6,
-            _ => 7,
+            BADCOOKIE => 7,
+            _ => 8,
         };
         self.codes[at] += 1;
         self.truncated += u64::from(truncated);
@@ -204,6 +228,7 @@ impl Tally {
         };
         add(&metrics.fast, tally.fast);
         add(&metrics.slow, tally.slow);
+        add(&metrics.slipped, tally.slipped);
         add(&metrics.truncated, tally.truncated);
         add(&metrics.malformed, tally.codes[FORMERR]);
         metrics.codes.iter().zip(tally.codes).for_each(|(counter, count)| add(counter, count));

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::{Config, Network, seconds};
+use crate::guard::Guard;
 use crate::lookup::{Client, Rules, WhenClosed};
 use crate::names::{Apex, BadName, Names};
 use crate::wire::name::{LowerName, MAX_NAME};
@@ -18,6 +19,7 @@ pub(crate) const SOA_TIMES: [u32; 3] = [3600, 600, 86_400];
 pub(crate) struct Responder {
     pub(crate) names: Names,
     pub(crate) rules: Rules,
+    pub(crate) guard: Guard,
     pub(crate) ttl_s: u32,
     pub(crate) consul_ttl_s: u32,
     pub(crate) max_udp: u16,
@@ -59,6 +61,7 @@ impl Responder {
                 virtual_ips: config.virtual_ips,
                 consul: if config.consul.only_passing { Which::Healthy } else { Which::Usable },
             },
+            guard: Guard::new(config),
             ttl_s: seconds(config.ttl),
             consul_ttl_s: seconds(config.consul.ttl),
             max_udp: config.max_udp_bytes.clamp(PLAIN_UDP, 4096),

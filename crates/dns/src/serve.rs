@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::Shared;
 use crate::fast::{self, Outcome, Plain};
+use crate::guard::Now;
+use crate::guard::limit;
 use crate::later::{Later, Why};
 use crate::lookup::WhenClosed;
 use crate::metrics::{Dropped, Tally};
@@ -60,6 +62,7 @@ impl Worker {
         let shared = &*self.shared;
         let zone = shared.zone.load();
         let Scratch { questions, tally } = scratch;
+        let now = Now::read();
         let read: [Option<Read>; BATCH] = from_fn(|at| {
             let datagram = inbox.get(at)?;
             Some(match datagram.from {
@@ -71,12 +74,11 @@ impl Worker {
         });
         let found: [Option<Plain<'_>>; BATCH] = from_fn(|at| match read[at] {
             Some(Read::Done(from, Ok(()))) => {
-                Some(fast::find(&shared.responder, &zone, &questions[at], from.ip()))
+                Some(fast::find(&shared.responder, &zone, &questions[at], from.ip(), now))
             }
             _ => None,
         });
         for (at, datagram) in inbox.iter().enumerate() {
-            let turn = fastrand::u32(..);
             let from = match read[at] {
                 None => continue,
                 Some(Read::Oversized) => {
@@ -89,15 +91,63 @@ impl Worker {
                 }
                 Some(Read::Done(from, _)) => from,
             };
-            let Some(slot) = outbox.slot() else { break };
-            let plain = found[at].as_ref();
-            match plain.map(|plain| plain.write(&shared.responder, &zone, datagram.bytes, turn, slot)) {
-                Some(Outcome::Answered { length, code, truncated }) => {
-                    outbox.push(length, Some(from));
-                    tally.fast(code, truncated);
-                }
-                _ => self.slowly(&zone, datagram.bytes, from, turn, outbox, tally),
+            let asking = Asking { packet: datagram.bytes, from, now, turn: fastrand::u32(..) };
+            match &found[at] {
+                Some(plain) => self.plainly(plain, &zone, asking, outbox, tally),
+                None => self.oddly(&zone, asking, outbox, tally),
             }
+        }
+    }
+
+    fn judge(&self, is_proven: bool, asking: Asking<'_>) -> limit::Verdict {
+        match is_proven {
+            true => limit::Verdict::Answer,
+            false => self.shared.responder.guard.judge(asking.from.ip(), asking.now),
+        }
+    }
+
+    fn plainly(
+        &self,
+        plain: &Plain<'_>,
+        zone: &Zone,
+        asking: Asking<'_>,
+        out: &mut Outbox,
+        tally: &mut Tally,
+    ) {
+        let responder = &self.shared.responder;
+        let Some(slot) = out.slot() else { return };
+        let verdict = self.judge(plain.is_proven(), asking);
+        let outcome = match verdict {
+            limit::Verdict::Answer => plain.write(responder, zone, asking.packet, asking.turn, slot),
+            limit::Verdict::Slip => plain.write_slip(responder, asking.packet, slot),
+            limit::Verdict::Drop => return self.shared.metrics.drop_one(Dropped::RateLimited),
+        };
+        match (outcome, verdict) {
+            (Outcome::Answered { length, code, truncated }, _) => {
+                out.push(length, Some(asking.from));
+                tally.fast(code, truncated, verdict == limit::Verdict::Slip);
+            }
+            (_, limit::Verdict::Answer) => self.slowly(zone, asking, out, tally),
+            _ => {}
+        }
+    }
+
+    /// A query that the fast path does not read. Whether it carries a cookie is only looked at beyond the rate.
+    fn oddly(&self, zone: &Zone, asking: Asking<'_>, out: &mut Outbox, tally: &mut Tally) {
+        let limited = match self.judge(zone.is_local(asking.from.ip()), asking) {
+            limit::Verdict::Answer => None,
+            verdict => {
+                let slips = verdict == limit::Verdict::Slip;
+                slow::limited(&self.shared.responder, asking.query(), slips)
+            }
+        };
+        match limited {
+            None => self.slowly(zone, asking, out, tally),
+            Some(Verdict::Reply { bytes, code, truncated }) => {
+                out.push_bytes(&bytes, Some(asking.from));
+                tally.slow(code, truncated, true);
+            }
+            Some(_) => self.shared.metrics.drop_one(Dropped::RateLimited),
         }
     }
 
@@ -116,31 +166,39 @@ impl Worker {
         }
     }
 
-    fn slowly(
-        &self,
-        zone: &Zone,
-        packet: &[u8],
-        from: SocketAddr,
-        turn: u32,
-        out: &mut Outbox,
-        tally: &mut Tally,
-    ) {
-        tally.slow += 1;
-        let query =
-            Query { packet, transport: Transport::Udp, from: from.ip(), when_closed: WhenClosed::Open };
-        let why = match slow::answer(&self.shared.responder, zone, query, turn) {
+    fn slowly(&self, zone: &Zone, asking: Asking<'_>, out: &mut Outbox, tally: &mut Tally) {
+        let Asking { packet, from, turn, .. } = asking;
+        let why = match slow::answer(&self.shared.responder, zone, asking.query(), turn) {
             Verdict::Reply { bytes, code, truncated } => {
                 out.push_bytes(&bytes, Some(from));
-                return tally.answered(code, truncated);
+                return tally.slow(code, truncated, false);
             }
             Verdict::Drop => return self.shared.metrics.drop_one(Dropped::Unanswerable),
             Verdict::Open { service } => Why::Open(service),
             Verdict::Forward => Why::Forward,
         };
+        tally.slow_later();
         let later = Later { packet: packet.into(), from, socket: self.socket.clone(), why };
         if self.later.try_send(later).is_err() {
             self.shared.metrics.drop_one(Dropped::Overload);
         }
+    }
+}
+
+/// One query of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Asking<'p> {
+    packet: &'p [u8],
+    from: SocketAddr,
+    now: Now,
+    /// Random: where its answer starts to turn.
+    turn: u32,
+}
+
+impl<'p> Asking<'p> {
+    fn query(&self) -> Query<'p> {
+        let Asking { packet, from, now, .. } = *self;
+        Query { packet, transport: Transport::Udp, from: from.ip(), when_closed: WhenClosed::Open, now }
     }
 }
 

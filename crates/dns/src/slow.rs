@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use domain::base::iana::{OptRcode, Rtype};
 
+use crate::guard::Now;
+use crate::guard::cookie::Served;
 use crate::lookup::{Client, Found, WhenClosed, lookup};
 use crate::responder::{PLAIN_UDP, Responder};
 use crate::slow::compose::compose;
@@ -46,40 +48,91 @@ pub(crate) struct Query<'p> {
     pub(crate) transport: Transport,
     pub(crate) from: IpAddr,
     pub(crate) when_closed: WhenClosed,
+    pub(crate) now: Now,
+}
+
+/// What of an answer does not come from its records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Envelope {
+    /// Most bytes.
+    pub(crate) limit: usize,
+    pub(crate) serial: u32,
+    /// Other names are forwarded for this client.
+    pub(crate) recursion: bool,
+    /// What its cookie is answered with.
+    pub(crate) cookie: Option<Served>,
+    /// The records are left out, and the answer says so.
+    pub(crate) slips: bool,
+}
+
+impl Query<'_> {
+    fn envelope(
+        &self,
+        responder: &Responder,
+        request: &Request<'_>,
+        serial: u32,
+        recursion: bool,
+    ) -> Envelope {
+        let cookie = request.edns.and_then(|edns| edns.cookie);
+        Envelope {
+            limit: limit(responder, request, self.transport),
+            serial,
+            recursion,
+            cookie: cookie.and_then(|cookie| responder.guard.serve(&cookie, self.from, self.now)),
+            slips: false,
+        }
+    }
 }
 
 /// Answers any packet. `turn` is a random number.
 pub(crate) fn answer(responder: &Responder, zone: &Zone, query: Query<'_>, turn: u32) -> Verdict {
-    let Query { packet, transport, from, when_closed } = query;
+    let Query { packet, transport, from, when_closed, .. } = query;
+    let serial = zone.serial();
     let request = match Request::read(packet) {
         Ok(request) => request,
         Err(Refusal::Drop) => return Verdict::Drop,
         Err(Refusal::Answer(request, code)) => {
-            let limit = limit(responder, &request, transport);
-            return compose(responder, &request, &Sections::of_code(code), limit, zone.serial(), false);
+            let envelope = query.envelope(responder, &request, serial, false);
+            return compose(responder, &request, &Sections::of_code(code), envelope);
         }
     };
     let client = Client { when_closed, ..responder.client(zone, from) };
     let recursion = responder.forwards_for(client, from);
-    let limit = limit(responder, &request, transport);
+    let envelope = query.envelope(responder, &request, serial, recursion);
     let sections = match sections(responder, zone, &request, client, transport, turn) {
         Ok(sections) => sections,
         Err(Later::Open(service)) => return Verdict::Open { service },
         Err(Later::Forward) if recursion && request.recursion_desired => return Verdict::Forward,
         Err(Later::Forward) => Sections::of_code(OptRcode::REFUSED),
     };
-    compose(responder, &request, &sections, limit, zone.serial(), recursion)
+    compose(responder, &request, &sections, envelope)
 }
 
 /// The answer that another server did not give.
-pub(crate) fn failure(responder: &Responder, packet: &[u8], transport: Transport) -> Verdict {
-    match Request::read(packet) {
+pub(crate) fn failure(responder: &Responder, query: Query<'_>) -> Verdict {
+    match Request::read(query.packet) {
         Ok(request) => {
-            let limit = limit(responder, &request, transport);
-            compose(responder, &request, &Sections::of_code(OptRcode::SERVFAIL), limit, 0, true)
+            let envelope = query.envelope(responder, &request, 0, true);
+            compose(responder, &request, &Sections::of_code(OptRcode::SERVFAIL), envelope)
         }
         Err(_) => Verdict::Drop,
     }
+}
+
+/// What a client beyond its rate gets: `None` when it has a cookie of ours and is answered all the same. With
+/// `slips` it is told how to come back, as by the fast path.
+pub(crate) fn limited(responder: &Responder, query: Query<'_>, slips: bool) -> Option<Verdict> {
+    let Ok(request) = Request::read(query.packet) else { return Some(Verdict::Drop) };
+    let envelope = Envelope { slips: true, ..query.envelope(responder, &request, 0, false) };
+    let code = match envelope.cookie {
+        Some(cookie) if cookie.is_known => return None,
+        Some(_) => OptRcode::BADCOOKIE,
+        None => OptRcode::NOERROR,
+    };
+    Some(match slips {
+        true => compose(responder, &request, &Sections::of_code(code), envelope),
+        false => Verdict::Drop,
+    })
 }
 
 /// Why there are no records yet.

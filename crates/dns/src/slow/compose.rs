@@ -3,11 +3,13 @@
 use domain::base::iana::OptRcode;
 use domain::base::message_builder::{AnswerBuilder, TreeCompressor};
 use domain::base::{MessageBuilder, Ttl};
+use domain::dep::octseq::OctetsBuilder;
 
+use crate::guard::cookie::{self, OPTION_LENGTH};
 use crate::responder::Responder;
-use crate::slow::Verdict;
 use crate::slow::records::{Record, Sections};
 use crate::slow::request::Request;
+use crate::slow::{Envelope, Verdict};
 use crate::wire::OPT_LENGTH;
 
 type Builder = TreeCompressor<Vec<u8>>;
@@ -15,20 +17,22 @@ type Builder = TreeCompressor<Vec<u8>>;
 /// The library refuses what would end exactly at its limit.
 const LIMIT_IS_EXCLUSIVE: usize = 1;
 
-/// Writes an answer of at most `limit` bytes. What does not fit of the answer section is left out, and the
+/// Writes an answer. What does not fit of the answer section is left out, and the
 /// answer says so; what does not fit behind it is left out silently (RFC 2181 section 9).
 pub(crate) fn compose(
     responder: &Responder,
     request: &Request<'_>,
     sections: &Sections,
-    limit: usize,
-    serial: u32,
-    recursion: bool,
+    envelope: Envelope,
 ) -> Verdict {
+    let Envelope { limit, serial, recursion, cookie, slips } = envelope;
     let code = sections.code;
-    let reserve = if request.edns.is_some() { OPT_LENGTH } else { 0 };
+    let option = cookie.map_or(0, |_| OPTION_LENGTH);
+    let reserve = if request.edns.is_some() { OPT_LENGTH + option } else { 0 };
     let Some(mut answer) = start(request, code, limit - reserve) else { return Verdict::Drop };
-    let truncated = !sections.answers.iter().all(|record| answer.push(parts(record)).is_ok());
+    let fits = sections.answers.iter().all(|record| answer.push(parts(record)).is_ok());
+    // With a cookie to come back with, nothing was left out.
+    let truncated = !fits || slips && cookie.is_none();
     let header = answer.header_mut();
     header.set_aa(sections.is_ours);
     header.set_tc(truncated);
@@ -48,7 +52,11 @@ pub(crate) fn compose(
             opt.set_udp_payload_size(responder.max_udp);
             opt.set_rcode(code);
             opt.set_dnssec_ok(edns.dnssec_ok);
-            Ok(())
+            cookie.map_or(Ok(()), |served| {
+                opt.push_raw_option(cookie::OPTION.into(), served.bytes.len() as u16, |target| {
+                    target.append_slice(&served.bytes)
+                })
+            })
         });
         if result.is_err() {
             return Verdict::Drop;

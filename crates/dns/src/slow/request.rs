@@ -1,11 +1,13 @@
 //! Reading any packet at all.
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
+use domain::base::opt::Opt;
+use domain::base::rdata::ComposeRecordData;
 use domain::base::{Message, ParsedName, ToName};
 use domain::rdata::AllRecordData;
 
 use crate::wire::name::LowerName;
-use crate::wire::question::Edns;
+use crate::wire::question::{Edns, cookie_in};
 
 /// Most records that a query may carry beside its question. None but OPT means anything to us, and a TSIG
 /// or a cookie is one more.
@@ -100,7 +102,13 @@ impl<'p> Request<'p> {
             }
             let flags = record.ttl().as_secs();
             newer = (flags >> 16) & 0xff != 0;
-            self.edns = Some(Edns { size: record.class().to_int(), dnssec_ok: flags & 0x8000 != 0 });
+            let (size, dnssec_ok) = (record.class().to_int(), flags & 0x8000 != 0);
+            self.edns = Some(Edns { size, dnssec_ok, cookie: None });
+            let opt = record.to_record::<Opt<_>>().ok().flatten().ok_or(malformed)?;
+            let mut options = Vec::new();
+            opt.data().compose_rdata(&mut options).map_err(|_| malformed)?;
+            let cookie = cookie_in(&options).map_err(|_| malformed)?;
+            self.edns = Some(Edns { size, dnssec_ok, cookie });
         }
         if additional.pos() != self.message.as_slice().len() {
             return Err(malformed);

@@ -69,7 +69,8 @@ pub(crate) fn slow(
     tcp: bool,
 ) -> Result<Vec<u8>, Verdict> {
     let transport = if tcp { Transport::Tcp } else { Transport::Udp };
-    let query = Query { packet, transport, from, when_closed: WhenClosed::Open };
+    let (when_closed, now) = (WhenClosed::Open, crate::guard::Now::read());
+    let query = Query { packet, transport, from, when_closed, now };
     match slow::answer(&world.responder, &world.zone, query, turn) {
         Verdict::Reply { bytes, .. } => Ok(bytes),
         other => Err(other),

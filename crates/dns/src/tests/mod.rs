@@ -3,6 +3,7 @@
 mod answer;
 mod bounds;
 mod differential;
+mod guard;
 mod incremental;
 mod scenario;
 mod world;

@@ -1,5 +1,6 @@
 //! Queries that the fast path takes.
 
+use crate::guard::cookie::{self, Cookie};
 use crate::wire::name::{LowerName, NameError};
 use crate::wire::{CLASS_IN, HEADER, OPT_LENGTH, rtype, u16_at};
 
@@ -16,13 +17,15 @@ pub(crate) struct Question {
     pub(crate) edns: Option<Edns>,
 }
 
-/// What a plain OPT record says (RFC 6891 section 6.1). Options are read over: none changes an answer.
+/// What a plain OPT record says (RFC 6891 section 6.1). Options but cookies are read over: none changes an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edns {
     /// Largest UDP answer that the client takes.
     pub(crate) size: u16,
     /// The DO bit (RFC 3225), which is given back.
     pub(crate) dnssec_ok: bool,
+    /// The client's cookie.
+    pub(crate) cookie: Option<Cookie>,
 }
 
 /// Why a packet is not for the fast path.
@@ -76,18 +79,28 @@ impl Edns {
         if fixed[0] != 0 || kind != rtype::OPT || version != 0 || options.len() != length {
             return None;
         }
-        options_add_up(options)
-            .then(|| Edns { size: u16::from_be_bytes([fixed[3], fixed[4]]), dnssec_ok: fixed[7] & 0x80 != 0 })
+        let cookie = cookie_in(options).ok()?;
+        let (size, dnssec_ok) = (u16::from_be_bytes([fixed[3], fixed[4]]), fixed[7] & 0x80 != 0);
+        Some(Edns { size, dnssec_ok, cookie })
     }
 }
 
-fn options_add_up(mut options: &[u8]) -> bool {
+/// Options whose lengths do not add up, or a cookie as no client may send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadOptions;
+
+/// The first cookie among the options of an OPT record; any more are ignored (RFC 7873 section 5.2).
+pub(crate) fn cookie_in(mut options: &[u8]) -> Result<Option<Cookie>, BadOptions> {
+    let mut found = None;
     while !options.is_empty() {
-        let Some(length) = u16_at(options, 2) else { return false };
-        let Some(rest) = options.get(4 + usize::from(length)..) else { return false };
+        let length = u16_at(options, 2).ok_or(BadOptions)?;
+        let (option, rest) = options.split_at_checked(4 + usize::from(length)).ok_or(BadOptions)?;
+        if found.is_none() && u16_at(option, 0) == Some(cookie::OPTION) {
+            found = Some(Cookie::read(&option[4..]).ok_or(BadOptions)?);
+        }
         options = rest;
     }
-    true
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -117,13 +130,16 @@ mod tests {
 
     #[test]
     fn reads_edns_with_options() {
-        let question = read(&with_opt(b"\0\0\x29\x04\xd0\0\0\x80\0\0\x06\0\x0a\0\x02ab")).unwrap();
-        assert_eq!(question.edns, Some(Edns { size: 1232, dnssec_ok: true }));
+        let question = read(&with_opt(b"\0\0\x29\x04\xd0\0\0\x80\0\0\x06\0\x0c\0\x02ab")).unwrap();
+        assert_eq!(question.edns, Some(Edns { size: 1232, dnssec_ok: true, cookie: None }));
+        let question = read(&with_opt(b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x0801234567")).unwrap();
+        assert_eq!(question.edns.unwrap().cookie, Cookie::read(b"01234567"));
     }
 
     #[test]
     fn leaves_the_rest_to_the_slow_path() {
-        let opts: [&[u8]; 5] = [
+        let opts: [&[u8]; 6] = [
+            b"\0\0\x29\x04\xd0\0\0\0\0\0\x0b\0\x0a\0\x070123456",
             b"\0\0\x29\x04\xd0\0\x01\0\0\0\0",
             b"\0\0\x29\x04\xd0\0\0\0\0\0\x02\0",
             b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0a\0\x09",

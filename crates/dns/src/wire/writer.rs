@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::guard::cookie::{self, OPTION_LENGTH, Served};
 use crate::wire::question::{Edns, Question};
 use crate::wire::{HEADER, OPT_LENGTH, rtype};
 
@@ -18,6 +19,23 @@ pub(crate) const SOA_NUMBERS: usize = 20;
 pub(crate) mod rcode {
     pub(crate) const NOERROR: u8 = 0;
     pub(crate) const NXDOMAIN: u8 = 3;
+    /// RFC 7873 section 8.
+    pub(crate) const BADCOOKIE: u16 = 23;
+}
+
+/// What an answer ends with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    /// Response code, those that need an OPT record included.
+    pub(crate) code: u16,
+    /// The client's OPT record, which is answered with ours.
+    pub(crate) edns: Option<Edns>,
+    /// Both cookies, where the client sent one.
+    pub(crate) cookie: Option<Served>,
+    /// Largest datagram that we take.
+    pub(crate) our_size: u16,
+    /// Other names are forwarded for this client.
+    pub(crate) recursion: bool,
 }
 
 /// An answer as it grows.
@@ -29,7 +47,8 @@ pub(crate) struct Writer<'b> {
     authorities: u16,
     additionals: u16,
     truncated: bool,
-    opt: bool,
+    /// Bytes kept free for the OPT record.
+    opt: usize,
 }
 
 impl<'b> Writer<'b> {
@@ -40,8 +59,8 @@ impl<'b> Writer<'b> {
         question: &Question,
         limit: usize,
     ) -> Option<Writer<'b>> {
-        let opt = question.edns.is_some();
-        let limit = limit.min(out.len()).checked_sub(if opt { OPT_LENGTH } else { 0 })?;
+        let opt = question.edns.map_or(0, |edns| OPT_LENGTH + edns.cookie.map_or(0, |_| OPTION_LENGTH));
+        let limit = limit.min(out.len()).checked_sub(opt)?;
         if question.end > limit {
             return None;
         }
@@ -131,23 +150,37 @@ impl<'b> Writer<'b> {
         self.authorities += 1;
     }
 
-    /// Completes header and OPT; returns the answer's length. `recursion` says whether other names are
-    /// forwarded here.
-    pub(crate) fn finish(mut self, code: u8, edns: Option<Edns>, our_size: u16, recursion: bool) -> usize {
+    /// Leaves out whatever stands behind the question, and says so.
+    pub(crate) fn truncate(&mut self) {
+        self.truncated = true;
+    }
+
+    /// Completes header and OPT; returns the answer's length.
+    pub(crate) fn finish(mut self, end: End) -> usize {
+        let End { code, edns, cookie, our_size, recursion } = end;
         let recursion_desired = self.out[2] & 0x01;
         self.out[2] = 0x84 | if self.truncated { 0x02 } else { 0 } | recursion_desired;
-        self.out[3] = code | if recursion { 0x80 } else { 0 };
-        self.additionals += u16::from(self.opt);
+        self.out[3] = (code & 0x0f) as u8 | if recursion { 0x80 } else { 0 };
+        self.additionals += u16::from(edns.is_some());
         self.out[6..8].copy_from_slice(&self.answers.to_be_bytes());
         self.out[8..10].copy_from_slice(&self.authorities.to_be_bytes());
         self.out[10..12].copy_from_slice(&self.additionals.to_be_bytes());
         if let Some(edns) = edns {
             let [high, low] = our_size.to_be_bytes();
             let flags = if edns.dnssec_ok { 0x80 } else { 0 };
-            let opt = [0, 0, rtype::OPT as u8, high, low, 0, 0, flags, 0, 0, 0];
+            let options = if cookie.is_some() { OPTION_LENGTH as u8 } else { 0 };
+            let upper = (code >> 4) as u8;
+            let opt = [0, 0, rtype::OPT as u8, high, low, upper, 0, flags, 0, 0, options];
             self.out[self.at..self.at + OPT_LENGTH].copy_from_slice(&opt);
             self.at += OPT_LENGTH;
+            if let Some(served) = cookie {
+                let option = &mut self.out[self.at..self.at + OPTION_LENGTH];
+                option[..4].copy_from_slice(&[0, cookie::OPTION as u8, 0, served.bytes.len() as u8]);
+                option[4..].copy_from_slice(&served.bytes);
+                self.at += OPTION_LENGTH;
+            }
         }
+        debug_assert!(self.at <= self.limit + self.opt);
         self.at
     }
 
