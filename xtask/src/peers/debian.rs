@@ -62,15 +62,18 @@ impl Debian {
     }
 
     fn is_here(&self, folder: &Path) -> bool {
-        self.tools.iter().all(|tool| {
-            folder.join("bin").join(tool).exists() || (self.suite.is_none() && on_host(tool).is_some())
-        })
+        let mut files = self.files.iter().map(|file| folder.join(tree(self.suite())).join(file));
+        files.all(|file| file.exists())
+            && self.tools.iter().all(|tool| {
+                folder.join("bin").join(tool).exists() || (self.suite.is_none() && on_host(tool).is_some())
+            })
     }
 
-    /// Makes the doors and returns the tools that are nowhere.
+    /// Makes the doors and returns the tools and files that are nowhere.
     fn link(&self, folder: &Path) -> Vec<String> {
-        let mut missing = Vec::new();
         let tree = tree(self.suite());
+        let is_missing = |file: &&String| !folder.join(&tree).join(file).exists();
+        let mut missing: Vec<String> = self.files.iter().filter(is_missing).cloned().collect();
         for tool in &self.tools {
             let unpacked = PLACES.iter().map(|place| Path::new(&tree).join(place).join(tool));
             match unpacked.into_iter().find(|path| folder.join(path).exists()) {

@@ -20,7 +20,11 @@ pub(crate) struct Debian {
     pub(crate) package: String,
     /// A release other than the host's; then the host's own copy does not count.
     pub(crate) suite: Option<String>,
+    #[serde(default)]
     pub(crate) tools: Vec<String>,
+    /// What else must be there, below the unpacked tree: a module that another peer loads.
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
     #[serde(rename = "for")]
     pub(crate) group: Group,
     /// Read by people.

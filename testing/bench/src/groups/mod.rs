@@ -4,6 +4,8 @@ mod blocking;
 mod cluster;
 mod footprint;
 mod leases;
+mod names;
+mod relayed;
 mod start;
 mod tree;
 mod tunnels;
@@ -55,6 +57,14 @@ pub(crate) const GROUPS: &[Group] = &[
         run: cluster::run,
         needs_portolan: true,
     },
+    Group { name: "dns", about: "DNS beside Knot and NSD", run: names::run, needs_portolan: true },
+    Group {
+        name: "tcp",
+        about: "TCP beside HAProxy and nginx",
+        run: relayed::tcp::run,
+        needs_portolan: true,
+    },
+    Group { name: "udp", about: "UDP beside nginx", run: relayed::udp::run, needs_portolan: true },
     Group {
         name: "tree",
         about: "a clean build, and what it is made of",

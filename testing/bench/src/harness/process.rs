@@ -59,6 +59,13 @@ impl Stat {
     }
 }
 
+/// Microseconds of CPU that `work` cost the process tree of `root`.
+pub(crate) fn cpu_us<T>(root: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let before = cpu(root)?;
+    let done = work()?;
+    Ok((done, (cpu(root)? - before).as_secs_f64() * 1e6))
+}
+
 /// Resident memory of one process in MB (10⁶ bytes), pages shared with others included.
 pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/status");

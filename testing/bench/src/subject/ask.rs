@@ -12,6 +12,28 @@ pub(crate) fn json(
     path: &str,
     body: &str,
 ) -> Option<serde_json::Value> {
+    let (status, body) = exchange(server, limit, method, path, body)?;
+    (status == 200).then(|| serde_json::from_str(&body).ok())?
+}
+
+/// The status of an answer.
+pub(crate) fn status(
+    server: SocketAddr,
+    limit: Duration,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<u16> {
+    exchange(server, limit, method, path, body).map(|(status, _)| status)
+}
+
+fn exchange(
+    server: SocketAddr,
+    limit: Duration,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&server, limit).ok()?;
     stream.set_read_timeout(Some(limit)).ok()?;
     let length = body.len();
@@ -21,6 +43,5 @@ pub(crate) fn json(
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.split(' ').nth(1).filter(|status| *status == "200")?;
-    serde_json::from_str(body).ok()
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }

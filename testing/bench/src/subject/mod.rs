@@ -3,4 +3,6 @@
 pub(crate) mod ask;
 pub(crate) mod etcd;
 pub(crate) mod portolan;
+pub(crate) mod relay;
 pub(crate) mod trio;
+pub(crate) mod zone;

@@ -28,15 +28,22 @@ pub(crate) struct Home {
     folder: TempDir,
     api: SocketAddr,
     dns: SocketAddr,
+    /// Further lines of its configuration.
+    more: String,
 }
 
 impl Home {
     pub(crate) fn new(scratch: &Path) -> Result<Self> {
+        Self::with(scratch, "")
+    }
+
+    /// With further lines of configuration, `key.in.full = value` each.
+    pub(crate) fn with(scratch: &Path, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir_in(scratch).context("make a folder for portolan")?;
         let port = || -> Result<SocketAddr> {
             Ok((Ipv4Addr::LOCALHOST, reserve_port().context("find a port")?).into())
         };
-        let home = Home { folder, api: port()?, dns: port()? };
+        let home = Home { folder, api: port()?, dns: port()?, more: more.to_owned() };
         let path = home.config();
         std::fs::write(&path, home.settings()).with_context(|| format!("write {}", path.display()))?;
         Ok(home)
@@ -48,10 +55,10 @@ impl Home {
 
     /// Defaults but for the addresses; the proxies are there, on ports that nobody asks for.
     fn settings(&self) -> String {
-        let Home { api, dns, .. } = self;
+        let Home { api, dns, more, .. } = self;
         format!(
             "api.listen = [\"{api}\"]\ndns.listen = [\"{dns}\"]\n\
-             proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"127.0.0.1:0\"]\n"
+             proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"127.0.0.1:0\"]\n{more}\n"
         )
     }
 

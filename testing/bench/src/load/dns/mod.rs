@@ -1,4 +1,8 @@
-//! A DNS client of one question: is there an address for this name yet?
+//! DNS clients: here one of a single question, is there an address for this name yet; beside it those that
+//! ask as much as a server takes.
+
+pub(crate) mod burst;
+pub(crate) mod dnsperf;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

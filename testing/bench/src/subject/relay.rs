@@ -1,0 +1,194 @@
+//! Proxies that relay one listener to one server: Debian's HAProxy and nginx with one worker each, and ours.
+
+use std::fmt::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use peers::{Running, reserve_port};
+use tempfile::TempDir;
+
+use super::ask;
+use super::portolan::{Home, Portolan};
+use crate::harness::cores::Cores;
+use crate::harness::{Context, machine};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// The module that Debian packages apart from nginx itself.
+const STREAM_MODULE: &str = "root/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// Which proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Portolan,
+    Haproxy,
+    /// With `splice-request` and `splice-response`, which make it splice whatever the flow looks like.
+    HaproxySplicing,
+    Nginx,
+}
+
+/// What is relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// One of them, running.
+pub(crate) struct Relay {
+    pub(crate) pid: u32,
+    /// Its listeners, in the order of the servers given.
+    pub(crate) listeners: Vec<SocketAddr>,
+    running: Program,
+}
+
+enum Program {
+    Portolan(Portolan, Home),
+    Peer(Running, TempDir),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Portolan => "Portolan",
+            Kind::Haproxy => "HAProxy",
+            Kind::HaproxySplicing => "HAProxy, splicing",
+            Kind::Nginx => "nginx stream",
+        }
+    }
+
+    /// For the report.
+    pub(crate) fn version(self) -> Result<String> {
+        Ok(machine::version(&self.program()?, &["-v"]))
+    }
+
+    fn program(self) -> Result<PathBuf> {
+        let name = if self == Kind::Nginx { "nginx" } else { "haproxy" };
+        peers::tool(name).map_err(|missing| anyhow!("{missing}"))
+    }
+
+    /// Starts one with a listener for each of `servers`.
+    pub(crate) fn start(
+        self,
+        context: &Context,
+        cores: &Cores,
+        protocol: Protocol,
+        servers: &[SocketAddr],
+    ) -> Result<Relay> {
+        let listeners = servers.iter().map(|_| {
+            let port = reserve_port().context("find a port")?;
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        });
+        let listeners: Vec<SocketAddr> = listeners.collect::<Result<_>>()?;
+        let routes: Vec<_> = listeners.iter().copied().zip(servers.iter().copied()).collect();
+        let relay = match self {
+            Kind::Portolan => ours(context, cores, protocol, &routes)?,
+            _ => self.peer(context, cores, protocol, &routes)?,
+        };
+        Ok(Relay { listeners, ..relay })
+    }
+
+    fn peer(
+        self,
+        context: &Context,
+        cores: &Cores,
+        protocol: Protocol,
+        routes: &[(SocketAddr, SocketAddr)],
+    ) -> Result<Relay> {
+        let folder = tempfile::tempdir_in(&context.scratch).context("make a folder for a proxy")?;
+        let config = folder.path().join("proxy.conf");
+        let mut command = cores.server(self.program()?);
+        let settings = match self {
+            Kind::Nginx => {
+                command.arg("-p").arg(folder.path()).args(["-e", "stderr", "-c"]).arg(&config);
+                nginx(protocol, routes)
+            }
+            _ => {
+                command.args(["-db", "-f"]).arg(&config);
+                haproxy(self == Kind::HaproxySplicing, routes)
+            }
+        };
+        std::fs::write(&config, settings).context("write a proxy's settings")?;
+        let mut process = Running::start(&mut command)?;
+        if protocol == Protocol::Tcp {
+            let first = routes[0].0;
+            process
+                .wait_until(LIMIT, "a proxy to listen", || TcpStream::connect(first).is_ok())
+                .map_err(|error| anyhow!("{error}"))?;
+        }
+        let pid = process.pid();
+        Ok(Relay { pid, listeners: Vec::new(), running: Program::Peer(process, folder) })
+    }
+}
+
+impl Relay {
+    pub(crate) fn stop(self) -> Result<()> {
+        match self.running {
+            Program::Portolan(portolan, _home) => portolan.stop(),
+            Program::Peer(process, _folder) => {
+                drop(process);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn haproxy(splices: bool, routes: &[(SocketAddr, SocketAddr)]) -> String {
+    let mut text = "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
+                    timeout client 1h\n  timeout server 1h\n"
+        .to_owned();
+    if splices {
+        text += "  option splice-request\n  option splice-response\n";
+    }
+    for (number, (listener, server)) in routes.iter().enumerate() {
+        let _ = writeln!(text, "listen l{number}\n  bind {listener}\n  server s {server}");
+    }
+    text
+}
+
+fn nginx(protocol: Protocol, routes: &[(SocketAddr, SocketAddr)]) -> String {
+    let module = peers::folder().join(STREAM_MODULE);
+    let mut text = format!(
+        "load_module {};\ndaemon off;\nmaster_process off;\npid nginx.pid;\nworker_rlimit_nofile 18000;\n\
+         events {{ worker_connections 8000; }}\nstream {{\n",
+        module.display()
+    );
+    let udp = if protocol == Protocol::Udp { " udp" } else { "" };
+    for (listener, server) in routes {
+        let _ = writeln!(text, "  server {{ listen {listener}{udp}; proxy_pass {server}; }}");
+    }
+    text + "}\n"
+}
+
+fn ours(
+    context: &Context,
+    cores: &Cores,
+    protocol: Protocol,
+    routes: &[(SocketAddr, SocketAddr)],
+) -> Result<Relay> {
+    let key = if protocol == Protocol::Udp { "proxy.udp" } else { "proxy.tcp" };
+    let listeners = routes.iter().enumerate().map(|(number, (listener, _))| {
+        format!("{{ listen = \"{listener}\", service = \"relayed-{number}\" }}")
+    });
+    let home =
+        Home::with(&context.scratch, &format!("{key} = [{}]", listeners.collect::<Vec<_>>().join(", ")))?;
+    let portolan = home.start(context, cores)?;
+    for (number, (_, server)) in routes.iter().enumerate() {
+        let body = format!(
+            "{{\"Name\":\"relayed-{number}\",\"Address\":\"{}\",\"Port\":{}}}",
+            server.ip(),
+            server.port()
+        );
+        let registered = ask::status(portolan.api, LIMIT, "PUT", "/v1/agent/service/register", &body);
+        ensure!(registered == Some(200), "a registration was answered with {registered:?}");
+    }
+    let pid = portolan.process.pid();
+    Ok(Relay { pid, listeners: Vec::new(), running: Program::Portolan(portolan, home) })
+}
