@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{Either, Full};
 use serde::Serialize;
@@ -23,14 +23,14 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) body: Bytes,
-    /// Further header fields.
-    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    /// Further header fields. Nothing is allocated before the first.
+    pub(crate) fields: HeaderMap,
 }
 
 impl Answer {
     /// 200 without a body.
     pub(crate) fn empty() -> Answer {
-        Answer { status: StatusCode::OK, content_type: None, body: Bytes::new(), fields: Vec::new() }
+        Answer { status: StatusCode::OK, content_type: None, body: Bytes::new(), fields: HeaderMap::new() }
     }
 
     /// 200 with JSON.
@@ -74,7 +74,7 @@ impl Answer {
     /// Adds a field; a value that is no header value is left out.
     pub(crate) fn with_field(mut self, name: &'static str, value: impl TryInto<HeaderValue>) -> Answer {
         if let Ok(value) = value.try_into() {
-            self.fields.push((HeaderName::from_static(name), value));
+            self.fields.insert(HeaderName::from_static(name), value);
         }
         self
     }
@@ -82,13 +82,9 @@ impl Answer {
     pub(crate) fn into_reply(self) -> Reply {
         let mut reply = Response::new(Either::Left(Full::new(self.body)));
         *reply.status_mut() = self.status;
-        let fields = reply.headers_mut();
-        fields.reserve(self.fields.len() + 2);
+        *reply.headers_mut() = self.fields;
         if let Some(content_type) = self.content_type {
-            fields.insert(CONTENT_TYPE, content_type);
-        }
-        for (name, value) in self.fields {
-            fields.insert(name, value);
+            reply.headers_mut().insert(CONTENT_TYPE, content_type);
         }
         reply
     }
@@ -98,7 +94,7 @@ impl From<Failure> for Answer {
     fn from(failure: Failure) -> Answer {
         let mut answer = Answer::text(failure.message).with_status(failure.status);
         if let Some(allow) = failure.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
-            answer.fields.push((ALLOW, allow));
+            answer.fields.insert(ALLOW, allow);
         }
         answer
     }
