@@ -16,6 +16,7 @@ use lease::{Leases, NobodyElse, PassOn};
 use log::paxos::Paxos;
 use log::transport::LinkReceiver;
 use relay::Relay;
+use relay::tls::Certificates;
 use state::DrainTrigger;
 use store::Store;
 use sys::host::ThisHost;
@@ -105,6 +106,7 @@ pub(crate) async fn start(
         store: store.clone(),
         facts: virtuals.facts(),
         open_virtual: Arc::new(virtuals),
+        certificates: Certificates::new(),
         drain,
         tasks: Tasks::default(),
     };

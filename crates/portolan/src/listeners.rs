@@ -21,6 +21,8 @@ pub struct Addresses {
     pub tcp_proxy: Vec<SocketAddr>,
     /// HTTP proxy.
     pub http_proxy: Vec<SocketAddr>,
+    /// TLS: HTTPS, and services by the name that is asked for.
+    pub tls_proxy: Vec<SocketAddr>,
     /// Configured listeners of single services, TCP then UDP.
     pub services: Vec<SocketAddr>,
     /// GOST's discovery on a port of its own.
@@ -39,6 +41,7 @@ impl Addresses {
             ("DNS", &self.dns),
             ("TCP proxy", &self.tcp_proxy),
             ("HTTP proxy", &self.http_proxy),
+            ("TLS proxy", &self.tls_proxy),
             ("service", &self.services),
             ("GOST", &self.gost),
             ("NetSel", &self.netsel),
@@ -112,6 +115,7 @@ impl Listeners {
             dns: self.dns.addresses().to_vec(),
             tcp_proxy: self.proxy.named(),
             http_proxy: self.proxy.http(),
+            tls_proxy: self.proxy.tls(),
             services: services.collect(),
             gost: of(&self.gost)?,
             netsel: of(&self.netsel)?,
@@ -132,6 +136,7 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
         ("netsel.listen", config.netsel.listen.as_slice()),
         ("proxy.named", &config.proxy.named),
         ("proxy.http.listen", &config.proxy.http.listen),
+        ("proxy.tls.listen", &config.proxy.tls.listen),
     ];
     let of_services = config.proxy.tcp.iter().map(|listener| ("proxy.tcp", &listener.listen));
     let of_services = of_services.chain(config.proxy.udp.iter().map(|l| ("proxy.udp", &l.listen)));

@@ -48,7 +48,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_, facts) = state::channel(Facts::default());
     let (_virtuals, openings) = virtual_listeners();
     let metrics = Metrics::register(&mut registry);
-    let inputs = Inputs { relay: relay.clone(), facts, node: "bare".into(), openings, metrics };
+    let inputs = Inputs {
+        relay: relay.clone(),
+        facts,
+        node: "bare".into(),
+        openings,
+        certificates: Default::default(),
+        metrics,
+    };
     let (_config, config) = state::channel(config);
     std::thread::spawn(move || {
         // Whatever ends the input ends the program.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{authority, path};
+use crate::tls::config::Tls;
 
 /// A listener that leads to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +138,8 @@ pub struct Config {
     pub udp: Vec<ServiceListener>,
     /// HTTP.
     pub http: Http,
+    /// TLS.
+    pub tls: Tls,
     /// Most connections at once, in all.
     pub max_connections: usize,
     /// Most connections at once from one address.
@@ -167,6 +170,7 @@ impl Default for Config {
             tcp: Vec::new(),
             udp: Vec::new(),
             http: Http::default(),
+            tls: Tls::default(),
             max_connections: 65_536,
             max_connections_per_address: 16_384,
             name_timeout: Duration::from_secs(10),

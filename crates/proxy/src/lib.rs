@@ -16,6 +16,7 @@ mod listeners;
 mod metrics;
 mod serve;
 mod tcp;
+mod tls;
 mod virtuals;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 use relay::Relay;
 use relay::accept::Accept;
 use relay::limit::Limits;
+use relay::tls::Certificates;
 use route::Facts;
 use state::{Drain, Reader};
 use tokio::sync::mpsc;
@@ -33,10 +35,12 @@ use tokio::sync::mpsc;
 pub use config::{Config, Http, HttpRoute, ServiceListener};
 pub use listeners::{BindError, Listeners};
 pub use metrics::Metrics;
+pub use tls::config::{Site, Tls, Upstream};
 pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
 
 use listeners::Group;
 use serve::{Entrance, Face, Live, Role, udp_config};
+use tls::keep::Keep;
 
 /// What the proxy is handed.
 pub struct Inputs {
@@ -48,6 +52,9 @@ pub struct Inputs {
     pub node: Arc<str>,
     /// Requests for listeners of virtual addresses.
     pub openings: Openings,
+    /// Certificates for TLS. Those of the configuration's files are the proxy's business; whoever obtains others
+    /// puts them here.
+    pub certificates: Arc<Certificates>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -63,11 +70,13 @@ pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Input
     let entrance = Entrance::new(face.clone(), alive);
     open(&entrance, listeners);
     let virtuals = tokio::spawn(virtuals::serve(inputs.openings, entrance));
+    let mut look = tokio::time::interval(tls::keep::LOOK_EVERY);
     loop {
         tokio::select! {
             () = drain.started() => break,
+            _ = look.tick() => look_at_files(&face).await,
             changed = config.next() => match changed {
-                Some(changed) => face.live.store(Arc::new(Live::new((*changed).clone()))),
+                Some(changed) => face.follow(&changed),
                 None => {
                     drain.started().await;
                     break;
@@ -86,12 +95,20 @@ pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Input
     }
 }
 
+/// Reading files may take its time.
+async fn look_at_files(face: &Arc<Face>) {
+    let face = face.clone();
+    // It fails only when the runtime is going down.
+    let _ = tokio::task::spawn_blocking(move || face.tls.look()).await;
+}
+
 fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
     // A node's name is made of DNS labels, so both are valid.
     let pseudonym = format!("portolan-{}", inputs.node);
     let signature = HeaderValue::from_str(&format!("1.1 {pseudonym}"));
     Face {
         live: ArcSwap::from_pointee(Live::new(config.clone())),
+        tls: Keep::new(&config.tls, inputs.certificates.clone(), &inputs.relay),
         relay: inputs.relay.clone(),
         limits: Limits::new(config.max_connections, config.max_connections_per_address),
         metrics: inputs.metrics.clone(),
@@ -106,9 +123,10 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
 
 /// Gives each data thread its socket of every listener.
 fn open(entrance: &Entrance, listeners: Listeners) {
-    let Listeners { named, http, tcp, udp } = listeners;
+    let Listeners { named, http, tls, tcp, udp } = listeners;
     let roles = named.into_iter().map(|group| (Role::Named, group));
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
+    let roles = roles.chain(tls.into_iter().map(|group| (Role::Tls, group)));
     let roles =
         roles.chain(tcp.into_iter().map(|(service, group)| (Role::Service(service, group.address), group)));
     let face = &entrance.face;

@@ -38,6 +38,7 @@ pub(crate) struct Group<T> {
 pub struct Listeners {
     pub(crate) named: Vec<Group<TcpListener>>,
     pub(crate) http: Vec<Group<TcpListener>>,
+    pub(crate) tls: Vec<Group<TcpListener>>,
     pub(crate) tcp: Vec<(Arc<str>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
 }
@@ -51,6 +52,7 @@ impl Listeners {
         let group = |address: &SocketAddr, purpose: &str| tcp_group(*address, threads, purpose);
         let named = config.named.iter().map(|at| group(at, "services by first line"));
         let http = config.http.listen.iter().map(|at| group(at, "HTTP"));
+        let tls = config.tls.listen.iter().map(|at| group(at, "TLS"));
         let tcp = config.tcp.iter().map(|ServiceListener { listen, service }| {
             Ok((service.clone(), group(listen, &format!("service \"{service}\""))?))
         });
@@ -61,6 +63,7 @@ impl Listeners {
         Ok(Listeners {
             named: named.collect::<Result<_, _>>()?,
             http: http.collect::<Result<_, _>>()?,
+            tls: tls.collect::<Result<_, _>>()?,
             tcp: tcp.collect::<Result<_, _>>()?,
             udp: udp.collect::<Result<_, _>>()?,
         })
@@ -74,6 +77,11 @@ impl Listeners {
     /// Where HTTP is spoken.
     pub fn http(&self) -> Vec<SocketAddr> {
         self.http.iter().map(|group| group.address).collect()
+    }
+
+    /// Where TLS is spoken.
+    pub fn tls(&self) -> Vec<SocketAddr> {
+        self.tls.iter().map(|group| group.address).collect()
     }
 
     /// TCP listeners with their services.

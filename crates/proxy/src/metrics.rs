@@ -14,6 +14,7 @@ pub(crate) enum Entry {
     Service,
     Virtual,
     Http,
+    Tls,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +56,7 @@ pub struct Metrics {
     pub(crate) service: Counter,
     pub(crate) by_virtual_ip: Counter,
     pub(crate) http: Counter,
+    pub(crate) tls: Counter,
     /// Answers by the first digit of their status, from `1xx`.
     answers: [Counter; 5],
     refused: Family<ByReason, Counter>,
@@ -74,6 +76,7 @@ impl Metrics {
             service: entry(Entry::Service),
             by_virtual_ip: entry(Entry::Virtual),
             http: entry(Entry::Http),
+            tls: entry(Entry::Tls),
             answers: ["1xx", "2xx", "3xx", "4xx", "5xx"]
                 .map(|code| answers.get_or_create_owned(&ByClass { code })),
             refused: Family::default(),

@@ -10,14 +10,16 @@ use http::HeaderValue;
 use relay::accept::Accept;
 use relay::limit::{Limits, Place};
 use relay::pump::{Broken, Outcome};
-use relay::{Local, Relay};
+use relay::{Local, Relay, Stream};
 use route::{Facts, Principal};
 use state::{Drain, Reader};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::http::conn::Arrival;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Miss};
+use crate::tls::keep::Keep;
 
 /// Configuration with what is derived from it; replaced as a whole when it changes.
 pub(crate) struct Live {
@@ -47,6 +49,7 @@ fn unless_zero(limit: Duration) -> Option<Duration> {
 /// Shared by all connections on all threads.
 pub(crate) struct Face {
     pub(crate) live: ArcSwap<Live>,
+    pub(crate) tls: Keep,
     pub(crate) relay: Relay,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Metrics,
@@ -61,6 +64,12 @@ pub(crate) struct Face {
 }
 
 impl Face {
+    /// Takes another configuration.
+    pub(crate) fn follow(&self, config: &Config) {
+        self.tls.follow(&config.tls);
+        self.live.store(Arc::new(Live::new(config.clone())));
+    }
+
     /// Who speaks from an address, as far as the kernel tells: TCP and UDP on this host are the node's.
     pub(crate) fn identify(&self, from: IpAddr) -> Principal {
         identify(&self.node, &self.facts, from)
@@ -107,6 +116,8 @@ pub(crate) enum Role {
     Virtual(Arc<str>, SocketAddr),
     /// HTTP.
     Http,
+    /// TLS, and what the name that is asked for says.
+    Tls,
 }
 
 /// Takes connections in.
@@ -156,10 +167,14 @@ impl Accept for Entrance {
             }
             Role::Http => {
                 metrics.http.inc();
-                tokio::task::spawn_local(held(
-                    crate::http::conn::serve(context, stream, peer),
-                    (place, busy),
-                ));
+                let arrival = Arrival { peer, principal: self.face.identify(peer.ip()), site: None };
+                let serving = crate::http::conn::serve(context, Stream::Tcp(stream), arrival);
+                tokio::task::spawn_local(held(serving, (place, busy)));
+            }
+            Role::Tls => {
+                metrics.tls.inc();
+                let serving = crate::tls::serve::serve(context, stream, peer);
+                tokio::task::spawn_local(held(serving, (place, busy)));
             }
         }
     }

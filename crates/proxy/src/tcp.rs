@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay::Stream;
 use relay::pump::{self, Prefix};
+use route::Principal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -29,7 +30,8 @@ pub(crate) async fn named(context: Context, mut stream: TcpStream, peer: SocketA
             return;
         }
     };
-    relay(context, &service, stream, peer, rest, None).await;
+    let who = (peer, context.face.identify(peer.ip()));
+    relay(context, &service, Stream::Tcp(stream), who, rest, None).await;
 }
 
 /// The original reads once, at most so much; so does this, and leaves the rest to the pump.
@@ -48,19 +50,20 @@ pub(crate) async fn to_service(
     peer: SocketAddr,
     at: SocketAddr,
 ) {
-    relay(context, &service, stream, peer, Bytes::new(), Some(at)).await;
+    let who = (peer, context.face.identify(peer.ip()));
+    relay(context, &service, Stream::Tcp(stream), who, Bytes::new(), Some(at)).await;
 }
 
-async fn relay(
+/// Relays a connection of somebody to a service. `first` was read of it already; `at` is the service's own listener.
+pub(crate) async fn relay(
     context: Context,
     service: &str,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    (peer, principal): (SocketAddr, Principal),
     first: Bytes,
     at: Option<SocketAddr>,
 ) {
     let Context { face, local, .. } = &context;
-    let principal = face.identify(peer.ip());
     let (backend, permit) = match local.with_routes(|routes| routes.permit(&principal, service)) {
         Ok(allowed) => allowed,
         Err(denial) => {
@@ -79,7 +82,9 @@ async fn relay(
             face.metrics.missed(Miss::Unreachable);
             tracing::info!(client = %peer, %unreachable, "closed a connection");
             // A reset tells the client that this was no answer.
-            let _ = sys::listen::reset_on_close(&stream);
+            if let Some(socket) = stream.as_tcp() {
+                let _ = sys::listen::reset_on_close(socket);
+            }
             return;
         }
     };
@@ -87,9 +92,8 @@ async fn relay(
     drop(backend);
     let prefix = Prefix { upstream: first, downstream: Bytes::new() };
     let idle = face.live.load().tcp_idle();
-    let down = Stream::Tcp(stream);
     tokio::select! {
-        outcome = pump::run(local, permit, down, connection.stream, prefix, idle) => face.note(&outcome),
+        outcome = pump::run(local, permit, stream, connection.stream, prefix, idle) => face.note(&outcome),
         () = face.deadline() => {}
     }
     drop(connection.flight);

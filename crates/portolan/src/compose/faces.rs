@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use lease::{Leases, PassOn};
 use prometheus_client::registry::Registry;
 use proxy::VirtualListeners;
+use relay::tls::Certificates;
 use relay::{Dial, Relay, TcpDial};
 use route::{Facts, OpenVirtual};
 use state::{Drain, Reader};
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) pass_on: Arc<dyn PassOn>,
     pub(super) facts: Reader<Facts>,
     pub(super) open_virtual: Arc<dyn OpenVirtual>,
+    /// What the proxy shows to TLS clients; whoever obtains certificates puts them here.
+    pub(super) certificates: Arc<Certificates>,
     pub(super) registry: Registry,
     pub(super) drain: Drain,
     pub(super) tasks: Tasks,
@@ -110,6 +113,7 @@ impl Shared {
             facts: self.facts.clone(),
             node: identity.name.as_str().into(),
             openings,
+            certificates: self.certificates.clone(),
             metrics: proxy::Metrics::register(self.counted()),
         };
         self.tasks.spawn("proxy", proxy::run(live.proxy(), listeners, inputs, self.drain.clone()));

@@ -74,6 +74,7 @@ impl Config {
         self.dns.listen.iter_mut().for_each(&mut change);
         self.proxy.named.iter_mut().for_each(&mut change);
         self.proxy.http.listen.iter_mut().for_each(&mut change);
+        self.proxy.tls.listen.iter_mut().for_each(&mut change);
         let (tcp, udp) = (self.proxy.tcp.iter_mut(), self.proxy.udp.iter_mut());
         tcp.chain(udp).for_each(|listener| change(&mut listener.listen));
         self.gost.listen.iter_mut().for_each(&mut change);

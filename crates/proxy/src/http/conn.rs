@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -15,8 +16,8 @@ use hyper_util::rt::TokioTimer;
 use relay::Stream;
 use relay::http::LocalExecutor;
 use relay::pump::{self, Prefix};
+use route::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::forward::{Client, respond};
@@ -26,6 +27,7 @@ use super::patience::{self, Patience, Verdict};
 use super::refusal::Refusal;
 use crate::config::Http;
 use crate::serve::Context;
+use crate::tls::sites::Site;
 
 /// Flow-control windows toward HTTP/2 clients; the protocol's 64 KiB throttle.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -37,13 +39,22 @@ const PING_PATIENCE: Duration = Duration::from_secs(20);
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Where a connection comes from.
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) principal: Principal,
+    /// The site that it was secured for; absent without TLS.
+    pub(crate) site: Option<Arc<Site>>,
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(context: Context, stream: Stream, arrival: Arrival) {
+    let Arrival { peer, principal, site } = arrival;
     let live = context.face.live.load_full();
     let config = &live.config.http;
     let state = Rc::new(State::default());
     let limits = HeadLimits { bytes: config.max_head_bytes, fields: config.max_head_fields };
-    let mut guard = Guard::new(&context.local, Stream::Tcp(stream), Framer::new(limits), state.clone());
+    let mut guard = Guard::new(&context.local, stream, Framer::new(limits), state.clone());
     let head = config.head_timeout;
     let http2 = match tokio::time::timeout(head, guard.opens_http2()).await {
         Ok(Ok(http2)) => http2,
@@ -56,6 +67,8 @@ pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr)
     let client = Rc::new(Client {
         peer: peer.ip(),
         peer_value: address_value(peer),
+        principal,
+        site,
         state,
         upgrade: RefCell::default(),
         context,

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use relay::http::{Body, Outgoing, Upgraded};
-use route::{Backend, Permit, Routes};
+use route::{Backend, Permit, Principal, Routes};
 
 use super::answer;
 use super::authority;
@@ -20,12 +20,16 @@ use super::path;
 use super::refusal::Refusal;
 use super::table::{Asked, Found};
 use crate::serve::{Context, Live};
+use crate::tls::sites::Site;
 
 /// One client connection, as its requests see it.
 pub(crate) struct Client {
     pub(crate) context: Context,
     pub(crate) peer: std::net::IpAddr,
     pub(crate) peer_value: HeaderValue,
+    pub(crate) principal: Principal,
+    /// The site that the connection was secured for; absent without TLS.
+    pub(crate) site: Option<Arc<Site>>,
     pub(crate) state: Rc<State>,
     /// The server's side of an upgrade, once it is agreed on: the connection's task takes it from here.
     pub(crate) upgrade: RefCell<Option<(Upgraded, Permit)>>,
@@ -107,6 +111,9 @@ impl Client {
         let Context { face, local, .. } = &self.context;
         let live = face.live.load();
         let target = target(&live, &mut request)?;
+        if face.tls.sites.load().misdirects(&target.host, self.site.as_deref()) {
+            return Err(Refusal::Misdirected.into());
+        }
         let decided = local.with_routes(|routes| self.decide(&live, routes, &target, grpc));
         let (found, backend, permit) = decided?;
         let outgoing = self.outgoing(&live, request, &target, &found, grpc)?;
@@ -126,8 +133,7 @@ impl Client {
         let Some(found) = live.table.find(routes, asked) else {
             return Err(answer::no_route(&face.metrics, asked.host, asked.path, grpc).into());
         };
-        let principal = face.identify(self.peer);
-        match routes.permit(&principal, &found.service) {
+        match routes.permit(&self.principal, &found.service) {
             Ok((backend, permit)) => Ok((found, backend, permit)),
             Err(denial) => Err(answer::denied(&face.metrics, &denial, grpc).into()),
         }
@@ -155,6 +161,7 @@ impl Client {
             peer: self.peer,
             peer_value: &self.peer_value,
             host: &target.authority,
+            scheme: if self.site.is_some() { "https" } else { "http" },
             trusted: &live.config.http.trusted,
             prefix: (found.strip > 0).then(|| &target.path.path()[..found.strip]),
         };

@@ -100,6 +100,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) peer_value: &'a HeaderValue,
     /// What the client sent as `Host` or `:authority`.
     pub(crate) host: &'a HeaderValue,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// Peers whose word is believed.
     pub(crate) trusted: &'a [IpAddr],
     /// What was taken off the path.
@@ -115,12 +117,12 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
         let all = all.and_then(Result::ok).unwrap_or_else(|| origin.peer_value.clone());
         headers.insert(X_FORWARDED_FOR, all);
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| origin.host.clone());
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(origin.scheme));
     } else {
         remove_all(headers, &FORWARDING);
         headers.insert(X_FORWARDED_FOR, origin.peer_value.clone());
         headers.insert(X_FORWARDED_HOST, origin.host.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     }
     if let Some(prefix) = origin.prefix.and_then(|prefix| HeaderValue::from_str(prefix).ok()) {
         headers.insert(X_FORWARDED_PREFIX, prefix);
@@ -233,6 +235,7 @@ mod tests {
     fn forward(headers: &mut HeaderMap, trusted: &[IpAddr]) {
         let peer = "10.1.2.3".parse().unwrap();
         let origin = Origin {
+            scheme: "http",
             peer,
             peer_value: &HeaderValue::from_static("10.1.2.3"),
             host: &HeaderValue::from_static("web"),

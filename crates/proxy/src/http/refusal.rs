@@ -67,6 +67,8 @@ refusals! {
     OtherHost = BAD_REQUEST, "the request target names another host than the Host header";
     /// Not a host name or address with an optional port.
     Authority = BAD_REQUEST, "the host is neither a name nor an address with an optional port";
+    /// RFC 9110 section 7.4: the host's own TLS site asks for certificates.
+    Misdirected = MISDIRECTED_REQUEST, "the host is to be asked over a connection of its own, by TLS and under its name";
     /// A percent sign without two hexadecimal digits.
     Escape = BAD_REQUEST, "the path has a percent sign that begins no escape";
     /// `%2f`, `%5c`, `%00` and `..;` where the path decides.

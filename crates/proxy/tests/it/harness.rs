@@ -11,6 +11,7 @@ use catalog::{
 use prometheus_client::registry::Registry;
 
 use portolan_proxy::{Config, Inputs, Listeners, VirtualListeners};
+use relay::tls::Certificates;
 use relay::{Relay, TcpDial};
 use route::{Facts, Routes};
 use state::{DrainTrigger, Publisher};
@@ -32,6 +33,8 @@ pub(crate) struct Harness {
     pub(crate) http: SocketAddr,
     pub(crate) tcp: Vec<SocketAddr>,
     pub(crate) udp: Vec<SocketAddr>,
+    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) virtuals: VirtualListeners,
     pub(crate) registry: Registry,
     trigger: Option<DrainTrigger>,
@@ -86,12 +89,21 @@ impl Harness {
         let relay = Relay::start(relay_config, &reader, Arc::new(TcpDial), &mut registry).unwrap();
         let listeners = Listeners::reserve(&config, relay.threads()).unwrap();
         let (named, http) = (listeners.named()[0], listeners.http()[0]);
+        let tls = listeners.tls().first().copied();
         let tcp = listeners.tcp().map(|(address, _)| address).collect();
         let udp = listeners.udp().map(|(address, _)| address).collect();
         let (virtuals, openings) = portolan_proxy::virtual_listeners();
         let (_, facts) = state::channel(Facts::default());
         let metrics = portolan_proxy::Metrics::register(&mut registry);
-        let inputs = Inputs { relay: relay.clone(), facts, node: NODE.into(), openings, metrics };
+        let certificates = Certificates::new();
+        let inputs = Inputs {
+            relay: relay.clone(),
+            facts,
+            node: NODE.into(),
+            openings,
+            certificates: certificates.clone(),
+            metrics,
+        };
         let (config, config_reader) = state::channel(config);
         let (trigger, drain) = state::drain();
         let running = tokio::spawn(portolan_proxy::run(config_reader, listeners, inputs, drain));
@@ -104,6 +116,8 @@ impl Harness {
             http,
             tcp,
             udp,
+            tls,
+            certificates,
             virtuals,
             registry,
             trigger: Some(trigger),

@@ -13,5 +13,6 @@ mod patience;
 mod peer;
 mod repeat;
 mod tcp;
+mod tls;
 mod two;
 mod udp;

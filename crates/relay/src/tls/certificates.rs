@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -61,7 +60,7 @@ fn names(certificate: &CertificateDer<'static>) -> Vec<Box<str>> {
 }
 
 /// When each of two files was last changed, their sizes and numbers.
-type Stamps = [Option<(SystemTime, u64, u64)>; 2];
+type Stamps = [Option<files::Stamp>; 2];
 
 #[derive(Debug)]
 struct FromFiles {

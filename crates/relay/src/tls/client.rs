@@ -32,9 +32,8 @@ const SESSIONS: usize = 256;
 /// Secures connections to servers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    plain: Arc<ClientConfig>,
-    http1: Arc<ClientConfig>,
-    http2: Arc<ClientConfig>,
+    /// By what is spoken under TLS: bytes, HTTP/1.1, HTTP/2.
+    configs: Option<[Arc<ClientConfig>; 3]>,
     name: Option<ServerName<'static>>,
 }
 
@@ -83,7 +82,12 @@ impl Client {
             Arc::new(config)
         };
         let (http1, http2) = (offering(b"http/1.1"), offering(b"h2"));
-        Ok(Client { plain: Arc::new(config), http1, http2, name })
+        Ok(Client { configs: Some([Arc::new(config), http1, http2]), name })
+    }
+
+    /// A client that secures nothing: for a service whose settings cannot be read.
+    pub fn refusing() -> Client {
+        Client { configs: None, name: None }
     }
 
     /// Secures a connection to `dialed`, a host name or an address. The caller bounds the time.
@@ -95,10 +99,13 @@ impl Client {
             Some(name) => name.clone(),
             None => server_name(dialed).map_err(std::io::Error::other)?,
         };
+        let Some([plain, http1, http2]) = &self.configs else {
+            return Err(std::io::Error::other("the settings of its TLS could not be read"));
+        };
         let config = match speak {
-            Speak::Bytes => &self.plain,
-            Speak::Http1 => &self.http1,
-            Speak::Http2 => &self.http2,
+            Speak::Bytes => plain,
+            Speak::Http1 => http1,
+            Speak::Http2 => http2,
         };
         let secured = TlsConnector::from(config.clone()).connect(name, stream).await?;
         if speak == Speak::Http2 && secured.get_ref().1.alpn_protocol() != Some(b"h2") {

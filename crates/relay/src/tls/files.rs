@@ -83,8 +83,36 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
+/// Files that somebody has read, to be read again when one of them changed.
+#[derive(Debug, Default)]
+pub struct Watched(Vec<(PathBuf, Option<Stamp>)>);
+
+impl Watched {
+    /// These files, as they are now.
+    pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Watched {
+        let stamped = |path: PathBuf| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        };
+        Watched(paths.into_iter().map(stamped).collect())
+    }
+
+    /// True when one of them is another than it was when this was last asked.
+    pub fn changed(&mut self) -> bool {
+        let mut changed = false;
+        for (path, before) in &mut self.0 {
+            let now = stamp(path);
+            changed |= std::mem::replace(before, now) != now;
+        }
+        changed
+    }
+}
+
+/// Time of the last change, size and number of a file.
+pub(super) type Stamp = (SystemTime, u64, u64);
+
 /// What tells that a file was replaced or rewritten. Links are followed: renewal programs switch them.
-pub(super) fn stamp(path: &Path) -> Option<(SystemTime, u64, u64)> {
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 pub use certificates::{Certificates, Pair};
 pub use client::{Client, ClientSettings, Speak};
-pub use files::CertificateFiles;
+pub use files::{CertificateFiles, Watched};
 pub use handshakes::{Handshake, Handshakes};
 pub use hello::{Hello, Secured, hello};
 pub use identity::spiffe_id;
