@@ -113,8 +113,11 @@ fn sighup_changes_what_can_change_and_names_what_cannot() {
     daemon.signal(Signal::HUP);
     let failure = daemon.logged("reload failed; the former configuration stays in effect");
     assert!(failure["error"].as_str().unwrap().contains("did you mean `node`?"), "{failure}");
-    let (status, body) = http(daemon.addresses["HTTP API"], "localhost", "/readyz").unwrap();
-    assert!(status == 503 && body.contains("[-] config"), "{status} {body}");
+    // The log says it a moment before readiness does.
+    eventually("readiness to say so", || {
+        let (status, body) = http(daemon.addresses["HTTP API"], "localhost", "/readyz").unwrap();
+        (status == 503 && body.contains("[-] config")).then_some(())
+    });
     write("");
     daemon.signal(Signal::HUP);
     eventually("a good reload", || {
