@@ -22,12 +22,13 @@
 //! ```
 //!
 //! Where to look: what is registered in `service`, keeping it registered in `registration`, finding others
-//! in `discovery`, keys in `kv`, messages in `topic`, the wire in `http`.
+//! in `discovery`, connections as descriptors in [`broker`], keys in `kv`, messages in `topic`, the wire in `http`.
 //!
 //! What is absent: no cache beside the list that a watch handed out last, no TLS (the daemon is on this
 //! host), no balancing beyond a weighted shuffle (the proxies do that).
 
 mod address;
+pub mod broker;
 mod discovery;
 mod error;
 mod http;

@@ -7,11 +7,12 @@
 //!
 //! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
 //! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], durations in [`duration`], the paths
-//! of our own in [`own`].
+//! of our own in [`own`], what local programs say to the broker in [`broker`].
 //!
 //! What is absent: no HTTP, no rule about what is valid, no catalog.
 
 pub mod agent;
+pub mod broker;
 pub mod duration;
 pub mod event;
 mod fold;

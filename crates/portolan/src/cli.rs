@@ -84,6 +84,8 @@ enum Command {
     Subscribe(commands::subscribe::Args),
     /// Join standard input and output to a service
     Connect(commands::connect::Args),
+    /// Reach a service for OpenSSH: ProxyCommand "portolan ssh-proxy %h %p", with ProxyUseFdpass or without
+    SshProxy(commands::ssh_proxy::Args),
     /// Make this node the first of a cluster
     Init(commands::init::Args),
     /// Make this node part of a cluster
@@ -162,6 +164,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Publish(args) => commands::publish::run(args, global)?,
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,
+        Command::SshProxy(args) => commands::ssh_proxy::run(args, global)?,
         Command::Init(args) => commands::init::run(args, global)?,
         Command::Join(args) => commands::join::run(args, global)?,
         Command::Members(args) => commands::members::run(args, global)?,

@@ -60,6 +60,7 @@ pub(crate) struct Listeners {
     pub(crate) gost: Option<TcpListener>,
     pub(crate) netsel: Option<TcpListener>,
     pub(crate) mesh: Option<mesh::Sockets>,
+    pub(crate) broker: broker::Listeners,
 }
 
 impl Listeners {
@@ -88,7 +89,8 @@ impl Listeners {
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
         let mesh = is_member.then(|| mesh(&config.mesh)).transpose()?;
-        Ok(Listeners { api, dns, proxy, gost, netsel, mesh })
+        let broker = broker::Listeners::reserve(&config.broker)?;
+        Ok(Listeners { api, dns, proxy, gost, netsel, mesh, broker })
     }
 
     /// Adds the Unix socket of the data directory, unless the configuration names another or none.

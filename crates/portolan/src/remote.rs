@@ -102,7 +102,8 @@ fn local_socket() -> Option<PathBuf> {
     home::socket(&data_dir).filter(|socket| answers(socket))
 }
 
-fn is_named_in_environment() -> bool {
+/// True when the environment names a daemon's API.
+pub(crate) fn is_named_in_environment() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     ["PORTOLAN_ADDR", "CONSUL_HTTP_ADDR"].into_iter().any(is_set)
 }

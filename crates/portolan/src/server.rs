@@ -43,10 +43,13 @@ impl Server {
         self
     }
 
-    /// Takes free ports instead of the configured ones, on the same addresses.
+    /// Takes free ports instead of the configured ones, on the same addresses, and no broker socket unless one
+    /// is named.
     #[must_use]
     pub fn ephemeral_ports(mut self) -> Server {
         self.config.for_each_listener(|address| address.set_port(0));
+        // The usual place is for the one daemon of a host.
+        self.config.broker.socket.get_or_insert_default();
         self
     }
 

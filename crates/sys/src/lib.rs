@@ -4,11 +4,13 @@
 //! nothing: which socket to open, what to send, when to splice is its callers' business.
 //!
 //! [`listen`] opens sockets, [`mmsg`] moves datagrams in batches, [`splice`] moves streams inside the
-//! kernel, [`host`] observes this host, [`process`] adjusts this process.
+//! kernel, [`pass`] hands descriptors to other processes, [`host`] observes this host, [`process`] adjusts this
+//! process.
 
 pub mod host;
 pub mod listen;
 pub mod mmsg;
+pub mod pass;
 pub mod process;
 pub mod splice;
 #[cfg(feature = "testing")]

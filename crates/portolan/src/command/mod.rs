@@ -25,6 +25,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod services;
 mod sources;
+pub(crate) mod ssh_proxy;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod token;

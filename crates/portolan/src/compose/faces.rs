@@ -128,6 +128,24 @@ impl Shared {
         Ok(relay)
     }
 
+    /// Where local programs ask for connections.
+    pub(super) fn broker(
+        &mut self,
+        config: &Config,
+        domain: String,
+        listeners: broker::Listeners,
+        relay: &Relay,
+    ) {
+        listeners.paths().for_each(|path| tracing::info!(path = %path.display(), "local programs may ask"));
+        let inputs = broker::Inputs {
+            relay: relay.clone(),
+            domain: domain.into(),
+            metrics: broker::Metrics::register(self.counted()),
+            patience: config.node.drain_timeout,
+        };
+        self.tasks.spawn("broker", broker::run(config.broker.clone(), listeners, inputs, self.drain.clone()));
+    }
+
     /// GOST's discovery: a port of its own where one is configured, and paths on the API's port always.
     pub(super) fn gost(
         &mut self,

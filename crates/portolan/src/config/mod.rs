@@ -52,6 +52,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// NetSel's byte protocol.
     pub netsel: api::netsel::Config,
+    /// Connections for local programs.
+    pub broker: broker::Config,
     /// Messages of local programs.
     pub topics: api::topics::Config,
 }

@@ -31,8 +31,10 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Every listener on a free port of loopback.
-pub(crate) const FREE_PORTS: [&str; 8] = [
+/// Every listener on a free port of loopback, and no broker socket: the usual place is for one daemon of a host.
+pub(crate) const FREE_PORTS: [&str; 10] = [
+    "--set",
+    "broker.socket=",
     "--set",
     "api.listen=127.0.0.1:0",
     "--set",

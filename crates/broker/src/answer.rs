@@ -1,0 +1,134 @@
+//! What a request comes to.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use consul::broker::{
+    Connected, LONGEST, Listed, Listing, Operation, Problem, ProblemKind, Reply, Request, VERSION,
+};
+use relay::Local;
+use route::{Decision, Denial, Mode};
+
+use crate::door::{Door, Who};
+use crate::hand::{self, Handed};
+
+/// A reply with what travels along.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) descriptor: Option<OwnedFd>,
+}
+
+/// Something that ends with the connection that asked for it.
+pub(crate) type Held = ();
+
+/// Longest name that is looked up, in bytes.
+const LONGEST_NAME: usize = 4096;
+
+/// Carries a request out.
+pub(crate) async fn to(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    request: Request,
+    descriptors: Vec<OwnedFd>,
+    _held: &mut Vec<Held>,
+) -> Result<Answer, Problem> {
+    door.metrics.asked(request.op);
+    if !descriptors.is_empty() && request.op != Operation::Offer {
+        return Err(malformed("a descriptor came along, and this takes none"));
+    }
+    let reply = Reply { v: VERSION, ..Reply::default() };
+    match request.op {
+        Operation::Connect => {
+            let name = named(&request)?;
+            let Handed { descriptor, connected } = hand::connect(door, local, who, name).await?;
+            let reply = Reply { connected: Some(connected), ..reply };
+            Ok(Answer { reply, descriptor: Some(descriptor) })
+        }
+        Operation::List => {
+            let listing = local.with_routes(|routes| list(routes, request.after.as_deref().unwrap_or("")));
+            Ok(Answer { reply: Reply { listing: Some(listing), ..reply }, descriptor: None })
+        }
+        Operation::Explain => {
+            let name = named(&request)?;
+            let decision = local.with_routes(|routes| routes.decide(&who.principal, name, Mode::Open));
+            let explanation = Some(explain(who, &decision));
+            Ok(Answer { reply: Reply { explanation, ..reply }, descriptor: None })
+        }
+        Operation::Offer => {
+            Err(Problem::new(ProblemKind::Unsupported, "this broker takes no offers: register at the API"))
+        }
+    }
+}
+
+fn malformed(text: &str) -> Problem {
+    Problem::new(ProblemKind::Malformed, text)
+}
+
+fn named(request: &Request) -> Result<&str, Problem> {
+    match request.name.as_deref() {
+        None | Some("") => Err(malformed("`name` is missing")),
+        Some(name) if name.len() > LONGEST_NAME => Err(malformed("`name` is longer than 4096 bytes")),
+        Some(name) if name.contains(char::is_control) => {
+            Err(malformed("`name` has control characters in it"))
+        }
+        Some(name) => Ok(name),
+    }
+}
+
+/// As many as fit a packet, in order of name.
+fn list(routes: &route::Routes, after: &str) -> Listing {
+    /// What a service takes beside its name, and what surrounds all of them.
+    const ROOM: usize = 80;
+    let after = after.to_ascii_lowercase();
+    let mut listing = Listing::default();
+    let mut length = 256;
+    for backend in routes.backends().filter(|backend| *backend.service.to_ascii_lowercase() > *after) {
+        // A name may double when it is written down: quotes and backslashes.
+        length += backend.service.len() * 2 + ROOM;
+        if length > LONGEST {
+            listing.more = true;
+            break;
+        }
+        listing.services.push(Listed {
+            name: backend.service.clone(),
+            registered: backend.registered,
+            usable: backend.endpoints.len(),
+        });
+    }
+    listing
+}
+
+fn explain(who: &Who, decision: &Decision) -> serde_json::Value {
+    let verdict = match &decision.verdict {
+        Ok((backend, _)) => serde_json::json!({
+            "allowed": true,
+            "service": backend.service,
+            "endpoints": backend.endpoints.iter().map(|endpoint| serde_json::json!({
+                "node": endpoint.node,
+                "instance": endpoint.id,
+                "status": endpoint.status,
+                "weight": endpoint.weight,
+            })).collect::<Vec<_>>(),
+        }),
+        Err(denial) => serde_json::json!({ "allowed": false, "why": denial.to_string() }),
+    };
+    serde_json::json!({ "principal": who.principal, "steps": decision.steps, "verdict": verdict })
+}
+
+/// What a denial is to a program.
+pub(crate) fn denied(denial: &Denial) -> Problem {
+    let kind = match denial {
+        Denial::UnknownService { .. } => ProblemKind::Unknown,
+        Denial::NoEndpoint { .. } => ProblemKind::Unhealthy,
+    };
+    Problem::new(kind, denial)
+}
+
+/// Nothing known of where it leads but the service.
+pub(crate) fn connected(socket: consul::broker::Socket, to: String) -> Connected {
+    let (service, node, instance) = ("".into(), "".into(), "".into());
+    Connected { socket, to: to.into(), service, node, instance, relayed: false }
+}

@@ -1,0 +1,124 @@
+//! What all connections of the broker share, and how they come in.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::{Local, Relay};
+use route::Principal;
+use state::Drain;
+use sys::pass::{Caller, Socket, caller};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::seats::Seats;
+use crate::{Inputs, session};
+
+/// Shared by all connections on all threads.
+pub(crate) struct Door {
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) domain: Arc<str>,
+    pub(crate) callers: Arc<Seats>,
+    pub(crate) relayed: Arc<Seats>,
+    pub(crate) drain: Drain,
+    /// Started when relayed connections must go at once.
+    pub(crate) cut: Drain,
+    relay: Relay,
+    _alive: mpsc::Sender<()>,
+}
+
+/// A local program, as the kernel knows it and as the rules do.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) caller: Caller,
+    pub(crate) principal: Principal,
+}
+
+impl Door {
+    pub(crate) fn new(
+        config: Config,
+        inputs: Inputs,
+        drain: Drain,
+        cut: Drain,
+        alive: mpsc::Sender<()>,
+    ) -> Door {
+        Door {
+            callers: Seats::new(config.max_connections, config.max_connections_per_user),
+            relayed: Seats::new(usize::MAX, config.max_relayed_per_user),
+            config,
+            metrics: inputs.metrics,
+            domain: inputs.domain,
+            relay: inputs.relay,
+            drain,
+            cut,
+            _alive: alive,
+        }
+    }
+
+    fn identify(&self, caller: Caller) -> Who {
+        Who { principal: self.config.principal(&caller, &self.domain), caller }
+    }
+
+    /// The data thread with the fewest connections.
+    fn idlest(&self) -> usize {
+        (0..self.relay.threads()).min_by_key(|thread| self.relay.load(*thread)).unwrap_or_default()
+    }
+}
+
+/// Accepts on a data thread until the drain starts, and takes the path of the socket away then.
+pub(crate) fn open(door: &Arc<Door>, path: PathBuf, socket: OwnedFd) {
+    let shared = door.clone();
+    door.relay.run_on(0, move |_| {
+        tokio::task::spawn_local(async move {
+            let drain = shared.drain.clone();
+            let accepting = accept(&shared, socket);
+            tokio::select! {
+                ended = accepting => if let Err(error) = ended {
+                    tracing::error!(path = %path.display(), %error, "local programs cannot reach the broker");
+                },
+                () = drain.started() => {}
+            }
+            let _ = std::fs::remove_file(&path);
+        });
+    });
+}
+
+async fn accept(door: &Arc<Door>, socket: OwnedFd) -> io::Result<()> {
+    let socket = Socket::register(socket)?;
+    loop {
+        let accepted = socket.when_readable(|socket| sys::pass::accept(socket)).await;
+        let accepted = accepted.and_then(|socket| Ok((caller(&socket)?, socket)));
+        let (caller, socket) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to be closed rather than spin.
+                tracing::warn!(%error, "accept a local program");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let who = door.identify(caller);
+        match door.callers.take(caller.uid) {
+            Ok(seat) => {
+                let shared = door.clone();
+                let begin = move |local: &Rc<Local>| {
+                    let local = local.clone();
+                    tokio::task::spawn_local(async move {
+                        let busy = local.busy();
+                        session::serve(&shared, &local, socket, &who).await;
+                        drop((seat, busy));
+                    });
+                };
+                door.relay.run_on(door.idlest(), begin);
+            }
+            Err(why) => session::turn_away(door, &socket, &why),
+        }
+        // Others on this thread have their turn between two callers.
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,122 @@
+//! How a connection becomes a descriptor in somebody else's hands.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use consul::broker::{Connected, Problem, ProblemKind, Socket};
+use relay::pump::{self, Prefix};
+use relay::{Local, Stream};
+use route::{Endpoint, Permit, Target};
+use sys::pass::Kind;
+use tokio::net::UnixStream;
+
+use crate::answer::denied;
+use crate::door::{Door, Who};
+
+/// A connection that is ready to be handed over.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) connected: Connected,
+}
+
+/// Resolves a service, judges, dials, and gives what came of it.
+pub(crate) async fn connect(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    name: &str,
+) -> Result<Handed, Problem> {
+    let allowed = local.with_routes(|routes| routes.permit(&who.principal, name));
+    let (backend, permit) = allowed.map_err(|denial| denied(&denial))?;
+    let connection = relay::connect(local, &backend, &permit, None).await;
+    let connection = connection.map_err(|error| Problem::new(ProblemKind::Unreachable, error))?;
+    let endpoint = &backend.endpoints[connection.at];
+    let mut connected = describe(endpoint);
+    connected.service = backend.service.clone();
+    over(door, local, who, permit, connection.stream, connected).await
+}
+
+fn describe(endpoint: &Endpoint) -> Connected {
+    let to = match &endpoint.target {
+        Target::Ip(address) => address.to_string(),
+        Target::Host(host, port) => format!("{host}:{port}"),
+    };
+    Connected {
+        node: endpoint.node.clone(),
+        instance: endpoint.id.clone(),
+        ..crate::answer::connected(Socket::Tcp, to)
+    }
+}
+
+/// Makes a descriptor of a stream: the kernel's own socket where there is one, else one end of a pair whose other
+/// end the daemon keeps moving.
+pub(crate) async fn over(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    permit: Permit,
+    stream: Stream,
+    connected: Connected,
+) -> Result<Handed, Problem> {
+    match stream {
+        Stream::Tcp(stream) => {
+            let descriptor = plain(stream.into_std().map(OwnedFd::from)).map_err(own_fault)?;
+            door.metrics.handed.inc();
+            Ok(Handed { descriptor, connected: Connected { socket: Socket::Tcp, ..connected } })
+        }
+        stream @ Stream::Other(_) => {
+            let descriptor = relayed(door, local, who, permit, stream)?;
+            Ok(Handed {
+                descriptor,
+                connected: Connected { socket: Socket::Unix, relayed: true, ..connected },
+            })
+        }
+    }
+}
+
+/// A descriptor as programs expect it: one that waits.
+fn plain(descriptor: io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    let descriptor = descriptor?;
+    sys::pass::set_blocking(descriptor.as_fd(), true)?;
+    Ok(descriptor)
+}
+
+pub(crate) fn own_fault(error: io::Error) -> Problem {
+    Problem::new(ProblemKind::Internal, format!("make a descriptor to hand over: {error}"))
+}
+
+/// One end of a pair; the other is relayed until both sides have ended, or the node goes.
+fn relayed(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    permit: Permit,
+    up: Stream,
+) -> Result<OwnedFd, Problem> {
+    let seat = door.relayed.take(who.caller.uid).map_err(|why| {
+        Problem::new(ProblemKind::Busy, format!("too many connections go through the daemon: {why}"))
+    })?;
+    let (ours, theirs) = sys::pass::pair(Kind::Stream).map_err(own_fault)?;
+    let theirs = plain(Ok(theirs)).map_err(own_fault)?;
+    let ours = UnixStream::from_std(ours.into()).map_err(own_fault)?;
+    let (door, local) = (door.clone(), local.clone());
+    tokio::task::spawn_local(async move {
+        let busy = local.busy();
+        door.metrics.relayed.inc();
+        let down = Stream::Other(Box::new(ours));
+        tokio::select! {
+            outcome = pump::run(&local, permit, down, up, Prefix::default(), None) => {
+                if let Some(broken) = outcome.broken {
+                    tracing::debug!(%broken, "a relayed connection of a local program broke");
+                }
+            }
+            () = door.cut.started() => {}
+        }
+        door.metrics.relayed.dec();
+        drop((seat, busy));
+    });
+    Ok(theirs)
+}

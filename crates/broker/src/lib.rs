@@ -1,0 +1,65 @@
+//! A local socket where programs ask for services by name and get connected descriptors.
+//!
+//! A program asks; the kernel says who it is; the name is resolved, judged and dialled; the connected socket is
+//! handed over, and the daemon is out of the path. Where bytes must be transformed on their way (the mesh), the
+//! program gets one end of a pair and the daemon moves the bytes.
+//!
+//! Where to look: what is said is in [`consul::broker`]; who is allowed to say how much in `seats`; what a request
+//! comes to in `answer`; how a connection becomes a descriptor in `hand`. Everything runs on the data threads of
+//! [`relay`], a task for each program that is connected; nothing here waits for one of them with another's time.
+//!
+//! What is absent: no store on the way of a connection (it reads [`route::Routes`]), no permission of its own making.
+
+mod answer;
+mod config;
+mod door;
+mod hand;
+mod listen;
+mod metrics;
+mod seats;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::Relay;
+use state::Drain;
+use tokio::sync::mpsc;
+
+pub use config::{Config, Identity};
+pub use listen::{BindError, Listeners, default_socket};
+pub use metrics::Metrics;
+
+use door::Door;
+
+/// What the broker is handed.
+pub struct Inputs {
+    /// The data threads, with the routes that they read.
+    pub relay: Relay,
+    /// Trust domain of identities that are named without one: the cluster's, else the node's name.
+    pub domain: Arc<str>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// How long relayed connections may take to finish when the node drains.
+    pub patience: Duration,
+}
+
+/// Serves until the drain starts; then takes no more requests, lets relayed connections finish for a while, and
+/// cuts the rest off. Those that were handed over are nobody's business here.
+pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Drain) {
+    let (alive, mut gone) = mpsc::channel(1);
+    let (cut_trigger, cut) = state::drain();
+    let patience = inputs.patience;
+    let door = Arc::new(Door::new(config, inputs, drain.clone(), cut, alive));
+    for (path, socket) in listeners.into_sockets() {
+        door::open(&door, path, socket);
+    }
+    drain.started().await;
+    drop(door);
+    // Nobody ever sends: the channel ends when the last connection does.
+    if tokio::time::timeout(patience, gone.recv()).await.is_err() {
+        tracing::info!("the time to finish is over: cutting relayed connections off");
+        cut_trigger.start();
+        let _ = tokio::time::timeout(Duration::from_secs(2), gone.recv()).await;
+    }
+}

@@ -1,0 +1,199 @@
+//! A broker with a catalog of its own, on a socket in a folder of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use catalog::{
+    Catalog, Command, Envelope, InstanceDef, InstanceRegistration, Kind, NodeDef, NodeRegistration, Register,
+    Weights,
+};
+use consul::broker::{LONGEST, Operation, Reply, Request};
+use portolan_broker::{Config, Inputs, Listeners, Metrics};
+use prometheus_client::registry::Registry;
+use relay::{Dial, Dialing, Relay, Stream, TcpDial};
+use route::{Endpoint, Permit, Routes};
+use state::{DrainTrigger, Publisher};
+use sys::pass::Passing as _;
+use tokio::task::JoinHandle;
+
+pub(crate) const NODE: &str = "here";
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Harness {
+    known: Mutex<(Catalog, u64)>,
+    routes: Publisher<Routes>,
+    relay: Relay,
+    registry: Registry,
+    pub(crate) folder: tempfile::TempDir,
+    trigger: Option<DrainTrigger>,
+    running: Option<JoinHandle<()>>,
+}
+
+/// What answers by repeating.
+pub(crate) fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut to = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut stream, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
+}
+
+/// Reaches endpoints as the mesh does: by something that is no socket.
+struct Wrapped;
+
+impl Dial for Wrapped {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a> {
+        Box::pin(async move { Ok(Stream::Other(Box::new(TcpDial.dial(endpoint, permit).await?))) })
+    }
+}
+
+impl Harness {
+    pub(crate) fn start() -> Harness {
+        Harness::with(Config::default(), Arc::new(TcpDial))
+    }
+
+    /// One whose routes all need bytes to be moved.
+    pub(crate) fn relaying(config: Config) -> Harness {
+        Harness::with(config, Arc::new(Wrapped))
+    }
+
+    pub(crate) fn with(config: Config, dial: Arc<dyn Dial>) -> Harness {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = Some(folder.path().join("broker.sock"));
+        let config = Config { socket, ..config };
+        let mut registry = Registry::default();
+        let (routes, reader) = state::channel(Routes::default());
+        let threads = relay::Config { threads: 2, ..relay::Config::default() };
+        let relay = Relay::start(threads, &reader, dial, &mut registry).unwrap();
+        let listeners = Listeners::reserve(&config).unwrap();
+        let inputs = Inputs {
+            relay: relay.clone(),
+            domain: "blue.example".into(),
+            metrics: Metrics::register(&mut registry),
+            patience: Duration::from_millis(200),
+        };
+        let (trigger, drain) = state::drain();
+        let running = tokio::spawn(portolan_broker::run(config, listeners, inputs, drain));
+        Harness {
+            known: Mutex::new((Catalog::default(), 0)),
+            routes,
+            relay,
+            registry,
+            folder,
+            trigger: Some(trigger),
+            running: Some(running),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("broker.sock")
+    }
+
+    pub(crate) fn register(&self, service: &str, address: SocketAddr) {
+        let labels = Default::default;
+        let node = NodeDef {
+            name: NODE.into(),
+            id: "".into(),
+            address: "127.0.0.1".into(),
+            tagged_addresses: labels(),
+            meta: labels(),
+        };
+        let def = InstanceDef {
+            id: format!("{service}-{}", address.port()).into(),
+            service: service.into(),
+            kind: Kind::Service,
+            tags: vec![],
+            address: address.ip().to_string().into(),
+            port: address.port(),
+            tagged_addresses: labels(),
+            meta: labels(),
+            weights: Weights::default(),
+            enable_tag_override: false,
+            lease: None,
+        };
+        self.apply(Command::Register(Box::new(Register {
+            node: Some(NodeRegistration { def: node, only_if_absent: true }),
+            on: NODE.into(),
+            instance: Some(InstanceRegistration { def, replace_checks: true }),
+            checks: vec![],
+        })));
+    }
+
+    fn apply(&self, command: Command) {
+        let (catalog, index) = &mut *self.known.lock().unwrap();
+        *index += 1;
+        let envelope = Envelope { node: NODE.into(), epoch: 1, sequence: *index, time_ms: *index, command };
+        let applied = catalog.apply(*index, &envelope);
+        assert!(applied.outcome.is_done(), "{:?}", applied.outcome);
+        self.routes.publish(Routes::project(&catalog.snapshot()));
+    }
+
+    pub(crate) fn program(&self) -> Program {
+        Program(sys::pass::seqpacket(&self.socket()).unwrap())
+    }
+
+    /// A counter's value as it is exposed; 0 when it has not been counted.
+    pub(crate) fn count(&self, line: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Leaves, waits for the end, stops the data threads.
+    pub(crate) async fn stop(mut self) {
+        self.trigger.take().unwrap().start();
+        self.running.take().unwrap().await.unwrap();
+        let relay = self.relay.clone();
+        tokio::task::spawn_blocking(move || relay.stop()).await.unwrap();
+    }
+}
+
+/// A program that asks. Its calls wait.
+pub(crate) struct Program(pub(crate) OwnedFd);
+
+impl Program {
+    pub(crate) fn ask(&self, request: &Request) -> (Reply, Option<OwnedFd>) {
+        self.say(&serde_json::to_vec(request).unwrap())
+    }
+
+    pub(crate) fn connect(&self, name: &str) -> (Reply, Option<OwnedFd>) {
+        self.ask(&Request::about(Operation::Connect, name))
+    }
+
+    pub(crate) fn say(&self, bytes: &[u8]) -> (Reply, Option<OwnedFd>) {
+        self.0.send(bytes, &[]).unwrap();
+        self.hear().unwrap()
+    }
+
+    /// The next reply; `None` when the broker has gone.
+    pub(crate) fn hear(&self) -> Option<(Reply, Option<OwnedFd>)> {
+        sys::pass::set_receive_timeout(&self.0, PATIENCE).unwrap();
+        let mut buffer = vec![0; LONGEST];
+        let packet = self.0.receive(&mut buffer).unwrap();
+        let reply = (packet.length > 0).then(|| serde_json::from_slice(&buffer[..packet.length]).unwrap());
+        Some((reply?, packet.descriptors.into_iter().next()))
+    }
+}
+
+/// Polls until `holds`.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never came about that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,6 @@
+//! The broker against programs that ask it, good ones and others.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
+mod connect;
+mod harness;
+mod hostile;
