@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
+use crate::exposure::Exposure;
 use crate::intention::Intention;
 use crate::members::{Down, JoinSecret, Member, Operator};
 use crate::model::{
@@ -150,12 +151,13 @@ enum Record {
     Root(Root),
     Issuer(Issuer),
     Denied(Denied),
-    /// Since version 3, as are the two that follow.
+    /// Since version 3, as are all that follow.
     Rules {
         index: Index,
     },
     Intention(Intention),
     Redirection(Redirection),
+    Exposure(Exposure),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -212,6 +214,7 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(sessions)
         .chain(delays)
         .chain(topic_records(s))
+        .chain(s.exposures().map(|exposure| Record::Exposure((**exposure).clone())))
         .chain(gone)
         .chain(gone_keys)
         .chain(cluster_records(&s.cluster))
@@ -381,6 +384,9 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         | Record::TopicFloor(_)
         | Record::Event(_)) => restore_topic(s, record)?,
         Record::Session(session) => s.sessions.insert(Arc::new(session)),
+        Record::Exposure(exposure) => {
+            drop(s.exposures.insert(exposure.def.service.clone(), Arc::new(exposure)));
+        }
         Record::LockDelay { key, until_ms } => s.sessions.delay(&key, until_ms),
         Record::Key { key, entry } => {
             if let Some(session) = &entry.session {

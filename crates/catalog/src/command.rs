@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::exposure::ExposureCommand;
 use crate::intention::IntentionCommand;
 use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
@@ -61,6 +62,8 @@ pub enum Command {
     Session(SessionCommand),
     /// Messages and events.
     Topic(TopicCommand),
+    /// Reachability from outside.
+    Expose(ExposureCommand),
     /// All of them or none; each sees what those before it did.
     Transact(Vec<Operation>),
     /// A host found that a virtual address is in use there by something else: give the service another.

@@ -1,10 +1,23 @@
-//! Reachability from outside: the nouns that the face which wishes and the face which opens share.
+//! Reachability from outside: wishes in the agreed state, and the nouns that the face which wishes and the
+//! face which opens share.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::Index;
+use crate::snapshot::Snapshot;
+use crate::validate::{self, Invalid};
+
+/// Most ports of one service's wish.
+pub const MAX_PORTS: usize = 1024;
+/// Most public names of one service's wish.
+pub const MAX_NAMES: usize = 32;
+/// Most services that wish something.
+pub const MAX_EXPOSURES: usize = 4096;
 
 /// What a port is a port of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,4 +61,179 @@ pub struct Openings {
     pub generation: u64,
     /// Port to the service that asked, for people who read the ruleset.
     pub ports: BTreeMap<Port, Arc<str>>,
+}
+
+/// A port outside, and where it leads. Written `443:8443/tcp`; `443/tcp` leads to the port that the instance is
+/// registered with, and TCP need not be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PortPair {
+    /// Port at the router, which clients outside dial.
+    pub external: Port,
+    /// Port of the instance; the one it is registered with when there is none.
+    pub internal: Option<u16>,
+}
+
+impl fmt::Display for PortPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Port { protocol, number } = self.external;
+        match self.internal {
+            Some(internal) => write!(f, "{number}:{internal}/{protocol}"),
+            None => write!(f, "{number}/{protocol}"),
+        }
+    }
+}
+
+impl From<PortPair> for String {
+    fn from(pair: PortPair) -> String {
+        pair.to_string()
+    }
+}
+
+impl TryFrom<String> for PortPair {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<PortPair, Invalid> {
+        text.parse()
+    }
+}
+
+impl FromStr for PortPair {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<PortPair, Invalid> {
+        let broken = || Invalid::new("port", text, "it is not written like 443:8443/tcp, 443:8443 or 53/udp");
+        let (ports, protocol) = match text.split_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((ports, "tcp")) => (ports, Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some(_) => return Err(broken()),
+        };
+        let number = |text: &str| {
+            let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = is_plain.then(|| text.parse().ok()).flatten();
+            number.filter(|number| *number != 0).ok_or_else(broken)
+        };
+        let (external, internal) = match ports.split_once(':') {
+            None => (number(ports)?, None),
+            Some((external, internal)) => (number(external)?, Some(number(internal)?)),
+        };
+        Ok(PortPair { external: Port { protocol, number: external }, internal })
+    }
+}
+
+/// The wish that a service be reachable from outside. There is one for each service: whole, never a difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExposureDef {
+    /// Service by its name.
+    pub service: Arc<str>,
+    /// Ports, each external one once.
+    pub ports: Vec<PortPair>,
+    /// Public names that shall lead to it: lower case, no dot at the end.
+    #[serde(default)]
+    pub names: Vec<Arc<str>>,
+    /// Node that shall expose it, although instances may be elsewhere; empty for every node that has one.
+    #[serde(default)]
+    pub via: Arc<str>,
+}
+
+impl ExposureDef {
+    /// # Errors
+    /// [`Invalid`] with the rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        validate::label("service name", &self.service)?;
+        if self.ports.is_empty() || self.ports.len() > MAX_PORTS {
+            let rule = format!("1 to {MAX_PORTS} are exposed");
+            return Err(Invalid::new("ports", &self.ports.len().to_string(), rule));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = self.ports.iter().find(|pair| !seen.insert(pair.external)) {
+            return Err(Invalid::new("port", &twice.to_string(), "it is named twice"));
+        }
+        if self.names.len() > MAX_NAMES {
+            let rule = format!("at most {MAX_NAMES} lead to one service");
+            return Err(Invalid::new("names", &self.names.len().to_string(), rule));
+        }
+        self.names.iter().try_for_each(|name| match public_name(name) {
+            Ok(read) if read == *name => Ok(()),
+            Ok(_) => Err(Invalid::new("public name", name, "lower case and no dot at the end is due")),
+            Err(rule) => Err(Invalid::new("public name", name, rule)),
+        })?;
+        if self.via.is_empty() { Ok(()) } else { validate::node_name(&self.via) }
+    }
+}
+
+/// A wish that is agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    /// What is wished.
+    pub def: ExposureDef,
+    /// Index of its first registration.
+    pub create_index: Index,
+    /// Index of its last change.
+    pub modify_index: Index,
+}
+
+/// Wishes about exposures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExposureCommand {
+    /// Sets what is wished for a service, whether or not it is registered.
+    Set(ExposureDef),
+    /// Takes it away.
+    Remove {
+        /// Service by its name.
+        service: Arc<str>,
+    },
+}
+
+impl Snapshot {
+    /// What is wished for a service.
+    pub fn exposure(&self, service: &str) -> Option<&Arc<Exposure>> {
+        self.exposures.get(service)
+    }
+
+    /// All of them, by service.
+    pub fn exposures(&self) -> impl Iterator<Item = &Arc<Exposure>> {
+        self.exposures.values()
+    }
+}
+
+/// A public name in one spelling: lower case, no dot at the end.
+///
+/// # Errors
+/// Why it is none: RFC 1035 section 2.3.4 for lengths; letters, digits, hyphens, underscores, and an
+/// asterisk as the first label.
+pub fn public_name(text: &str) -> Result<Arc<str>, &'static str> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if name.len() > 253 {
+        return Err("a name has at most 253 characters");
+    }
+    let labels: Vec<&str> = name.split('.').collect();
+    if labels.len() < 2 {
+        return Err("a public name has a dot in it");
+    }
+    for (at, label) in labels.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let is_wildcard = at == 0 && *label == "*";
+        if label.is_empty() || label.len() > 63 || !(is_wildcard || label.chars().all(plain)) {
+            return Err("not a name: labels of 1 to 63 letters, digits and hyphens, with dots between");
+        }
+    }
+    Ok(name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_read_as_they_are_written() {
+        for text in ["443:8443/tcp", "443/tcp", "53:5353/udp", "53/udp"] {
+            assert_eq!(text.parse::<PortPair>().map(|pair| pair.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("443:8443".parse::<PortPair>().map(|pair| pair.to_string()), Ok("443:8443/tcp".into()));
+        for bad in ["", "0", "65536", "+80", "80:", ":80", "80:0", "80/sctp", "80/TCP", "a", "1:2:3", "80 "] {
+            assert!(bad.parse::<PortPair>().is_err(), "{bad:?}");
+        }
+    }
 }

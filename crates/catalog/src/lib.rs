@@ -7,7 +7,7 @@
 //! What is absent, on purpose: no clock (time arrives in the envelope), no randomness, no I/O, no tokio,
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
-//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], rules in [`intention`] and [`redirection`], wishes in [`command`], rules for names and sizes in [`validate`],
+//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], rules in [`intention`] and [`redirection`], reachability in [`exposure`], wishes in [`command`], rules for names and sizes in [`validate`],
 //! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
@@ -41,6 +41,7 @@ pub use command::{
     CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceRegistration, KvCommand,
     KvFound, KvOperation, NodeRegistration, Outcome, Refusal, Register,
 };
+pub use exposure::{Exposure, ExposureCommand, ExposureDef};
 pub use intention::{Action, Direction, Intention, IntentionCommand, Network, Origin, Place, Source};
 pub use labels::Labels;
 pub use members::{

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::cluster::Cluster;
+use crate::exposure::Exposure;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
 use crate::rules::Rules;
 use crate::session::Sessions;
@@ -33,6 +34,9 @@ pub struct Tables {
     /// Events.
     #[serde(default)]
     pub events: Index,
+    /// Wishes to be reachable from outside.
+    #[serde(default)]
+    pub exposures: Index,
 }
 
 /// Node and id of an instance.
@@ -58,6 +62,7 @@ pub struct Snapshot {
     pub(crate) kv: OrdMap<Arc<str>, Arc<KvEntry>>,
     pub(crate) sessions: Sessions,
     pub(crate) topics: Topics,
+    pub(crate) exposures: OrdMap<Arc<str>, Arc<Exposure>>,
     pub(crate) gone_services: Tombstones,
     pub(crate) gone_keys: Tombstones,
     /// One entry per service, living or buried, at the index of its last change.

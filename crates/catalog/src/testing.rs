@@ -7,9 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::{
-    Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, InitialStatus,
-    InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef, NodeRegistration, Operation,
-    Probe, Producer, Register, Retention, SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
+    Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, ExposureCommand,
+    ExposureDef, InitialStatus, InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef,
+    NodeRegistration, Operation, Probe, Producer, Register, Retention, SessionCommand, SessionDef, Status,
+    TopicCommand, Verb, Weights,
 };
 
 mod cluster;
@@ -65,6 +66,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => topic().prop_map(Command::Topic),
         2 => intention_command().prop_map(Command::Intention),
         1 => redirection_command().prop_map(Command::Redirection),
+        1 => exposure().prop_map(Command::Expose),
         1 => vec(operation(), 0..4).prop_map(Command::Transact),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
@@ -212,6 +214,16 @@ fn operation() -> impl Strategy<Value = Operation> {
         0 => Operation::Instance { verb, node, def: Box::new(def) },
         _ => Operation::Check { verb, node, check: Box::new(check) },
     })
+}
+
+fn exposure() -> impl Strategy<Value = ExposureCommand> {
+    let port = (0..2u16).prop_map(|number| format!("{number}:80/tcp").parse().ok());
+    let ports = vec(port, 0..3).prop_map(|ports| ports.into_iter().flatten().collect());
+    prop_oneof![
+        2 => (name("s", 4), ports)
+            .prop_map(|(service, ports)| ExposureCommand::Set(ExposureDef { service, ports, ..Default::default() })),
+        1 => name("s", 4).prop_map(|service| ExposureCommand::Remove { service }),
+    ]
 }
 
 fn topic() -> impl Strategy<Value = TopicCommand> {

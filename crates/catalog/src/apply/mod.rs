@@ -3,6 +3,7 @@
 mod check;
 mod compact;
 mod deregister;
+mod exposure;
 mod kv;
 pub(crate) mod life;
 mod lock;
@@ -44,6 +45,8 @@ pub enum Topic {
     Topics,
     /// Any event.
     Events,
+    /// Any wish to be reachable from outside.
+    Exposures,
     /// One key. Watchers of a prefix are found from the key.
     Key(Arc<str>),
     /// The members of the cluster.
@@ -136,6 +139,7 @@ impl Turn<'_> {
             Command::Kv(command) => self.kv(command),
             Command::Session(command) => self.session(command),
             Command::Topic(command) => self.topic(command),
+            Command::Expose(command) => self.exposure(command),
             Command::Transact(operations) => self.transaction(operations.iter()),
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),
