@@ -82,6 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         control: Arc::new(Alone),
         access: Arc::new(portolan_api::OpenAccess),
         cluster: Arc::new(portolan_api::Alone),
+        exposure: Arc::new(portolan_api::Unexposed),
         exposition: Arc::new(registry),
         metrics,
         guests: Vec::new(),

@@ -38,6 +38,8 @@ pub struct Inputs {
     pub access: Arc<dyn Access>,
     /// The cluster that this node belongs to, or could.
     pub cluster: Arc<dyn Cluster>,
+    /// How what shall be reachable from outside stands on this node.
+    pub exposure: Arc<dyn Exposure>,
     /// Every metric of the daemon, for `/metrics`.
     pub exposition: Arc<dyn Exposition>,
     /// This face's own metrics, registered with the others by whoever made them.
@@ -215,6 +217,22 @@ impl Cluster for Alone {
     fn carry_out(&self, _: Wish) -> Answering<'_, Result<serde_json::Value, Refused>> {
         let why = "this node keeps nothing on disk, and cannot be part of a cluster".to_owned();
         Box::pin(std::future::ready(Err(Refused::Conflict(why))))
+    }
+}
+
+/// How what shall be reachable from outside stands on this node.
+pub trait Exposure: Send + Sync {
+    /// Every chain, link by link. Answers from memory.
+    fn exposures(&self) -> consul::exposure::Exposures;
+}
+
+/// A node that knows nothing of routers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unexposed;
+
+impl Exposure for Unexposed {
+    fn exposures(&self) -> consul::exposure::Exposures {
+        consul::exposure::Exposures::default()
     }
 }
 

@@ -16,6 +16,7 @@ mod config;
 mod contact;
 mod coordinates;
 mod events;
+mod exposures;
 mod filter;
 pub mod fuzz;
 mod health_paths;
@@ -47,8 +48,8 @@ use store::Store;
 
 pub use config::{Config, Limits};
 pub use inputs::{
-    Access, Alone, Answering, Cluster, Condition, Control, Exposition, Guest, GuestReply, Identity, Inputs,
-    Mode, OpenAccess, Refused, Wish,
+    Access, Alone, Answering, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply, Identity,
+    Inputs, Mode, OpenAccess, Refused, Unexposed, Wish,
 };
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
@@ -73,6 +74,7 @@ struct Api {
     access: Arc<dyn Access>,
     cluster: Arc<dyn Cluster>,
     exposition: Arc<dyn Exposition>,
+    exposure: Arc<dyn Exposure>,
     metrics: Metrics,
     guests: Vec<Arc<dyn Guest>>,
     context: Context,
@@ -98,6 +100,7 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         access: inputs.access,
         cluster: inputs.cluster,
         exposition: inputs.exposition,
+        exposure: inputs.exposure,
         metrics: inputs.metrics,
         guests: inputs.guests,
         context,

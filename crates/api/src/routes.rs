@@ -12,7 +12,7 @@ use http::Method;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
-    Api, agent, catalog_paths as catalog, cluster_paths as cluster, coordinates, events,
+    Api, agent, catalog_paths as catalog, cluster_paths as cluster, coordinates, events, exposures,
     health_paths as health, kv, own, probes, session, status, topics, txn, ui,
 };
 
@@ -182,6 +182,10 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/portolan/topic/*name", Read(Topic), act!(topics::read)),
     put("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
     post("/v1/portolan/topic/*name", Write(Topic), act!(topics::publish)),
+    // Reachability from outside.
+    get("/v1/portolan/exposures", Read(Service), Look(exposures::list)),
+    put("/v1/portolan/exposure/*service", Write(Operator), act!(exposures::set)),
+    delete("/v1/portolan/exposure/*service", Write(Operator), act!(exposures::remove)),
     // The cluster.
     get("/v1/portolan/members", Read(Node), Look(cluster::members)),
     get("/v1/portolan/status", Read(Node), act!(cluster::status)),

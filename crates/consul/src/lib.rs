@@ -7,7 +7,7 @@
 //!
 //! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
 //! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], durations in [`duration`], the paths
-//! of our own in [`own`], what local programs say to the broker in [`broker`].
+//! of our own in [`own`] and [`exposure`], what local programs say to the broker in [`broker`].
 //!
 //! What is absent: no HTTP, no rule about what is valid, no catalog.
 
@@ -15,6 +15,7 @@ pub mod agent;
 pub mod broker;
 pub mod duration;
 pub mod event;
+pub mod exposure;
 mod fold;
 pub mod kv;
 pub mod listing;

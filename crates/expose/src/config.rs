@@ -18,6 +18,8 @@ pub struct Config {
     pub mappings: bool,
     /// Pinholes for IPv6.
     pub pinholes: bool,
+    /// The address that the world sees, where the router cannot know it.
+    pub public: Option<Ipv4Addr>,
     /// What was mapped is left to its lease at the end, as the original does, instead of removed.
     pub leave: bool,
 }
@@ -31,6 +33,7 @@ impl Default for Config {
             private_ip: None,
             mappings: true,
             pinholes: true,
+            public: None,
             leave: false,
         }
     }

@@ -17,7 +17,12 @@ pub fn tag(text: &str) {
         assert!(complaint.column >= 1 && complaint.column <= text.chars().count() + 1, "{complaint}");
     }
     assert!(wishes.ports.iter().all(|wish| wish.external.number != 0 && wish.internal != 0));
-    assert!(wishes.names.iter().all(|wish| tags::d53::name_of(&wish.name).as_deref() == Ok(&*wish.name)));
+    assert!(
+        wishes
+            .names
+            .iter()
+            .all(|wish| catalog::exposure::public_name(&wish.name).as_deref() == Ok(&*wish.name))
+    );
 }
 
 /// An answer to a search, and those of PCP and NAT-PMP.

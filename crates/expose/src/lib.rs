@@ -7,19 +7,25 @@
 //!
 //! What is absent: privilege. Nothing here needs any.
 
+mod answer;
 mod causes;
 mod config;
 pub mod fuzz;
 pub mod http;
+mod metrics;
 pub mod names;
 pub mod plan;
 mod reconcile;
 pub mod router;
+mod settings;
+mod shown;
 pub mod source;
 mod status;
 pub mod tags;
 pub mod wish;
 
 pub use config::Config;
+pub use metrics::Metrics;
 pub use reconcile::{Inputs, run, run_with};
-pub use status::{Door, Status};
+pub use settings::{NameSettings, Rfc2136Settings, Settings, Wish};
+pub use status::{Grant, Grants, Status};

@@ -12,8 +12,12 @@ pub struct Plan {
     pub openings: BTreeMap<Port, Arc<str>>,
     /// Ports at the router with ours behind them.
     pub mappings: BTreeMap<Port, u16>,
+    /// Port at the router to the service that asked for it first.
+    pub wishers: BTreeMap<Port, Arc<str>>,
     /// Public names, with what has to hold before one is shown.
     pub names: BTreeMap<(Arc<str>, NameKind), BTreeSet<Port>>,
+    /// Names of which nothing is said when this host has no such address.
+    pub optional: BTreeSet<(Arc<str>, NameKind)>,
     /// Wishes that cannot be met together with others.
     pub conflicts: Vec<String>,
 }
@@ -21,14 +25,13 @@ pub struct Plan {
 /// Plans. Of two wishes for one port of the router the service that comes first by name has it.
 pub fn plan(wishes: &Wishes) -> Plan {
     let mut plan = Plan::default();
-    let mut holders: BTreeMap<Port, Arc<str>> = BTreeMap::new();
     let mut wished: Vec<_> = wishes.ports.iter().collect();
     wished.sort_by(|a, b| (&a.service, a.external).cmp(&(&b.service, b.external)));
     for wish in wished {
         let (external, inner) = (wish.external, Port { number: wish.internal, ..wish.external });
         match plan.mappings.get(&external) {
             Some(other) if *other != wish.internal => {
-                let holder = holders.get(&external).map_or("", |holder| holder);
+                let holder = plan.wishers.get(&external).cloned().unwrap_or_default();
                 plan.conflicts.push(format!(
                     "\"{}\" and \"{holder}\" both wish {external} of the router, for different ports; \"{holder}\" has it",
                     wish.service
@@ -38,10 +41,13 @@ pub fn plan(wishes: &Wishes) -> Plan {
             _ => {}
         }
         plan.mappings.insert(external, wish.internal);
-        holders.entry(external).or_insert_with(|| wish.service.clone());
+        plan.wishers.entry(external).or_insert_with(|| wish.service.clone());
         plan.openings.entry(inner).or_insert_with(|| wish.service.clone());
     }
-    for NameWish { name, kind, service } in &wishes.names {
+    for NameWish { name, kind, service, is_optional } in &wishes.names {
+        if *is_optional {
+            plan.optional.insert((name.clone(), *kind));
+        }
         let ports = wishes.ports.iter().filter(|wish| wish.service == *service).map(|wish| wish.external);
         plan.names.entry((name.clone(), *kind)).or_default().extend(ports);
     }
@@ -106,7 +112,12 @@ mod tests {
 
     #[test]
     fn a_name_waits_for_the_ports_of_its_service() {
-        let name = |name: &str, kind| NameWish { name: name.into(), kind, service: "web".into() };
+        let name = |name: &str, kind| NameWish {
+            name: name.into(),
+            kind,
+            service: "web".into(),
+            is_optional: false,
+        };
         let names = [name("w.example.org", NameKind::A), name("w.example.org", NameKind::Cname)].into();
         let ports = [wish(443, 443, "web"), wish(25, 25, "mail")].into();
         let plan = plan(&Wishes { ports, names, ..Wishes::default() });

@@ -2,7 +2,7 @@
 //! mappings, set the firewall, make mappings, show names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use catalog::exposure::Openings;
 use state::{Drain, Failure, Publisher, Reader, Report};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::answer;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::names::{Names, Provider, Targets};
 use crate::plan::{Plan, plan};
 use crate::router::{Everywhere, Keeper, Search, is_public};
 use crate::source::Said;
-use crate::status::{Status, status};
-use crate::wish::{Port, Wishes};
+use crate::status::{Grants, Status};
+use crate::wish::{Port, Protocol, Wishes};
 
 /// Longest that a round waits for the firewall's report; rules are a matter of milliseconds.
 const FIREWALL: Duration = Duration::from_secs(20);
@@ -33,6 +35,8 @@ pub struct Inputs {
     pub status: Publisher<Status>,
     /// Who keeps public names; without one, names that are wished are not shown.
     pub names: Option<Arc<dyn Provider>>,
+    /// Counted on the way.
+    pub metrics: Metrics,
 }
 
 /// Follows the wishes until the drain starts, then withdraws everything.
@@ -54,8 +58,15 @@ pub async fn run_with(
     let mut said = inputs.said.clone();
     let keeper = |search| Keeper::new(search, config.lease, &config.description);
     let names = inputs.names.clone().map(Names::new);
-    let mut face =
-        Face { mappings: v4.map(keeper), pinholes: v6.map(keeper), names, inputs, plan: Plan::default() };
+    let mut face = Face {
+        mappings: v4.map(keeper),
+        pinholes: v6.map(keeper),
+        names,
+        inputs,
+        public: config.public,
+        plan: Plan::default(),
+        answers: BTreeMap::new(),
+    };
     let mut refreshes = interval(config.refresh.max(Duration::from_secs(1)));
     refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -84,14 +95,17 @@ struct Face {
     mappings: Option<Keeper>,
     pinholes: Option<Keeper>,
     names: Option<Names>,
+    /// What counts before the router's word.
+    public: Option<Ipv4Addr>,
     plan: Plan,
+    answers: answer::Answers,
 }
 
 impl Face {
     async fn round(&mut self, wishes: &Wishes, trouble: Option<String>, renew: bool) {
         let next = plan(wishes);
         if next != self.plan {
-            tracing::info!(tcp = ?next.ports(crate::wish::Protocol::Tcp), udp = ?next.ports(crate::wish::Protocol::Udp), "ports that services wish to expose");
+            tracing::info!(tcp = ?next.ports(Protocol::Tcp), udp = ?next.ports(Protocol::Udp), "ports that services wish to expose");
             for conflict in next.conflicts.iter().filter(|one| !self.plan.conflicts.contains(one)) {
                 tracing::warn!(conflict, "two wishes cannot both be met");
             }
@@ -100,10 +114,11 @@ impl Face {
         let mut failures = self.withdraw().await;
         let report = self.set_firewall().await;
         let is_open = report.failures.is_empty();
-        failures.extend(report.failures);
+        failures.extend(report.failures.iter().cloned());
         failures.extend(self.provide(renew).await);
+        self.ask_services().await;
         failures.extend(self.show(wishes, is_open).await);
-        self.publish(wishes, trouble, failures);
+        self.publish(wishes, trouble, failures, report.failures);
     }
 
     async fn withdraw(&mut self) -> Vec<Failure> {
@@ -143,16 +158,35 @@ impl Face {
         let v4 = provide(self.mappings.as_mut(), &mappings, renew);
         let v6 = provide(self.pinholes.as_mut(), &pinholes, renew);
         let (mut failures, v6) = tokio::join!(v4, v6);
+        if self.public.is_some() {
+            // Somebody knows better what the world sees.
+            failures.retain(|failure| failure.attempted != crate::router::BE_REACHABLE);
+        }
         // A network without IPv6, or a router that lets it in anyway, is the usual case and no failure.
         let is_known = self.pinholes.as_ref().is_some_and(|keeper| !keeper.held().is_empty());
         failures.extend(v6.into_iter().filter(|_| is_known));
         failures
     }
 
+    /// Whether anybody answers where the world is led. It delays nothing: a service may come up after its wish.
+    async fn ask_services(&mut self) {
+        let tcp = self.plan.mappings.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
+        let wanted: BTreeSet<u16> = tcp.map(|(_, internal)| *internal).collect();
+        let facing = self.mappings.as_ref().and_then(|keeper| keeper.gateways().first());
+        let Some(host) = facing.map(|gateway| gateway.client()) else { return };
+        answer::ask(host, &wanted, &mut self.answers).await;
+    }
+
+    /// The address that the world sees.
+    fn public(&self) -> Option<IpAddr> {
+        let told = self.mappings.as_ref().and_then(Keeper::public).filter(|address| is_public(*address));
+        self.public.map(IpAddr::from).or(told)
+    }
+
     /// Shows names, last of all, and none to a door that the firewall keeps shut.
     async fn show(&mut self, wishes: &Wishes, is_open: bool) -> Vec<Failure> {
         let (mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
-        let public = self.mappings.as_ref().and_then(Keeper::public).filter(|address| is_public(*address));
+        let public = self.public();
         let own = self.pinholes.as_ref().and_then(|keeper| keeper.held().values().next());
         let own = own.map(|held| held.gateway.client()).filter(|address| is_public(*address));
         let targets = Targets {
@@ -172,13 +206,32 @@ impl Face {
         }
     }
 
-    fn publish(&self, wishes: &Wishes, trouble: Option<String>, failures: Vec<Failure>) {
+    fn publish(
+        &self,
+        wishes: &Wishes,
+        trouble: Option<String>,
+        failures: Vec<Failure>,
+        firewall: Vec<Failure>,
+    ) {
         let before = self.inputs.status.now();
         for failure in failures.iter().filter(|one| !before.failures.contains(one)) {
             tracing::warn!(attempted = failure.attempted, cause = failure.cause, "exposure is incomplete");
         }
-        let status =
-            status(wishes, &self.plan, &held(&self.mappings), &held(&self.pinholes), failures, trouble);
+        let status = Status {
+            plan: self.plan.clone(),
+            waiting: wishes.waiting.clone(),
+            mappings: self.mappings.as_ref().map(Grants::of),
+            pinholes: self.pinholes.as_ref().map(Grants::of),
+            firewall,
+            answers: self.answers.clone(),
+            shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
+            hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
+            public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
+            failures,
+            complaints: wishes.complaints.clone(),
+            trouble,
+        };
+        self.inputs.metrics.show(&status.shown("", true));
         self.inputs.status.publish_if_changed(status);
     }
 }

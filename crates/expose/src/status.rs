@@ -1,66 +1,105 @@
 //! How exposure stands, for those who ask.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use state::Failure;
 
-use crate::plan::Plan;
-use crate::wish::{Complaint, Port, Wishes};
+use crate::names::{Key, Rdata};
+use crate::plan::{Plan, plan};
+use crate::router::Keeper;
+use crate::wish::{Complaint, Port, Waiting, Wishes};
 
 /// How exposure stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Ports with what holds of them.
-    pub doors: Vec<Door>,
+    /// What shall hold.
+    pub plan: Plan,
+    /// Wishes that wait for their service.
+    pub waiting: Vec<Waiting>,
+    /// Mappings of IPv4; `None` when none are made.
+    pub mappings: Option<Grants>,
+    /// Pinholes of IPv6; `None` when none are made.
+    pub pinholes: Option<Grants>,
+    /// Why the firewall does not let in what it should.
+    pub firewall: Vec<Failure>,
+    /// Whether somebody answers at a port of this host, by its number; why not.
+    pub answers: BTreeMap<u16, Result<(), String>>,
+    /// Names that are shown.
+    pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
+    /// Why these are not.
+    pub hidden: BTreeMap<Key, String>,
+    /// The address that the world sees.
+    pub public: Option<IpAddr>,
     /// What does not hold, and why.
     pub failures: Vec<Failure>,
     /// Tags that cannot be read.
     pub complaints: Vec<Complaint>,
-    /// Wishes that cannot be met together.
-    pub conflicts: Vec<String>,
     /// Why the source is not heard now.
     pub trouble: Option<String>,
 }
 
-/// One exposed port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
-    /// At the router.
-    pub external: Port,
-    /// On this host.
-    pub internal: u16,
-    /// Who asked.
-    pub service: Arc<str>,
-    /// The router holds a mapping.
-    pub is_mapped: bool,
-    /// The router holds a pinhole of IPv6.
-    pub is_pinholed: bool,
+/// What routers hold for us in one family of addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Routers that answered.
+    pub routers: Vec<Arc<str>>,
+    /// Port to what is held.
+    pub held: BTreeMap<Port, Grant>,
+    /// Port to why nothing is.
+    pub refused: BTreeMap<Port, String>,
 }
 
-pub(crate) fn status(
-    wishes: &Wishes,
-    plan: &Plan,
-    mapped: &BTreeSet<Port>,
-    pinholed: &BTreeSet<Port>,
-    failures: Vec<Failure>,
-    trouble: Option<String>,
-) -> Status {
-    let door = |(external, internal): (&Port, &u16)| {
-        let inner = Port { number: *internal, ..*external };
-        Door {
-            external: *external,
-            internal: *internal,
-            service: plan.openings.get(&inner).cloned().unwrap_or_default(),
-            is_mapped: mapped.contains(external),
-            is_pinholed: pinholed.contains(&inner),
+/// A mapping or pinhole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who holds it.
+    pub router: Arc<str>,
+    /// Our address behind it.
+    pub client: IpAddr,
+    /// Our port behind it.
+    pub internal: u16,
+    /// For how long from `since`; zero is forever.
+    pub lease: Duration,
+    /// When it was granted.
+    pub since: Instant,
+}
+
+impl Status {
+    /// What would be done about these wishes.
+    pub fn planned(wishes: &Wishes) -> Status {
+        Status {
+            plan: plan(wishes),
+            waiting: wishes.waiting.clone(),
+            complaints: wishes.complaints.clone(),
+            mappings: Some(Grants::default()),
+            ..Status::default()
         }
-    };
-    Status {
-        doors: plan.mappings.iter().map(door).collect(),
-        failures,
-        complaints: wishes.complaints.clone(),
-        conflicts: plan.conflicts.clone(),
-        trouble,
+    }
+}
+
+impl Grants {
+    pub(crate) fn of(keeper: &Keeper) -> Grants {
+        let grant = |held: &crate::router::Held| Grant {
+            router: held.gateway.name().into(),
+            client: held.gateway.client(),
+            internal: held.mapping.internal,
+            lease: held.lease,
+            since: held.since,
+        };
+        Grants {
+            routers: keeper.gateways().iter().map(|gateway| gateway.name().into()).collect(),
+            held: keeper.held().iter().map(|(port, held)| (*port, grant(held))).collect(),
+            refused: keeper.refused().clone(),
+        }
+    }
+}
+
+impl Grant {
+    /// What is left of the lease; `None` when it never ends.
+    pub fn left(&self) -> Option<Duration> {
+        (!self.lease.is_zero()).then(|| self.lease.saturating_sub(self.since.elapsed()))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-pub use catalog::exposure::{Port, Protocol};
+pub use catalog::exposure::{Port, PortPair, Protocol};
 
 /// Everything that is wished on this host: whole, never a difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,32 @@ pub struct Wishes {
     pub complaints: Vec<Complaint>,
     /// What the source knows of this host's place in the world.
     pub place: Place,
+    /// Wishes that nothing can be done for now.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A wish that waits for its service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// Service that wishes it.
+    pub service: Arc<str>,
+    /// Ports at the router, as they were wished.
+    pub ports: Vec<PortPair>,
+    /// Public names.
+    pub names: Vec<Arc<str>>,
+    /// What is missing.
+    pub on: Missing,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What a wish waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// An instance on this host.
+    Service,
+    /// One that passes its checks.
+    Health,
 }
 
 /// A port of this host that others outside may reach.
@@ -39,6 +65,8 @@ pub struct NameWish {
     pub kind: NameKind,
     /// Service that wishes it.
     pub service: Arc<str>,
+    /// Nothing is said when this host has no such address.
+    pub is_optional: bool,
 }
 
 /// What a public name leads to.
@@ -74,6 +102,22 @@ pub struct Complaint {
     pub column: usize,
     /// What is wrong there.
     pub why: String,
+}
+
+impl Wishes {
+    /// Everything of both. What a host said of its place, the first one counts.
+    #[must_use]
+    pub fn and(mut self, other: &Wishes) -> Wishes {
+        self.ports.extend(other.ports.iter().cloned());
+        self.names.extend(other.names.iter().cloned());
+        self.complaints.extend(other.complaints.iter().cloned());
+        self.waiting.extend(other.waiting.iter().cloned());
+        let Place { public_ipv4, public_ipv6, cname_target } = &other.place;
+        self.place.public_ipv4 = self.place.public_ipv4.or(*public_ipv4);
+        self.place.public_ipv6 = self.place.public_ipv6.or(*public_ipv6);
+        self.place.cname_target = self.place.cname_target.or_else(|| cname_target.clone());
+        self
+    }
 }
 
 impl fmt::Display for Complaint {

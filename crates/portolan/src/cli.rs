@@ -86,6 +86,14 @@ enum Command {
     Connect(commands::connect::Args),
     /// Reach a service for OpenSSH: ProxyCommand "portolan ssh-proxy %h %p", with ProxyUseFdpass or without
     SshProxy(commands::ssh_proxy::Args),
+    /// Make a service reachable from outside: firewall, router, public name
+    Expose(commands::expose::Args),
+    /// Take that back
+    Unexpose(commands::expose::Unexpose),
+    /// Show what is reachable from outside, link by link, and why not
+    Exposures(commands::exposures::Args),
+    /// Show what is still to be done to make it so
+    Plan(commands::exposures::Args),
     /// Make this node the first of a cluster
     Init(commands::init::Args),
     /// Make this node part of a cluster
@@ -165,6 +173,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,
         Command::SshProxy(args) => commands::ssh_proxy::run(args, global)?,
+        Command::Expose(args) => commands::expose::expose(args, global)?,
+        Command::Unexpose(args) => commands::expose::unexpose(args, global)?,
+        Command::Exposures(args) => commands::exposures::exposures(args, global)?,
+        Command::Plan(args) => commands::exposures::plan(args, global)?,
         Command::Init(args) => commands::init::run(args, global)?,
         Command::Join(args) => commands::join::run(args, global)?,
         Command::Members(args) => commands::members::run(args, global)?,

@@ -2,6 +2,7 @@
 //! what each face is handed is in `faces`.
 
 mod cluster;
+mod exposure;
 mod faces;
 mod order;
 mod routes;
@@ -122,11 +123,13 @@ pub(crate) async fn start(
     shared.broker(&config, domain.unwrap_or_else(|| identity.name.clone()), listeners.broker, &relay);
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
+    let exposure = shared.exposure(&config, &identity)?;
     shared.memory();
     shared.topics(&config);
     let introduction = introduction(&config, &identity, address, membership.as_ref());
     let face = Arc::new(Face::new(&config, home.clone(), &store, &control, linked));
-    let tasks = shared.api(&config, introduction, listeners.api, control.clone(), face, vec![gost]);
+    let seen = faces::Seen { control: control.clone(), cluster: face, exposure };
+    let tasks = shared.api(&config, introduction, listeners.api, seen, vec![gost]);
 
     let drain_timeout = config.node.drain_timeout;
     Ok(Node { addresses, identity, store, tasks, relay, control, links, drain: trigger, drain_timeout })

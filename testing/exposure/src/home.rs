@@ -204,7 +204,11 @@ impl Home {
     /// # Errors
     /// A lease file that cannot be read.
     pub fn mappings(&self) -> Fallible<Vec<String>> {
-        let text = std::fs::read_to_string(self.leases())?;
+        // Without any mapping there may be no file either.
+        let text = std::fs::read_to_string(self.leases()).or_else(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => Ok(String::new()),
+            _ => Err(cause),
+        })?;
         let mut found: Vec<String> = text
             .lines()
             .filter_map(|line| {

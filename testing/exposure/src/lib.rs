@@ -1,13 +1,15 @@
 //! A home and the world: a client host behind a router that is a real miniupnpd, and a host outside, each in
-//! a network namespace of its own. In the client's run a real Consul and the real daemon.
+//! a network namespace of its own. In the client's run a real Consul and the real daemon, as the role or as itself.
 //!
 //! Namespaces have names with this process's id in them, go with the value, and those of runs that were killed
 //! are swept by the next. What cannot be had is told as [`peers::Missing`] or as a `skipped: ` line.
 
+mod daemon;
 mod home;
 mod names;
 mod role;
 
+pub use daemon::Daemon;
 pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use role::{Consul, NameServer, Role};
 

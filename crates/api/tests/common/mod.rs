@@ -150,6 +150,7 @@ impl Server {
             control: control.clone(),
             access,
             cluster: Arc::new(api::Alone),
+            exposure: Arc::new(portolan_api::Unexposed),
             exposition: Arc::new(registry),
             metrics: metrics.clone(),
             guests: Vec::new(),

@@ -54,17 +54,23 @@ impl Targets {
 pub struct Names {
     provider: Arc<dyn Provider>,
     held: BTreeMap<Key, BTreeSet<Rdata>>,
+    refused: BTreeMap<Key, String>,
 }
 
 impl Names {
     /// Nothing is asked of anybody yet.
     pub fn new(provider: Arc<dyn Provider>) -> Names {
-        Names { provider, held: BTreeMap::new() }
+        Names { provider, held: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
     /// What is shown.
     pub fn held(&self) -> &BTreeMap<Key, BTreeSet<Rdata>> {
         &self.held
+    }
+
+    /// Why these are not shown.
+    pub fn refused(&self) -> &BTreeMap<Key, String> {
+        &self.refused
     }
 
     /// Removes the names that are not wished any more.
@@ -78,11 +84,16 @@ impl Names {
     pub async fn provide(&mut self, plan: &Plan, targets: &Targets) -> Vec<Failure> {
         let mut failures = Vec::new();
         let mut hidden = Vec::new();
+        self.refused.clear();
         for (key, ports) in &plan.names {
             let values: BTreeSet<Rdata> = match targets.of(key.1, ports) {
                 Ok(value) => [value].into(),
                 Err(cause) => {
-                    failures.push(Failure { attempted: format!("show {} to the world", shown(key)), cause });
+                    self.refused.insert(key.clone(), cause.clone());
+                    if !plan.optional.contains(key) {
+                        failures
+                            .push(Failure { attempted: format!("show {} to the world", shown(key)), cause });
+                    }
                     hidden.push(key.clone());
                     continue;
                 }
@@ -95,10 +106,13 @@ impl Names {
                     tracing::info!(name = %key.0, ?values, "a public name leads here");
                     self.held.insert(key.clone(), values);
                 }
-                Err(error) => failures.push(Failure {
-                    attempted: format!("show {} to the world", shown(key)),
-                    cause: error.to_string(),
-                }),
+                Err(error) => {
+                    self.refused.insert(key.clone(), error.to_string());
+                    failures.push(Failure {
+                        attempted: format!("show {} to the world", shown(key)),
+                        cause: error.to_string(),
+                    });
+                }
             }
         }
         failures.extend(self.remove(hidden).await);

@@ -3,6 +3,7 @@
 mod keep;
 mod key;
 mod server;
+mod several;
 mod update;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub use keep::{Names, Targets};
 pub use key::{KeyError, parse_key, read_key};
 pub use server::{Config, Rfc2136};
+pub use several::Several;
 pub use update::{Owner, Rdata, ZoneError, fuzz_reply};
 
 use crate::wish::NameKind;

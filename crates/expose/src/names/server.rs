@@ -54,9 +54,7 @@ impl Rfc2136 {
 
     /// The zone that a name is in: of several, the longest.
     fn zone(&self, name: &str) -> Result<&WireName, NameError> {
-        let holds =
-            |zone: &str| name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
-        let zones = self.zones.iter().filter(|(zone, _)| holds(zone));
+        let zones = self.zones.iter().filter(|(zone, _)| super::several::is_in(name, zone));
         zones.max_by_key(|(zone, _)| zone.len()).map(|(_, wire)| wire).ok_or(NameError::Outside)
     }
 

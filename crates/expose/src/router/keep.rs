@@ -12,8 +12,13 @@ use crate::wish::Port;
 
 /// Longest that withdrawing waits for a router, in all: what is behind the mapping is closed right after.
 const WITHDRAW: Duration = Duration::from_secs(6);
+/// A mapping that the router holds forever is made again this often: some forget it all the same.
+const FOREVER: Duration = Duration::from_secs(600);
 /// Between two searches that nothing but failure causes.
 const SEARCH_AGAIN: Duration = Duration::from_secs(20);
+
+/// What is attempted when a router is asked for its public address.
+pub(crate) const BE_REACHABLE: &str = "be reachable through the router";
 
 /// A mapping that the router holds for us.
 pub struct Held {
@@ -25,6 +30,16 @@ pub struct Held {
     pub lease: Duration,
     /// When it was granted.
     pub since: Instant,
+    /// The router may have lost it.
+    is_doubtful: bool,
+}
+
+impl Held {
+    /// True when half of the lease is over.
+    fn is_due(&self) -> bool {
+        let after = if self.lease.is_zero() { FOREVER } else { self.lease / 2 };
+        self.is_doubtful || self.since.elapsed() >= after
+    }
 }
 
 /// The mappings of this host. Every call brings it nearer to what is wished, and tells what is missing.
@@ -36,6 +51,9 @@ pub struct Keeper {
     searched: Option<Instant>,
     is_adopted: bool,
     held: BTreeMap<Port, Held>,
+    refused: BTreeMap<Port, String>,
+    /// The mapping that was looked at last.
+    looked: Option<Port>,
     public: Option<IpAddr>,
 }
 
@@ -50,6 +68,8 @@ impl Keeper {
             searched: None,
             is_adopted: false,
             held: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            looked: None,
             public: None,
         }
     }
@@ -57,6 +77,16 @@ impl Keeper {
     /// What the router holds for us.
     pub fn held(&self) -> &BTreeMap<Port, Held> {
         &self.held
+    }
+
+    /// Why the router holds nothing for these.
+    pub fn refused(&self) -> &BTreeMap<Port, String> {
+        &self.refused
+    }
+
+    /// Routers that answered the last search.
+    pub fn gateways(&self) -> &[Arc<dyn Gateway>] {
+        &self.gateways
     }
 
     /// The public address, as the router told it last.
@@ -92,17 +122,23 @@ impl Keeper {
         failures
     }
 
-    /// Makes what is wished and not held yet; with `renew`, asks for everything again. A router that is
-    /// silent is looked for again, once.
+    /// Makes what is wished and not held yet, and what is half over; with `renew`, looks first whether the router
+    /// still holds one of them, and makes all again when it does not. A router that is silent is looked for
+    /// again, once.
     pub async fn provide(&mut self, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+        self.refused.retain(|port, _| wanted.contains_key(port));
+        self.held.retain(|_, held| held.lease.is_zero() || held.since.elapsed() < held.lease);
         if wanted.is_empty() && self.held.is_empty() {
             self.look(renew).await;
             return Vec::new();
         }
+        if renew {
+            self.verify().await;
+        }
         let mut failures = Vec::new();
         for attempt in 0..2 {
             self.look(renew || attempt > 0).await;
-            failures = self.provide_once(wanted, renew && attempt == 0).await;
+            failures = self.provide_once(wanted).await;
             if !self.gateways.is_empty() || attempt > 0 {
                 break;
             }
@@ -115,6 +151,26 @@ impl Keeper {
         failures
     }
 
+    /// Asks for one mapping after another, one each time, whether it is still there.
+    async fn verify(&mut self) {
+        let after = self.looked.and_then(|port| {
+            let bounds = (std::ops::Bound::Excluded(port), std::ops::Bound::Unbounded);
+            self.held.range(bounds).next()
+        });
+        let Some((port, held)) = after.or_else(|| self.held.first_key_value()) else { return };
+        let (port, answer) = (*port, held.gateway.holds(&held.mapping).await);
+        self.looked = Some(port);
+        match answer {
+            Ok(true) => return,
+            Ok(false) => tracing::info!(%port, "the router has lost a mapping; all are made again"),
+            Err(error) => {
+                tracing::info!(%error, "looking for the router again");
+                self.gateways.clear();
+            }
+        }
+        self.held.values_mut().for_each(|held| held.is_doubtful = true);
+    }
+
     /// Finds routers when there are none, and removes there what an earlier life left.
     async fn look(&mut self, insist: bool) {
         let moved = |gateway: &Arc<dyn Gateway>| {
@@ -124,6 +180,7 @@ impl Keeper {
         if insist && self.gateways.iter().any(moved) {
             tracing::info!("our address has changed; looking for the router again");
             self.gateways.clear();
+            self.held.values_mut().for_each(|held| held.is_doubtful = true);
         }
         let is_soon = self.searched.is_some_and(|at| at.elapsed() < SEARCH_AGAIN);
         if !self.gateways.is_empty() || (is_soon && !insist) {
@@ -136,10 +193,11 @@ impl Keeper {
         }
     }
 
-    async fn provide_once(&mut self, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+    async fn provide_once(&mut self, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
         if self.gateways.is_empty() {
             let attempted = format!("map {} ports at the router", wanted.len());
             let cause = "no router answers to UPnP, PCP or NAT-PMP; switch one of them on there".to_owned();
+            self.refused = wanted.keys().map(|port| (*port, cause.clone())).collect();
             return if wanted.is_empty() { Vec::new() } else { vec![Failure { attempted, cause }] };
         }
         if !self.is_adopted {
@@ -149,7 +207,7 @@ impl Keeper {
         let mut failures = Vec::new();
         for (port, internal) in wanted {
             let is_held = self.held.get(port).is_some_and(|held| held.mapping.internal == *internal);
-            if is_held && !renew {
+            if is_held && !self.held.get(port).is_some_and(Held::is_due) {
                 continue;
             }
             let mapping =
@@ -159,6 +217,7 @@ impl Keeper {
                     if !is_held {
                         tracing::info!(%port, internal, router = held.gateway.name(), lease_s = held.lease.as_secs(), "mapped");
                     }
+                    self.refused.remove(port);
                     self.held.insert(*port, held);
                 }
                 Err((who, error)) => {
@@ -166,9 +225,11 @@ impl Keeper {
                     if !matches!(error, MapError::Silent(_)) {
                         self.held.remove(port);
                     }
+                    self.refused.insert(*port, format!("{who}: {error}"));
                     failures.push(failure(format!("map {port} at {who}"), &error));
                     if matches!(error, MapError::Silent(_)) {
                         self.gateways.clear();
+                        self.held.values_mut().for_each(|held| held.is_doubtful = true);
                         return failures;
                     }
                 }
@@ -184,7 +245,7 @@ impl Keeper {
             match gateway.map(mapping, self.lease).await {
                 Ok(lease) => {
                     let (mapping, gateway) = (mapping.clone(), gateway.clone());
-                    return Ok(Held { mapping, gateway, lease, since: Instant::now() });
+                    return Ok(Held { mapping, gateway, lease, since: Instant::now(), is_doubtful: false });
                 }
                 Err(error) => {
                     let is_final = matches!(error, MapError::Held(_));
@@ -227,7 +288,7 @@ impl Keeper {
                     }
                     self.public = Some(address);
                     return (!is_public(address)).then(|| Failure {
-                        attempted: "be reachable through the router".into(),
+                        attempted: BE_REACHABLE.into(),
                         cause: format!(
                             "its own address {address} is not public: another router, or the provider's, stands before it"
                         ),

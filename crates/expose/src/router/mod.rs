@@ -1,5 +1,6 @@
 //! The router: who asks it, in which language, and what came of it.
 
+mod epoch;
 pub mod igd;
 mod keep;
 pub mod natpmp;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use keep::BE_REACHABLE;
 pub use keep::{Held, Keeper};
 pub use search::{Everywhere, Search};
 
@@ -47,6 +49,10 @@ pub trait Gateway: Send + Sync {
 
     /// Removes a mapping of ours; one that is gone already is removed.
     fn unmap<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<(), MapError>>;
+
+    /// Looks whether the router still holds a mapping of ours: one question, whatever their number. False when
+    /// it was lost, and others may be too.
+    fn holds<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<bool, MapError>>;
 
     /// The address that the world sees.
     fn public_address(&self) -> BoxFuture<'_, Result<IpAddr, MapError>>;

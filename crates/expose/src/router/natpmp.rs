@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::epoch::Epoch;
 use super::{BoxFuture, Gateway, MapError, Mapping, udp};
 use crate::wish::Protocol;
 
@@ -71,11 +72,13 @@ pub struct NatPmp {
     name: String,
     router: SocketAddr,
     client: Ipv4Addr,
+    epoch: Epoch,
 }
 
 /// Asks the gateway whether it speaks this.
 pub async fn find(client: Ipv4Addr, gateway: Ipv4Addr) -> Option<Arc<dyn Gateway>> {
-    let found = NatPmp { name: format!("NAT-PMP at {gateway}"), router: (gateway, PORT).into(), client };
+    let (name, router) = (format!("NAT-PMP at {gateway}"), (gateway, PORT).into());
+    let found = NatPmp { name, router, client, epoch: Epoch::default() };
     found.ask(&address_request(), 0).await.ok()?;
     Some(Arc::new(found))
 }
@@ -123,6 +126,14 @@ impl Gateway for NatPmp {
                 return Err(MapError::OtherPort(external));
             }
             Ok(Duration::from_secs(granted.into()))
+        })
+    }
+
+    fn holds<'a>(&'a self, _: &'a Mapping) -> BoxFuture<'a, Result<bool, MapError>> {
+        Box::pin(async {
+            let accept = |bytes: &[u8]| parse(bytes, 0).and(bytes.get(4..8)?.try_into().ok());
+            let told = udp::ask(self.client.into(), self.router, &address_request(), accept).await?;
+            Ok(self.epoch.continues(u32::from_be_bytes(told), Instant::now()))
         })
     }
 

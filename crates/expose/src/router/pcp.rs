@@ -4,10 +4,11 @@ mod packet;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use packet::{Answer, Map, Nonce, parse};
 
+use super::epoch::Epoch;
 use super::{BoxFuture, Gateway, MapError, Mapping, udp};
 
 /// Where routers listen.
@@ -22,6 +23,7 @@ pub struct Pcp {
     router: SocketAddr,
     client: IpAddr,
     secret: u64,
+    epoch: Epoch,
     /// Told with every mapping, and by nothing else.
     public: Mutex<Option<IpAddr>>,
 }
@@ -31,7 +33,8 @@ pub async fn find(client: IpAddr, gateway: SocketAddr) -> Option<Arc<dyn Gateway
     let mut router = gateway;
     router.set_port(PORT);
     let name = format!("PCP at {}", router.ip());
-    let found = Pcp { name, router, client, secret: secret(), public: Mutex::new(None) };
+    let (secret, epoch, public) = (secret(), Epoch::default(), Mutex::new(None));
+    let found = Pcp { name, router, client, secret, epoch, public };
     let announce = packet::announce(client);
     udp::ask(client, router, &announce, |bytes| packet::is_announce(bytes).then_some(())).await.ok()?;
     Some(Arc::new(found))
@@ -108,6 +111,17 @@ impl Gateway for Pcp {
 
     fn unmap<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<(), MapError>> {
         Box::pin(async move { self.change(mapping, 0, false).await.map(drop) })
+    }
+
+    fn holds<'a>(&'a self, _: &'a Mapping) -> BoxFuture<'a, Result<bool, MapError>> {
+        Box::pin(async {
+            // Section 7.2: the clock stands behind the lifetime.
+            let accept =
+                |bytes: &[u8]| packet::is_announce(bytes).then(|| bytes.get(8..12)?.try_into().ok())?;
+            let request = packet::announce(self.client);
+            let told = udp::ask(self.client, self.router, &request, accept).await?;
+            Ok(self.epoch.continues(u32::from_be_bytes(told), Instant::now()))
+        })
     }
 
     fn public_address(&self) -> BoxFuture<'_, Result<IpAddr, MapError>> {

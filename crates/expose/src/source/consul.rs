@@ -3,6 +3,7 @@
 //! Consul that cannot be reached, restarts, or does not know the node is not a node without services: what
 //! was wished last is held, for a stated time.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,12 @@ use consul::listing::{CatalogNode, HealthCheck};
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use state::{Drain, Publisher, Reader, channel};
 
 use super::{Cursor, Said, Unhealthy, unhealthy, wishes};
 use crate::causes::chain;
-use crate::http::{Base, HttpError, Limits};
+use crate::http::{Base, HttpError, Limits, TlsError, TlsFiles, TlsSettings};
 
 /// How long a question waits at the server for news.
 const WAIT: Duration = Duration::from_secs(60);
@@ -37,6 +39,95 @@ pub struct Config {
     pub only_passing: bool,
     /// How long the last wishes are held when Consul is not heard.
     pub hold: Duration,
+}
+
+/// The same as it is configured: one of `[[consul]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Its API: `http://127.0.0.1:8500`, or `https://…`.
+    pub address: String,
+    /// The node whose services count; this node's own name when there is none.
+    pub node: Option<String>,
+    /// File with the ACL token.
+    pub token_file: Option<PathBuf>,
+    /// PEM of whom TLS believes; the system's when there is none.
+    pub ca_file: Option<PathBuf>,
+    /// PEM of our certificate.
+    pub cert_file: Option<PathBuf>,
+    /// PEM of its key.
+    pub key_file: Option<PathBuf>,
+    /// Believe whoever answers.
+    pub skip_verify: bool,
+    /// Services that fail a check wish nothing.
+    pub only_passing: bool,
+    /// How long the last wishes are held when Consul is not heard.
+    #[serde(with = "state::units::duration")]
+    pub hold: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            address: "http://127.0.0.1:8500".into(),
+            node: None,
+            token_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            skip_verify: false,
+            only_passing: true,
+            hold: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+/// Why a source cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// An address that is none.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Files of TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A file that cannot be read.
+    #[error("read Consul's token from {}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A file without a token in it.
+    #[error("{} holds no token: one line of printable characters is due", .0.display())]
+    NoToken(PathBuf),
+}
+
+impl Settings {
+    /// Reads the files, for a node of this name.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn read(&self, own: &str) -> Result<Config, SetupError> {
+        let (ca, cert, key) = (self.ca_file.clone(), self.cert_file.clone(), self.key_file.clone());
+        let tls = TlsSettings { files: TlsFiles { ca, cert, key }, skip_verify: self.skip_verify };
+        let base = Base::parse(&self.address)?.with_tls(&tls)?;
+        let token = self.token_file.as_ref().map(|path| read_token(path)).transpose()?;
+        let node = self.node.clone().unwrap_or_else(|| own.to_owned());
+        Ok(Config { base, token, node, only_passing: self.only_passing, hold: self.hold })
+    }
+}
+
+fn read_token(path: &Path) -> Result<HeaderValue, SetupError> {
+    let failed = |cause| SetupError::Token { path: path.to_owned(), cause };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let none = || SetupError::NoToken(path.to_owned());
+    let word = text.trim();
+    let mut token = HeaderValue::from_str(word).ok().filter(|_| !word.is_empty()).ok_or_else(none)?;
+    token.set_sensitive(true);
+    Ok(token)
 }
 
 /// Why Consul was not understood.

@@ -1,7 +1,9 @@
 //! Where wishes come from.
 
+pub mod both;
 pub mod consul;
 mod cursor;
+pub mod own;
 mod read;
 
 use std::sync::Arc;

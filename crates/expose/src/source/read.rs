@@ -37,7 +37,7 @@ fn place(meta: Option<&BTreeMap<Arc<str>, Arc<str>>>) -> Place {
     Place {
         public_ipv4: of("public_ipv4").and_then(|text| text.parse().ok()),
         public_ipv6: of("public_ipv6").and_then(|text| text.parse().ok()),
-        cname_target: of("cname_target").and_then(|text| tags::d53::name_of(text).ok()),
+        cname_target: of("cname_target").and_then(|text| catalog::exposure::public_name(text).ok()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use catalog::exposure::public_name;
+
 use super::sexpr::SyntaxError;
 use crate::wish::NameKind;
 
@@ -30,34 +32,10 @@ pub fn read(tag: &str) -> Result<(NameKind, Arc<str>), SyntaxError> {
         [(column, domain), (_, sub)] => (*column, format!("{sub}.{domain}")),
         [_, _, (column, _), ..] => return fail(*column, "more than a name"),
     };
-    match name_of(&name) {
+    match public_name(&name) {
         Ok(name) => Ok((*kind, name)),
         Err(why) => fail(column, why),
     }
-}
-
-/// A public name in one spelling: lower case, no dot at the end.
-///
-/// # Errors
-/// Why it is none: RFC 1035 section 2.3.4 for lengths; letters, digits, hyphens, underscores, and an
-/// asterisk as the first label.
-pub fn name_of(text: &str) -> Result<Arc<str>, &'static str> {
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    if name.len() > 253 {
-        return Err("a name has at most 253 characters");
-    }
-    let labels: Vec<&str> = name.split('.').collect();
-    if labels.len() < 2 {
-        return Err("a public name has a dot in it");
-    }
-    for (at, label) in labels.iter().enumerate() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let is_wildcard = at == 0 && *label == "*";
-        if label.is_empty() || label.len() > 63 || !(is_wildcard || label.chars().all(plain)) {
-            return Err("not a name: labels of 1 to 63 letters, digits and hyphens, with dots between");
-        }
-    }
-    Ok(name.into())
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {

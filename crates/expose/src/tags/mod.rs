@@ -32,7 +32,12 @@ pub fn take(service: &Arc<str>, tag: &str, wishes: &mut Wishes) {
         }
     } else if d53::is_meant(tag) {
         match d53::read(tag) {
-            Ok((kind, name)) => drop(wishes.names.insert(NameWish { name, kind, service: service.clone() })),
+            Ok((kind, name)) => drop(wishes.names.insert(NameWish {
+                name,
+                kind,
+                service: service.clone(),
+                is_optional: false,
+            })),
             Err(error) => wishes.complaints.push(complain(error)),
         }
     }

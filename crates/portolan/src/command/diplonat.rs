@@ -206,6 +206,7 @@ fn settings(args: Args) -> Result<Settings> {
         private_ip: args.private_ip.and_then(|PrivateIp(address)| address),
         mappings: !args.ipv6_only,
         pinholes: true,
+        public: None,
         leave: args.leave_mappings,
     };
     let firewall =
@@ -226,7 +227,8 @@ async fn serve(
     let (reports, reported) = channel(Report::default());
     let (status, _) = channel(expose::Status::default());
     tracing::info!(consul = %source.base, node = source.node, "following the services of a Consul node");
-    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names };
+    let metrics = expose::Metrics::default();
+    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names, metrics };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
     let guard = tokio::spawn(firewall::run(firewall, doors, reports));
     let carry = tokio::spawn(expose::run(config, inputs, drain));

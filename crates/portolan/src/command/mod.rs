@@ -10,6 +10,8 @@ mod daemon;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod diplonat;
+pub(crate) mod expose;
+pub(crate) mod exposures;
 pub(crate) mod init;
 pub(crate) mod instances;
 pub(crate) mod join;

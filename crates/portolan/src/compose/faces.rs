@@ -46,7 +46,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Every metric of a face begins with `portolan_`.
-    fn counted(&mut self) -> &mut Registry {
+    pub(super) fn counted(&mut self) -> &mut Registry {
         self.registry.sub_registry_with_prefix("portolan")
     }
 
@@ -199,8 +199,7 @@ impl Shared {
         config: &Config,
         node: api::Identity,
         listeners: api::Listeners,
-        control: Arc<Control>,
-        cluster: Arc<dyn api::Cluster>,
+        Seen { control, cluster, exposure }: Seen,
         guests: Vec<Arc<dyn api::Guest>>,
     ) -> Tasks {
         let access = Arc::new(Rules(self.store.clone()));
@@ -215,6 +214,7 @@ impl Shared {
             control,
             access,
             cluster,
+            exposure,
             pass_on: self.pass_on,
             exposition: Arc::new(self.registry),
             metrics,
@@ -225,6 +225,13 @@ impl Shared {
         self.tasks.spawn("api", api::run(config, listeners, inputs, self.drain));
         self.tasks
     }
+}
+
+/// What the API shows of others.
+pub(super) struct Seen {
+    pub(super) control: Arc<Control>,
+    pub(super) cluster: Arc<dyn api::Cluster>,
+    pub(super) exposure: Arc<dyn api::Exposure>,
 }
 
 /// Resolves once the catalog knows a node.

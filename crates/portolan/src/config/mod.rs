@@ -56,6 +56,16 @@ pub struct Config {
     pub broker: broker::Config,
     /// Messages of local programs.
     pub topics: api::topics::Config,
+    /// Whether and how this node makes services reachable from outside.
+    pub exposure: expose::Settings,
+    /// What shall be reachable from outside, beside what the registry says.
+    pub expose: Vec<expose::Wish>,
+    /// Consuls whose services wish to be reachable too.
+    pub consul: Vec<expose::source::consul::Settings>,
+    /// Who keeps public names.
+    pub public_dns: Vec<expose::NameSettings>,
+    /// How ports are opened in this host's firewall.
+    pub firewall: hostnet::firewall::Config,
 }
 
 impl Config {

@@ -249,6 +249,24 @@ impl Gateway for Igd {
         Box::pin(self.drop_mapping(mapping))
     }
 
+    fn holds<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<bool, MapError>> {
+        Box::pin(async {
+            let (number, client) = (mapping.external.number.to_string(), self.client.to_string());
+            let arguments = [
+                ("NewRemoteHost", ""),
+                ("NewExternalPort", &*number),
+                ("NewProtocol", upper(mapping.external.protocol)),
+            ];
+            match self.call("GetSpecificPortMappingEntry", &arguments).await {
+                Ok(values) => Ok(values.get("NewInternalClient") == Some(&client)
+                    && values.get("NewInternalPort") == Some(&mapping.internal.to_string())),
+                // 714: there is none. Who cannot tell is taken at its word until the lease is half over.
+                Err(Fault::Upnp(code, _)) => Ok(code != 714),
+                Err(Fault::Silent(why)) => Err(MapError::Silent(why)),
+            }
+        })
+    }
+
     fn public_address(&self) -> BoxFuture<'_, Result<IpAddr, MapError>> {
         Box::pin(async {
             match self.call("GetExternalIPAddress", &[]).await {

@@ -1,0 +1,141 @@
+//! What is configured: `[exposure]`, each `[[expose]]` and each `[[public_dns]]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::exposure::{ExposureDef, PortPair, public_name};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// `[exposure]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Carry wishes out on this node: open its firewall, map ports at its router, show public names. Without
+    /// it wishes are kept and shown, and nothing is touched.
+    pub enabled: bool,
+    /// What registrations say in their labels `expose` and `expose-name`, and in Diplonat's and D53's tags,
+    /// counts too: whoever may register may expose.
+    pub registrations: bool,
+    /// How often everything is looked at although nothing changed.
+    #[serde(with = "state::units::duration")]
+    pub refresh: Duration,
+    /// How long a router shall hold a mapping; it is renewed when half of that is over.
+    #[serde(with = "state::units::duration")]
+    pub lease: Duration,
+    /// Make mappings at the router.
+    pub mappings: bool,
+    /// Ask for pinholes of IPv6.
+    pub pinholes: bool,
+    /// Address of this host that mappings lead to; the one that faces the router when there is none.
+    pub private_address: Option<Ipv4Addr>,
+    /// The address that the world sees, where no router can tell it: a static forward, a rented address.
+    pub public_address: Option<Ipv4Addr>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            enabled: false,
+            registrations: false,
+            refresh: Duration::from_secs(60),
+            lease: Duration::from_secs(7200),
+            mappings: true,
+            pinholes: true,
+            private_address: None,
+            public_address: None,
+        }
+    }
+}
+
+impl Settings {
+    /// For [`crate::run`].
+    pub fn config(&self) -> Config {
+        Config {
+            refresh: self.refresh,
+            lease: self.lease,
+            description: "portolan".into(),
+            private_ip: self.private_address,
+            mappings: self.mappings,
+            pinholes: self.pinholes,
+            public: self.public_address,
+            leave: false,
+        }
+    }
+}
+
+/// One of `[[expose]]`: a wish that stands in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenWish")]
+pub struct Wish {
+    /// Service by its name.
+    pub service: Arc<str>,
+    /// Ports, like `443:8443/tcp`.
+    pub ports: Vec<PortPair>,
+    /// Public names.
+    pub names: Vec<Arc<str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenWish {
+    service: Arc<str>,
+    ports: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+impl TryFrom<WrittenWish> for Wish {
+    type Error = String;
+
+    fn try_from(written: WrittenWish) -> Result<Wish, String> {
+        let ports = written.ports.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let ports = ports.map_err(|error: catalog::validate::Invalid| error.to_string())?;
+        let name = |text: &String| public_name(text).map_err(|why| format!("public name \"{text}\": {why}"));
+        let names = written.names.iter().map(name).collect::<Result<_, _>>()?;
+        let wish = Wish { service: written.service, ports, names };
+        wish.def().validate().map_err(|error| error.to_string())?;
+        Ok(wish)
+    }
+}
+
+impl Wish {
+    /// As the catalog has it.
+    pub fn def(&self) -> ExposureDef {
+        let Wish { service, ports, names } = self.clone();
+        ExposureDef { service, ports, names, via: "".into() }
+    }
+}
+
+/// One of `[[public_dns]]`: who keeps the names of some zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum NameSettings {
+    /// A name server that takes signed updates (RFC 2136): BIND, Knot, PowerDNS.
+    Rfc2136(Rfc2136Settings),
+}
+
+/// See [`NameSettings::Rfc2136`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rfc2136Settings {
+    /// Zones that may be written, and no others.
+    pub zones: Vec<String>,
+    /// Where updates go, by TCP.
+    pub server: SocketAddr,
+    /// File with the key, as tsig-keygen prints it.
+    pub key_file: PathBuf,
+    /// Who we are to those who share the zone, for good; the node's name when there is none.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// How long others may remember a name.
+    #[serde(default = "minute", with = "state::units::duration")]
+    pub ttl: Duration,
+}
+
+fn minute() -> Duration {
+    Duration::from_secs(60)
+}

@@ -1,0 +1,197 @@
+//! The status as people and programs read it: a chain for every port, link by link from the inside out.
+
+use consul::exposure::{Chain, Complaint, Exposures, Link, Problem};
+
+use crate::names::{Key, Rdata};
+use crate::plan::Plan;
+use crate::source::own::external;
+use crate::status::{Grant, Grants, Status};
+use crate::wish::{Missing, NameKind, Port, Protocol, Waiting};
+
+const HOLDS: &str = "holds";
+const BROKEN: &str = "broken";
+const WAITS: &str = "waiting";
+const PLANNED: &str = "planned";
+const NONE: &str = "none";
+
+fn link(name: &str, state: &str, detail: impl AsRef<str>) -> Link {
+    Link { link: name.into(), state: state.into(), detail: detail.as_ref().into() }
+}
+
+impl Status {
+    /// For the API. A node that carries nothing out shows what it would.
+    pub fn shown(&self, node: &str, enabled: bool) -> Exposures {
+        let chain = |(port, internal): (&Port, &u16)| self.chain(*port, *internal, enabled);
+        let waiting = self.waiting.iter().flat_map(|waiting| {
+            external(waiting).map(move |(port, internal)| waits(waiting, port, internal))
+        });
+        let mut chains: Vec<Chain> = self.plan.mappings.iter().map(chain).chain(waiting).collect();
+        chains.sort_by(|a, b| a.service.cmp(&b.service));
+        let routers = self.mappings.iter().chain(&self.pinholes).flat_map(|grants| &grants.routers);
+        Exposures {
+            node: node.into(),
+            enabled,
+            public_address: self.public.map(|address| address.to_string()).unwrap_or_default().into(),
+            routers: routers.cloned().collect(),
+            chains,
+            problems: self.failures.iter().map(problem).collect(),
+            complaints: self.complaints.iter().map(complaint).collect(),
+            conflicts: self.plan.conflicts.iter().map(|text| text.as_str().into()).collect(),
+            trouble: self.trouble.as_deref().unwrap_or_default().into(),
+        }
+    }
+
+    fn chain(&self, port: Port, internal: u16, enabled: bool) -> Chain {
+        let service = self.plan.wishers.get(&port).cloned().unwrap_or_default();
+        let mut links = vec![
+            link("service", HOLDS, "an instance is on this node"),
+            link("health", HOLDS, "no check fails"),
+        ];
+        links.extend(self.answer(port, internal));
+        links.push(self.firewall_link(Port { number: internal, ..port }));
+        let inner = Port { number: internal, ..port };
+        links.push(grant_link("mapping", self.mappings.as_ref(), port, internal));
+        links.push(grant_link("pinhole", self.pinholes.as_ref(), inner, internal));
+        let names = names_of(&self.plan, port);
+        links.extend(names.iter().map(|key| self.name_link(key)));
+        if !enabled {
+            links.iter_mut().skip(2).for_each(|link| link.state = PLANNED.into());
+        }
+        let is_broken = links.iter().any(|link| &*link.state == BROKEN);
+        let state = if !enabled {
+            PLANNED
+        } else if is_broken {
+            BROKEN
+        } else {
+            "open"
+        };
+        let is_open = enabled && !is_broken;
+        let url = if is_open { self.url(port, &names) } else { String::new() };
+        Chain {
+            service,
+            port: port.to_string().into(),
+            internal,
+            state: state.into(),
+            url: url.into(),
+            links,
+        }
+    }
+
+    fn answer(&self, port: Port, internal: u16) -> Option<Link> {
+        let answer = self.answers.get(&internal).filter(|_| port.protocol == Protocol::Tcp)?;
+        Some(match answer {
+            Ok(()) => link("answer", HOLDS, format!("port {internal} of this host answers")),
+            Err(why) => link("answer", BROKEN, why),
+        })
+    }
+
+    fn firewall_link(&self, port: Port) -> Link {
+        match self.firewall.first() {
+            None => link("firewall", HOLDS, format!("lets {port} in")),
+            Some(failure) => link("firewall", BROKEN, format!("{}: {}", failure.attempted, failure.cause)),
+        }
+    }
+
+    fn name_link(&self, key: &Key) -> Link {
+        let (name, kind) = key;
+        let kind = match kind {
+            NameKind::A => "A",
+            NameKind::Aaaa => "AAAA",
+            NameKind::Cname => "CNAME",
+        };
+        match (self.shown.get(key), self.hidden.get(key)) {
+            (Some(values), _) => {
+                let values: Vec<String> = values.iter().map(value).collect();
+                link("dns", HOLDS, format!("{name} {kind} {}", values.join(", ")))
+            }
+            (None, Some(why)) if self.plan.optional.contains(key) => {
+                link("dns", NONE, format!("{name} {kind}: {why}"))
+            }
+            (None, Some(why)) => link("dns", BROKEN, format!("{name} {kind}: {why}")),
+            (None, None) if self.plan.optional.contains(key) => link("dns", NONE, format!("{name} {kind}")),
+            (None, None) => {
+                link("dns", BROKEN, format!("{name} {kind}: nobody keeps public names ([[public_dns]])"))
+            }
+        }
+    }
+
+    fn url(&self, port: Port, names: &[&Key]) -> String {
+        let named = names.iter().find(|key| self.shown.contains_key(**key)).map(|(name, _)| name.to_string());
+        let Some(host) = named.or_else(|| self.public.map(|address| address.to_string())) else {
+            return String::new();
+        };
+        match (port.protocol, port.number) {
+            (Protocol::Tcp, 443) => format!("https://{host}/"),
+            (Protocol::Tcp, 80) => format!("http://{host}/"),
+            (protocol, number) => format!("{protocol}://{host}:{number}"),
+        }
+    }
+}
+
+fn names_of(plan: &Plan, port: Port) -> Vec<&Key> {
+    plan.names.iter().filter(|(_, ports)| ports.contains(&port)).map(|(key, _)| key).collect()
+}
+
+fn value(value: &Rdata) -> String {
+    match value {
+        Rdata::A(v4) => v4.to_string(),
+        Rdata::Aaaa(v6) => v6.to_string(),
+        Rdata::Cname(name) => name.to_string(),
+    }
+}
+
+/// A pinhole that is missing is no break: most homes have no router that gives any.
+fn grant_link(name: &str, grants: Option<&Grants>, port: Port, internal: u16) -> Link {
+    let Some(grants) = grants else { return link(name, NONE, "none is asked for") };
+    let is_v4 = name == "mapping";
+    match (grants.held.get(&port), grants.refused.get(&port)) {
+        (Some(grant), _) => link(name, HOLDS, format!("{port} to {}, {}", target(grant), lease(grant))),
+        (None, Some(why)) => link(name, if is_v4 { BROKEN } else { NONE }, why),
+        (None, None) if is_v4 => link(name, PLANNED, format!("{port} to port {internal} of this host")),
+        (None, None) => link(name, NONE, "no router gives any"),
+    }
+}
+
+fn target(grant: &Grant) -> std::net::SocketAddr {
+    (grant.client, grant.internal).into()
+}
+
+fn lease(grant: &Grant) -> String {
+    match grant.left() {
+        Some(left) => format!("{} s left, by {}", left.as_secs(), grant.router),
+        None => format!("without an end, by {}", grant.router),
+    }
+}
+
+fn waits(waiting: &Waiting, port: Port, internal: u16) -> Chain {
+    let (service, health) = match waiting.on {
+        Missing::Service => (link("service", BROKEN, &waiting.why), link("health", WAITS, "")),
+        Missing::Health => {
+            (link("service", HOLDS, "an instance is on this node"), link("health", BROKEN, &waiting.why))
+        }
+    };
+    let mut links = vec![service, health];
+    links.extend(["firewall", "mapping"].map(|name| link(name, WAITS, "closed")));
+    links.extend(waiting.names.iter().map(|name| link("dns", WAITS, format!("{name} is not shown"))));
+    Chain {
+        service: waiting.service.clone(),
+        port: port.to_string().into(),
+        internal,
+        state: WAITS.into(),
+        url: "".into(),
+        links,
+    }
+}
+
+fn problem(failure: &state::Failure) -> Problem {
+    Problem { attempted: failure.attempted.as_str().into(), cause: failure.cause.as_str().into() }
+}
+
+fn complaint(complaint: &crate::wish::Complaint) -> Complaint {
+    Complaint {
+        service: complaint.service.clone(),
+        tag: complaint.tag.as_str().into(),
+        column: complaint.column,
+        why: complaint.why.as_str().into(),
+    }
+}

@@ -1,0 +1,223 @@
+//! Wishes of our own catalog and of the configuration, for the services of one node.
+//!
+//! Here health counts: an instance that fails its checks wishes nothing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use catalog::exposure::ExposureDef;
+use catalog::{Index, Instance, Snapshot, Status};
+use state::{Drain, Publisher, Reader};
+use store::View;
+
+use super::Said;
+use crate::tags;
+use crate::wish::{Complaint, Missing, NameKind, NameWish, Port, PortPair, PortWish, Waiting, Wishes};
+
+/// Label of a registration with the ports that it wishes, with commas between: `443:8443/tcp, 80`.
+pub const PORTS: &str = "expose";
+/// Label of a registration with the public names that it wishes, with commas between.
+pub const NAMES: &str = "expose-name";
+
+/// What is read of the catalog.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The node whose instances count.
+    pub node: Arc<str>,
+    /// Wishes beside the catalog's.
+    pub fixed: Vec<ExposureDef>,
+    /// What registrations say in labels and tags counts too.
+    pub registrations: bool,
+}
+
+/// Follows the catalog until the drain starts.
+pub async fn run(config: Config, mut views: Reader<View>, said: Publisher<Said>, drain: Drain) {
+    let mut seen = None;
+    loop {
+        let view = views.now();
+        let mark = mark(&config, &view);
+        if seen.as_ref() != Some(&mark) {
+            let own = sys::host::addresses().unwrap_or_default();
+            let wishes = wishes(&config, &view, &own);
+            said.publish_if_changed(Said { wishes: Some(Arc::new(wishes)), trouble: None });
+            seen = Some(mark);
+        }
+        tokio::select! {
+            () = drain.started() => return,
+            view = views.next() => if view.is_none() { return },
+        }
+    }
+}
+
+/// Moves whenever the wishes may have changed: most commands do not concern them.
+fn mark(config: &Config, snapshot: &Snapshot) -> Vec<Index> {
+    let here = snapshot.node(&config.node).map_or(0, |node| node.touched_index);
+    let services = all(config, snapshot).map(|def| snapshot.service_index(&def.service));
+    [snapshot.tables().exposures, here].into_iter().chain(services).collect()
+}
+
+fn all<'a>(config: &'a Config, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a ExposureDef> {
+    config.fixed.iter().chain(snapshot.exposures().map(|exposure| &exposure.def))
+}
+
+/// What is wished of a node whose own addresses are these.
+pub fn wishes(config: &Config, snapshot: &Snapshot, own: &[IpAddr]) -> Wishes {
+    let mut wishes = Wishes::default();
+    for def in all(config, snapshot) {
+        add(config, snapshot, own, def, &mut wishes);
+    }
+    if config.registrations {
+        registered(config, snapshot, own, &mut wishes);
+    }
+    wishes
+}
+
+fn add(config: &Config, snapshot: &Snapshot, own: &[IpAddr], def: &ExposureDef, wishes: &mut Wishes) {
+    let wait = |on: Missing, why: String| Waiting {
+        service: def.service.clone(),
+        ports: def.ports.clone(),
+        names: def.names.clone(),
+        on,
+        why,
+    };
+    match choose(config, snapshot, own, def) {
+        Ok(instance) => {
+            for pair in &def.ports {
+                match pair.internal.unwrap_or(instance.def.port) {
+                    0 => wishes.waiting.push(wait(
+                        Missing::Service,
+                        format!("it is registered without a port: wish {}:PORT", pair.external.number),
+                    )),
+                    internal => drop(wishes.ports.insert(PortWish {
+                        external: pair.external,
+                        internal,
+                        service: def.service.clone(),
+                    })),
+                }
+            }
+            name(&def.names, &def.service, wishes);
+        }
+        Err((on, why)) => wishes.waiting.push(wait(on, why)),
+    }
+}
+
+/// Both kinds of address; the second where there is one.
+fn name(names: &[Arc<str>], service: &Arc<str>, wishes: &mut Wishes) {
+    for name in names {
+        for (kind, is_optional) in [(NameKind::A, false), (NameKind::Aaaa, true)] {
+            let (name, service) = (name.clone(), service.clone());
+            wishes.names.insert(NameWish { name, kind, service, is_optional });
+        }
+    }
+}
+
+/// The instance that is exposed: the first on this node that does not fail.
+fn choose<'a>(
+    config: &Config,
+    snapshot: &'a Snapshot,
+    own: &[IpAddr],
+    def: &ExposureDef,
+) -> Result<&'a Arc<Instance>, (Missing, String)> {
+    if !def.via.is_empty() && def.via != config.node {
+        return Err((Missing::Service, format!("node \"{}\" exposes it", def.via)));
+    }
+    let missing = |why: String| (Missing::Service, why);
+    let service = snapshot
+        .service(&def.service)
+        .ok_or_else(|| missing(format!("no service \"{}\" is registered", def.service)))?;
+    let mut here: Vec<_> = service.iter().filter(|instance| instance.node == config.node).collect();
+    if here.is_empty() {
+        let elsewhere: BTreeSet<&str> = service.iter().map(|instance| &*instance.node).collect();
+        let nodes = elsewhere.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(missing(format!("its instances are on {nodes}, and each node exposes its own")));
+    }
+    here.retain(|instance| lives_here(&instance.def.address, own));
+    if here.is_empty() {
+        return Err(missing("its address is none of this host's".into()));
+    }
+    let healthy = |instance: &&&Arc<Instance>| snapshot.health(instance) != Status::Critical;
+    match here.iter().find(healthy) {
+        Some(instance) => Ok(instance),
+        None => Err((Missing::Health, failing(snapshot, here[0]))),
+    }
+}
+
+/// No address means the node's own; a name may lead here as well as elsewhere.
+fn lives_here(address: &str, own: &[IpAddr]) -> bool {
+    address.parse().map_or(true, |address: IpAddr| {
+        own.contains(&address) || address.is_loopback() || address.is_unspecified()
+    })
+}
+
+fn failing(snapshot: &Snapshot, instance: &Instance) -> String {
+    let nodes = snapshot.node(&instance.node).map_or(&[][..], |node| &node.checks);
+    let mut checks = instance.checks.iter().chain(nodes);
+    let bad = checks.find(|check| check.status == Status::Critical);
+    let said = bad.map_or_else(String::new, |check| {
+        let output: String = check.output.chars().take(120).collect();
+        format!(": check \"{}\" is critical: {output}", check.def.id)
+    });
+    format!("no instance passes{said}")
+}
+
+/// What registrations on this node say of themselves.
+fn registered(config: &Config, snapshot: &Snapshot, own: &[IpAddr], wishes: &mut Wishes) {
+    let Some(node) = snapshot.node(&config.node) else { return };
+    for instance in node.instances.values() {
+        let label = |wanted: &str| instance.def.meta.iter().find(|(key, _)| &***key == wanted);
+        let read = label(PORTS).map(|(_, text)| read_ports(text));
+        let names = label(NAMES).map_or_else(Vec::new, |(_, text)| {
+            words(text).filter_map(|word| catalog::exposure::public_name(word).ok()).collect()
+        });
+        match read {
+            Some(Ok(ports)) => {
+                let service = instance.def.service.clone();
+                let def = ExposureDef { service, ports, names, via: "".into() };
+                add(config, snapshot, own, &def, wishes);
+            }
+            Some(Err((column, why))) => wishes.complaints.push(Complaint {
+                service: instance.def.id.clone(),
+                tag: format!("{PORTS}={}", label(PORTS).map_or("", |(_, text)| text)),
+                column,
+                why,
+            }),
+            None => {}
+        }
+        if snapshot.health(instance) != Status::Critical {
+            instance.def.tags.iter().for_each(|tag| tags::take(&instance.def.id, tag, wishes));
+        }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// Ports with commas between; what is wrong, with its column.
+fn read_ports(text: &str) -> Result<Vec<PortPair>, (usize, String)> {
+    let parse = |word: &str| {
+        let at = word.as_ptr() as usize - text.as_ptr() as usize;
+        let column = PORTS.len() + 2 + text[..at].chars().count();
+        word.parse().map_err(|error: catalog::validate::Invalid| (column, error.rule))
+    };
+    words(text).map(parse).collect()
+}
+
+/// The ports of a wish as the plan names them, for showing what waits.
+pub fn external(waiting: &Waiting) -> impl Iterator<Item = (Port, u16)> {
+    waiting.ports.iter().map(|pair| (pair.external, pair.internal.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_name_ports_and_what_is_wrong_with_its_column() {
+        let ports = read_ports("443:8443, 53/udp").unwrap();
+        let shown: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["443:8443/tcp", "53/udp"]);
+        assert_eq!(read_ports("443, x").unwrap_err().0, "expose=443, x".find('x').map_or(0, |_| 13));
+    }
+}

@@ -1,0 +1,96 @@
+//! Wishes of our own, carried out by the ordinary daemon: firewall, router and name follow the service.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
+use peers::{Running, until};
+use portolan_exposure::{Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+
+const MAPPED: &str = "8443/tcp>192.168.77.2:1337";
+
+/// A service on port 1337 that answers "leet" to anybody.
+fn serve(home: &Home) -> Running {
+    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.ThreadingHTTPServer(('0.0.0.0',1337),A).serve_forever()";
+    Running::start(home.inside("python3").args(["-c", program])).unwrap()
+}
+
+/// True when somebody outside gets an answer by the public name.
+fn reaches(home: &Home) -> bool {
+    let resolve = format!("www.example.test:8443:{WAN_ROUTER}");
+    let args = ["-sf", "--max-time", "1", "--resolve", &resolve, "http://www.example.test:8443/"];
+    home.outside("curl").args(args).output().is_ok_and(|out| out.stdout == b"leet")
+}
+
+fn public_dns(home: &Home) -> String {
+    let key = home.folder.path().join("ddns.key");
+    std::fs::write(&key, NameServer::KEY).unwrap();
+    format!(
+        "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{}\"\nkey_file = \"{}\"\n",
+        NameServer::ADDRESS,
+        key.display()
+    )
+}
+
+const REGISTER: [&str; 7] =
+    ["register", "web", "--port", "1337", "--check-tcp", "127.0.0.1:1337", "--check-interval=200ms"];
+
+#[test]
+fn a_door_follows_the_health_of_its_service() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::python(&[]));
+    for tool in ["curl", "knotd", "dig"] {
+        need!(peers::tool(tool));
+    }
+    let names = NameServer::start(&home).unwrap();
+    let before = home.ruleset().unwrap();
+    let mut service = serve(&home);
+    let mut daemon = Daemon::start(&home, &public_dns(&home)).unwrap();
+    daemon.say(&["expose", "web", "--port", "8443:1337/tcp", "--name", "www.example.test"]).unwrap();
+    daemon.shows("no service \"web\" is registered").unwrap();
+    assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
+
+    daemon.say(&REGISTER).unwrap();
+    names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
+    assert_eq!(home.mappings().unwrap(), [MAPPED]);
+    until(LIMIT, "the world to reach the service", || reaches(&home).then_some(())).unwrap();
+    daemon.shows("web 8443/tcp -> 1337: open tcp://www.example.test:8443").unwrap();
+
+    service.kill();
+    names.shows("www.example.test", "A", &[]).unwrap();
+    daemon.mapped(&[]).unwrap();
+    let closed = || home.ruleset().is_ok_and(|rules| !rules.contains("1337")).then_some(());
+    until(LIMIT, "the firewall to close", closed).unwrap();
+    daemon.shows("is critical").unwrap();
+
+    let _service = serve(&home);
+    names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
+    until(LIMIT, "the world to reach the service again", || reaches(&home).then_some(())).unwrap();
+
+    daemon.say(&["unexpose", "web"]).unwrap();
+    daemon.mapped(&[]).unwrap();
+    names.shows("www.example.test", "A", &[]).unwrap();
+    daemon.stop().unwrap();
+    assert_eq!(home.ruleset().unwrap(), before);
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_taken_up_again_by_the_next() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    let wish = "[[expose]]\nservice = \"web\"\nports = [\"8443:1337\"]\n";
+    let mut daemon = Daemon::start(&home, wish).unwrap();
+    daemon.say(&["expose", "other", "--port", "9999"]).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    daemon.say(&["register", "other", "--port", "9999"]).unwrap();
+    daemon.mapped(&[MAPPED, "9999/tcp>192.168.77.2:9999"]).unwrap();
+    daemon.shows("nobody listens on 192.168.77.2:1337").unwrap();
+    daemon.kill();
+    daemon.restart().unwrap();
+    daemon.shows("mapping      holds").unwrap();
+    daemon.mapped(&[MAPPED, "9999/tcp>192.168.77.2:9999"]).unwrap();
+    // Nobody wishes it any more, and nobody was there to remove it.
+    daemon.say(&["unexpose", "other"]).unwrap();
+    daemon.mapped(&[MAPPED]).unwrap();
+    daemon.stop().unwrap();
+    assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
+}
