@@ -10,6 +10,7 @@
 //! What is absent: no state of its own beside answers that may be forgotten, no clock in what is rendered.
 
 mod agent;
+mod archive_paths;
 mod catalog_paths;
 mod cluster_paths;
 mod config;
@@ -29,6 +30,7 @@ pub mod netsel;
 mod own;
 mod plan;
 mod probes;
+mod query;
 mod read;
 mod router;
 mod routes;

@@ -12,8 +12,8 @@ use http::Method;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
-    Api, agent, catalog_paths as catalog, cluster_paths as cluster, coordinates, events, exposures,
-    health_paths as health, kv, own, probes, session, status, topics, txn, ui,
+    Api, agent, archive_paths as snapshot, catalog_paths as catalog, cluster_paths as cluster, coordinates,
+    events, exposures, health_paths as health, kv, own, probes, query, session, status, topics, txn, ui,
 };
 
 /// One endpoint.
@@ -41,6 +41,7 @@ pub(crate) enum Resource {
     Node,
     Key,
     Session,
+    Query,
     Event,
     Topic,
     Operator,
@@ -80,7 +81,7 @@ pub fn endpoints() -> impl ExactSizeIterator<Item = Endpoint> {
 }
 
 use Needs::{Nothing, Read, Write};
-use Resource::{Agent, Event, Key, Node, Operator, Service, Session, Topic};
+use Resource::{Agent, Event, Key, Node, Operator, Query, Service, Session, Topic};
 
 macro_rules! act {
     ($function:path) => {
@@ -155,6 +156,12 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/session/info/*id", Read(Session), Views(session::info)),
     get("/v1/session/node/*name", Read(Session), Views(session::on_node)),
     get("/v1/session/list", Read(Session), Views(session::list)),
+    // Prepared queries.
+    get("/v1/query", Read(Query), Views(query::list)),
+    post("/v1/query", Write(Query), act!(query::create)),
+    get("/v1/query/*id", Read(Query), act!(query::read)),
+    put("/v1/query/*id", Write(Query), act!(query::update)),
+    delete("/v1/query/*id", Write(Query), act!(query::delete)),
     // Events.
     put("/v1/event/fire/*name", Write(Event), act!(events::fire)),
     get("/v1/event/list", Read(Event), act!(events::list)),
@@ -173,6 +180,8 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/coordinate/nodes", Read(Node), Views(coordinates::nodes)),
     get("/v1/coordinate/node/*name", Read(Node), Views(coordinates::node)),
     get("/v1/coordinate/datacenters", Nothing, Look(coordinates::datacenters)),
+    get("/v1/snapshot", Write(Operator), act!(snapshot::save)),
+    put("/v1/snapshot", Write(Operator), act!(snapshot::restore)),
     // Our own.
     get("/v1/portolan/services", Read(Service), act!(own::services)),
     get("/v1/portolan/resolve/*name", Read(Service), act!(own::resolve)),
@@ -213,9 +222,7 @@ pub(crate) static DISABLED: &[&str] = &["/v1/acl/", "/v1/agent/token/"];
 
 /// Parts of Consul's API that are known and not here, so that the answer can say so.
 pub(crate) static ABSENT: &[(&str, &str)] = &[
-    ("/v1/query", "prepared queries are"),
     ("/v1/coordinate/update", "coordinates set by clients are"),
-    ("/v1/snapshot", "snapshots over HTTP are"),
     ("/v1/operator/keyring", "gossip keys are"),
     ("/v1/operator/raft/peer", "changing who votes over HTTP is"),
     ("/v1/operator/raft/transfer-leader", "choosing who leads over HTTP is"),

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
@@ -18,7 +19,9 @@ use crate::model::{
     Check, CheckDef, Index, Instance, InstanceDef, Kind, KvEntry, NodeDef, NodeEntry, Owner, Service,
     Settings, Status,
 };
+use crate::query::PreparedQuery;
 use crate::redirection::Redirection;
+use crate::restore::Staged;
 use crate::rules::Rules;
 use crate::session::Session;
 use crate::snapshot::{Proposer, Snapshot, Tables};
@@ -158,6 +161,12 @@ enum Record {
     Intention(Intention),
     Redirection(Redirection),
     Exposure(Exposure),
+    /// Since version 3.
+    Query(PreparedQuery),
+    RestorePart {
+        id: Arc<str>,
+        bytes: Bytes,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,6 +211,10 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
     let slots = s.slots.iter().map(|(address, slot)| Record::Slot { address: *address, slot: slot.clone() });
     let keys = s.kv.iter().map(|(key, e)| Record::Key { key: key.clone(), entry: (**e).clone() });
     let sessions = s.sessions().map(|session| Record::Session((**session).clone()));
+    let queries = s.queries().map(|query| Record::Query((**query).clone()));
+    let staged = s.staged.iter().flat_map(|staged| {
+        staged.parts.iter().map(|bytes| Record::RestorePart { id: staged.id.clone(), bytes: bytes.clone() })
+    });
     let delays = s.sessions.delays.iter().map(|(k, ms)| Record::LockDelay { key: k.clone(), until_ms: *ms });
     let gone = s.gone_services.iter().map(|(n, index)| Record::GoneService { name: n.clone(), index });
     let gone_keys = s.gone_keys.iter().map(|(k, index)| Record::GoneKey { key: k.clone(), index });
@@ -213,6 +226,8 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(keys)
         .chain(sessions)
         .chain(delays)
+        .chain(queries)
+        .chain(staged)
         .chain(topic_records(s))
         .chain(s.exposures().map(|exposure| Record::Exposure((**exposure).clone())))
         .chain(gone)
@@ -383,6 +398,12 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         | Record::Message { .. }
         | Record::TopicFloor(_)
         | Record::Event(_)) => restore_topic(s, record)?,
+        Record::RestorePart { id, bytes } => {
+            let mut staged = s.staged.take().map_or_else(|| Staged::new(id), |staged| (*staged).clone());
+            staged.push(bytes);
+            s.staged = Some(Arc::new(staged));
+        }
+        Record::Query(query) => s.queries.insert(Arc::new(query)),
         Record::Session(session) => s.sessions.insert(Arc::new(session)),
         Record::Exposure(exposure) => {
             drop(s.exposures.insert(exposure.def.service.clone(), Arc::new(exposure)));

@@ -14,7 +14,9 @@ use crate::exposure::ExposureCommand;
 use crate::intention::IntentionCommand;
 use crate::members::{ClusterCommand, ClusterRefusal};
 use crate::model::{CheckDef, Index, InstanceDef, KvEntry, NodeDef, Settings, Status};
+use crate::query::QueryCommand;
 use crate::redirection::RedirectionCommand;
+use crate::restore::RestoreCommand;
 use crate::session::SessionCommand;
 use crate::topic::TopicCommand;
 use crate::transaction::{Found, Operation};
@@ -79,6 +81,10 @@ pub enum Command {
     Intention(IntentionCommand),
     /// Names that lead to others.
     Redirection(RedirectionCommand),
+    /// Prepared queries.
+    Query(QueryCommand),
+    /// The whole state replaced by an earlier one.
+    Restore(RestoreCommand),
     /// Several in one place of the order; each has its own outcome and none depends on another's success.
     Batch(Vec<Command>),
 }
@@ -386,6 +392,20 @@ pub enum Refusal {
     /// No such session, or it has ended.
     #[error("invalid session \"{0}\"")]
     UnknownSession(Arc<str>),
+    /// No such prepared query.
+    #[error("Cannot modify non-existent prepared query: '{0}'")]
+    UnknownQuery(Arc<str>),
+    /// An archive cannot take the place of the state.
+    #[error("restore an archive: {0}")]
+    Archive(String),
+    /// Another prepared query is asked for by that name.
+    #[error("name '{name}' aliases an existing query {}", if *.is_template { "template name" } else { "name" })]
+    QueryName {
+        /// Name.
+        name: Arc<str>,
+        /// True when it is a template's.
+        is_template: bool,
+    },
     /// Another node keeps the session's lease since this was decided.
     #[error("another node took the session at index {claimed_index}")]
     ClaimedAgain {

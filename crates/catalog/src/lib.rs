@@ -7,7 +7,7 @@
 //! What is absent, on purpose: no clock (time arrives in the envelope), no randomness, no I/O, no tokio,
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
-//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], rules in [`intention`] and [`redirection`], reachability in [`exposure`], wishes in [`command`], rules for names and sizes in [`validate`],
+//! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], prepared queries in [`query`], rules in [`intention`] and [`redirection`], reachability in [`exposure`], wishes in [`command`], rules for names and sizes in [`validate`],
 //! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
 mod apply;
@@ -20,7 +20,9 @@ pub mod intention;
 mod labels;
 pub mod members;
 pub mod model;
+pub mod query;
 pub mod redirection;
+pub mod restore;
 pub mod rules;
 pub mod session;
 pub mod snapshot;
@@ -52,7 +54,9 @@ pub use model::{
     Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
     NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
 };
+pub use query::{PreparedQuery, QueryCommand, QueryDef};
 pub use redirection::{Destination, Redirection, RedirectionCommand};
+pub use restore::RestoreCommand;
 pub use rules::Rules;
 pub use session::{Behavior, Session, SessionCommand, SessionDef};
 pub use snapshot::Snapshot;

@@ -18,6 +18,21 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// As if all had come about at `index`.
+    pub(crate) fn stamp(&mut self, index: Index) {
+        self.index = index;
+        for intention in self.intentions.iter_mut() {
+            let stamped = Arc::make_mut(intention);
+            (stamped.create_index, stamped.modify_index) = (stamped.create_index.min(index), index);
+        }
+        let redirections = self.redirections.iter().map(|(name, redirection)| {
+            let mut stamped = (**redirection).clone();
+            (stamped.create_index, stamped.modify_index) = (stamped.create_index.min(index), index);
+            (name.clone(), Arc::new(stamped))
+        });
+        self.redirections = redirections.collect();
+    }
+
     /// Rules in the order in which they are asked.
     pub fn intentions(&self) -> impl ExactSizeIterator<Item = &Arc<Intention>> {
         self.intentions.iter()

@@ -8,6 +8,8 @@ use imbl::{OrdMap, OrdSet};
 use crate::cluster::Cluster;
 use crate::exposure::Exposure;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
+use crate::query::Queries;
+use crate::restore::Staged;
 use crate::rules::Rules;
 use crate::session::Sessions;
 use crate::tombstones::Tombstones;
@@ -37,6 +39,9 @@ pub struct Tables {
     /// Wishes to be reachable from outside.
     #[serde(default)]
     pub exposures: Index,
+    /// Prepared queries.
+    #[serde(default)]
+    pub queries: Index,
 }
 
 /// Node and id of an instance.
@@ -63,6 +68,9 @@ pub struct Snapshot {
     pub(crate) sessions: Sessions,
     pub(crate) topics: Topics,
     pub(crate) exposures: OrdMap<Arc<str>, Arc<Exposure>>,
+    pub(crate) queries: Queries,
+    /// An archive on its way in.
+    pub(crate) staged: Option<Arc<Staged>>,
     pub(crate) gone_services: Tombstones,
     pub(crate) gone_keys: Tombstones,
     /// One entry per service, living or buried, at the index of its last change.

@@ -9,9 +9,11 @@ use proptest::prelude::*;
 use crate::{
     Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, ExposureCommand,
     ExposureDef, InitialStatus, InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef,
-    NodeRegistration, Operation, Probe, Producer, Register, Retention, SessionCommand, SessionDef, Status,
-    TopicCommand, Verb, Weights,
+    NodeRegistration, Operation, Probe, Producer, QueryCommand, QueryDef, Register, Retention,
+    SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
 };
+
+use crate::query::Template;
 
 mod cluster;
 mod rules;
@@ -67,6 +69,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         2 => intention_command().prop_map(Command::Intention),
         1 => redirection_command().prop_map(Command::Redirection),
         1 => exposure().prop_map(Command::Expose),
+        2 => query().prop_map(Command::Query),
         1 => vec(operation(), 0..4).prop_map(Command::Transact),
         1 => vec(deregister().prop_map(Command::Deregister), 0..3).prop_map(Command::Batch),
         1 => (0..4u8).prop_map(|last| Command::AvoidVirtualIp { address: [127, 77, 0, last].into() }),
@@ -178,6 +181,19 @@ fn kv_operation() -> impl Strategy<Value = KvOperation> {
         2 => (key(), name("v", 3), name("e", 3)).prop_map(|(key, value, session)| {
             KvOperation::Lock { key, value: value.as_bytes().to_vec().into(), flags: 0, session }
         }),
+    ]
+}
+
+fn query() -> impl Strategy<Value = QueryCommand> {
+    let def = (name("q", 4), name("Q", 3), name("e", 3), any::<[bool; 3]>());
+    prop_oneof![
+        4 => def.prop_map(|(id, name, session, [is_template, is_bound, replace])| {
+            let template = is_template.then(Template::default);
+            let session = if is_bound { session } else { "".into() };
+            let def = QueryDef { id, name, template, session, service: "web".into(), ..QueryDef::default() };
+            QueryCommand::Set { def: Box::new(def), replace }
+        }),
+        1 => name("q", 4).prop_map(|id| QueryCommand::Delete { id }),
     ]
 }
 

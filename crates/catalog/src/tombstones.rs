@@ -19,6 +19,13 @@ pub(crate) struct Tombstones {
     floor: Index,
 }
 
+impl From<Index> for Tombstones {
+    /// Everything that is not there may have vanished at `floor`.
+    fn from(floor: Index) -> Tombstones {
+        Tombstones { floor, ..Tombstones::default() }
+    }
+}
+
 impl Tombstones {
     /// Remembers that `name` vanished at `index`; returns names forgotten for that.
     pub(crate) fn bury(&mut self, name: &Arc<str>, index: Index) -> Vec<(Index, Arc<str>)> {

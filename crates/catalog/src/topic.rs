@@ -193,6 +193,20 @@ pub(crate) struct Topics {
     pub(crate) events: Vector<Arc<Event>>,
 }
 
+impl Topics {
+    /// As if all had come about at `index`.
+    pub(crate) fn stamp(&mut self, index: Index) {
+        let topics = self.by_name.iter().map(|(name, topic)| {
+            let create_index = topic.create_index.min(index);
+            let stamped = TopicEntry { create_index, modify_index: index, ..(**topic).clone() };
+            (name.clone(), Arc::new(stamped))
+        });
+        self.by_name = topics.collect();
+        let events = self.events.iter().map(|event| Arc::new(Event { index, ..(**event).clone() }));
+        self.events = events.collect();
+    }
+}
+
 impl Snapshot {
     /// A topic by its name.
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicEntry>> {

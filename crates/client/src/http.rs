@@ -22,7 +22,7 @@ use crate::{Address, Error};
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most idle connections kept.
 const MAX_IDLE: usize = 8;
-/// Longest answer that is read, in bytes.
+/// Longest answer that is read, in bytes, unless a call says otherwise.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// A value with the index that it stood at: `get_after` waits for a later one.
@@ -42,6 +42,8 @@ pub(crate) struct Call {
     body: Bytes,
     is_json: bool,
     limit: Duration,
+    /// Longest answer, in bytes.
+    longest: usize,
     /// May be sent a second time when the first may or may not have arrived.
     is_repeatable: bool,
 }
@@ -49,7 +51,15 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(method: Method, path: &str) -> Call {
         let (body, is_json) = (Bytes::new(), false);
-        Call { method, path: path.into(), body, is_json, limit: TIMEOUT, is_repeatable: true }
+        Call {
+            method,
+            path: path.into(),
+            body,
+            is_json,
+            limit: TIMEOUT,
+            longest: MAX_ANSWER,
+            is_repeatable: true,
+        }
     }
 
     pub(crate) fn put(path: &str) -> Call {
@@ -67,6 +77,10 @@ impl Call {
 
     pub(crate) fn within(self, limit: Duration) -> Call {
         Call { limit, ..self }
+    }
+
+    pub(crate) fn at_most(self, longest: usize) -> Call {
+        Call { longest, ..self }
     }
 
     /// What compares and sets must not be sent twice: the second would fail because of the first.
@@ -164,7 +178,7 @@ impl Transport {
 
     async fn read(&self, call: &Call, sender: Sender, response: Response<Incoming>) -> Result<Answer, Error> {
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = Limited::new(body, call.longest).collect().await;
         let body = body.map_err(|cause| Error::Exchange { request: call.name(), cause })?.to_bytes();
         self.keep(sender);
         if !head.status.is_success() {

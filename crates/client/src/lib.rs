@@ -165,6 +165,35 @@ impl Client {
         Ok(answer.json()?.value)
     }
 
+    /// Any `GET` whose answer is bytes, of which there may be `longest`; see [`Client::get`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn get_bytes(
+        &self,
+        path: &str,
+        longest: usize,
+        limit: Duration,
+    ) -> Result<Indexed<bytes::Bytes>, Error> {
+        let call = Call::new(Method::GET, path).within(limit).at_most(longest);
+        let answer = self.transport.call(call).await?;
+        Ok(Indexed { value: answer.body, index: answer.index })
+    }
+
+    /// Any `PUT` of bytes; see [`Client::get`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn put_bytes(
+        &self,
+        path: &str,
+        body: impl Into<bytes::Bytes>,
+        limit: Duration,
+    ) -> Result<bytes::Bytes, Error> {
+        let call = Call::put(path).body(body.into()).within(limit).once();
+        Ok(self.transport.call(call).await?.body)
+    }
+
     /// Any `DELETE`; see [`Client::get`].
     ///
     /// # Errors

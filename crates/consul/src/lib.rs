@@ -6,7 +6,7 @@
 //! both directions.
 //!
 //! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
-//! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], durations in [`duration`], the paths
+//! [`listing`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], prepared queries in [`query`], durations in [`duration`], the paths
 //! of our own in [`own`] and [`exposure`], what local programs say to the broker in [`broker`].
 //!
 //! What is absent: no HTTP, no rule about what is valid, no catalog.
@@ -20,6 +20,7 @@ mod fold;
 pub mod kv;
 pub mod listing;
 pub mod own;
+pub mod query;
 pub mod register;
 pub mod session;
 pub mod txn;

@@ -157,7 +157,9 @@ impl Turned<'_> {
         let apex = match found {
             Found::Missing(apex) => return Some((*apex, rcode::NXDOMAIN)),
             Found::Empty(apex) => *apex,
-            Found::Closed { .. } | Found::Holders { .. } | Found::Foreign => return None,
+            Found::Closed { .. } | Found::Holders { .. } | Found::Prepared { .. } | Found::Foreign => {
+                return None;
+            }
             Found::Top(_) if matches!(qtype, rtype::SOA | rtype::NS) => return None,
             Found::Top(apex) => *apex,
             _ if qtype == rtype::TXT => return None,

@@ -36,6 +36,8 @@ pub(crate) enum Found<'z> {
     Virtual { entry: &'z Arc<ServiceEntry>, socket: SocketAddrV4, apex: Apex },
     /// The same before anybody listens there.
     Closed { entry: &'z Arc<ServiceEntry> },
+    /// What a prepared query finds: it is run on the slow path.
+    Prepared { name: &'z [u8] },
     /// A node.
     Node { entry: &'z Arc<NodeEntry>, apex: Apex },
     /// The address that is written in the name.
@@ -59,6 +61,8 @@ pub(crate) struct Selection<'z> {
     pub(crate) which: Which,
     pub(crate) tag: Option<Tag<'z>>,
     pub(crate) apex: Apex,
+    /// Seconds that answers may be cached, where a prepared query says so.
+    pub(crate) ttl_s: Option<u32>,
 }
 
 /// Rules that do not change while the daemon runs.
@@ -83,7 +87,8 @@ pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client:
         },
         Asked::ConsulService { label, tag } => {
             let (which, apex) = (rules.consul, Apex::Consul);
-            let selection = zone.service(label).map(|entry| Selection { entry, which, tag, apex });
+            let selection =
+                zone.service(label).map(|entry| Selection { entry, which, tag, apex, ttl_s: None });
             match selection.filter(Selection::is_any) {
                 Some(selection) => Found::Endpoints(selection),
                 // Consul says "no such name" where nothing is healthy, and its clients wait for that.
@@ -95,6 +100,7 @@ pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client:
             Some(entry) => virtual_address(entry, client, Apex::Consul).unwrap_or(Found::Empty(Apex::Consul)),
             None => Found::Missing(Apex::Consul),
         },
+        Asked::ConsulQuery { name } => Found::Prepared { name },
         Asked::Node { key, apex } => match zone.nodes.get(key) {
             Some(entry) => Found::Node { entry, apex },
             None => Found::Missing(apex),
@@ -125,7 +131,7 @@ fn service<'z>(
     {
         return found;
     }
-    Found::Endpoints(Selection { entry, which: Which::Healthy, tag: None, apex })
+    Found::Endpoints(Selection { entry, which: Which::Healthy, tag: None, apex, ttl_s: None })
 }
 
 fn virtual_address(entry: &Arc<ServiceEntry>, client: Client, apex: Apex) -> Option<Found<'_>> {

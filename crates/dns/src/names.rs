@@ -8,6 +8,7 @@
 //! <service>                            as <service>.<zone>
 //!
 //! [<tag>.]<service>.service[.<dc>].<domain>      _<service>._<tag>[.service][.<dc>].<domain>
+//! <name>.query[.<dc>].<domain>
 //! <node>.node[.<dc>].<domain>  <hex>.addr[.<dc>].<domain>  <service>.virtual[.<dc>].<domain>
 //! ```
 //!
@@ -75,6 +76,8 @@ pub(crate) enum Asked<'n> {
     Service { label: &'n [u8], endpoints: bool, apex: Apex, otherwise: Otherwise },
     /// A service in Consul's zone.
     ConsulService { label: &'n [u8], tag: Option<Tag<'n>> },
+    /// What a prepared query finds: the labels of its name, which may have dots.
+    ConsulQuery { name: &'n [u8] },
     /// A service's virtual address in Consul's zone.
     ConsulVirtual { label: &'n [u8] },
     /// A node, by the labels of its name.
@@ -170,9 +173,10 @@ impl Names {
         }
         let Some(last) = rest.checked_sub(1) else { return Asked::Empty(apex) };
         match (name.label(last), last) {
-            (b"service" | b"node" | b"addr" | b"virtual", 0) => Asked::Empty(apex),
+            (b"service" | b"node" | b"addr" | b"virtual" | b"query", 0) => Asked::Empty(apex),
             (b"service", _) => consul_service(name, last),
             (b"node", _) => Asked::Node { key: name.first(last), apex },
+            (b"query", _) => Asked::ConsulQuery { name: name.first(last) },
             (b"addr", 1) => hex_address(name.label(0), apex),
             (b"virtual", 1) => Asked::ConsulVirtual { label: name.label(0) },
             _ => rfc2782(name, rest).unwrap_or(Asked::Missing(apex)),
@@ -319,6 +323,7 @@ mod tests {
                 };
                 format!("consul service {} tag {tag}", text(label))
             }
+            Asked::ConsulQuery { name } => format!("consul query {}", text(name)),
             Asked::ConsulVirtual { label } => format!("consul virtual {}", text(label)),
             Asked::Node { key, apex } => format!("node {} in {apex:?}", text(key)),
             Asked::Address { ip, apex } => format!("address {ip} in {apex:?}"),

@@ -1,6 +1,6 @@
 //! The projection: snapshot and facts in, zone out. Pure; where most of this crate's tests live.
 
-mod service;
+pub(crate) mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -4,6 +4,7 @@
 //! What it cannot finish it hands back as [`Verdict::Open`] or [`Verdict::Forward`].
 
 mod compose;
+mod prepared;
 mod records;
 mod request;
 
@@ -15,6 +16,7 @@ use domain::base::iana::{OptRcode, Rtype};
 use crate::guard::Now;
 use crate::guard::cookie::Served;
 use crate::lookup::{Client, Found, WhenClosed, lookup};
+use crate::names::Apex;
 use crate::responder::{PLAIN_UDP, Responder};
 use crate::slow::compose::compose;
 use crate::slow::records::{Sections, collect};
@@ -151,6 +153,15 @@ fn sections(
 ) -> Result<Sections, Later> {
     let asked = responder.names.classify(&request.lower);
     let found = lookup(zone, responder.rules, asked, client);
+    let prepared = match found {
+        Found::Prepared { name } => Some(prepared::run(zone, name)),
+        _ => None,
+    };
+    let found = match &prepared {
+        Some(Some(prepared)) => Found::Endpoints(prepared.selection()),
+        Some(None) => Found::Missing(Apex::Consul),
+        None => found,
+    };
     match &found {
         Found::Closed { entry } => return Err(Later::Open(entry.name())),
         Found::Foreign => return Err(Later::Forward),

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::command as commands;
 use crate::config::LoadError;
+use crate::consul_cli;
 use crate::exit::{Failure, Result};
 use crate::output::{ColorChoice, Format, Output};
 
@@ -48,6 +49,12 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// Where the command line is Consul's.
+    fn as_consul() -> Global {
+        let timeout = Duration::from_secs(60);
+        Global { api: None, output: Format::Table, color: ColorChoice::Auto, quiet: false, timeout }
+    }
+
     pub(crate) fn out(&self) -> Output {
         Output { format: self.output, color: self.color, quiet: self.quiet }
     }
@@ -78,6 +85,9 @@ enum Command {
     /// Read and write keys
     #[command(subcommand)]
     Kv(commands::kv::Kv),
+    /// Save and restore the whole state
+    #[command(subcommand)]
+    Snapshot(commands::snapshot::Snapshot),
     /// Put messages in the one agreed order
     Publish(commands::publish::Args),
     /// Read messages in the one agreed order
@@ -117,6 +127,13 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(commands::config::Config),
+    /// Run a node as Consul's agent is run: with its flags and its files
+    #[command(disable_help_flag = true)]
+    ConsulAgent {
+        /// As `consul agent` takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        arguments: Vec<OsString>,
+    },
     #[command(hide = true)]
     DemoService(commands::demo::service::Args),
     /// Open ports and map them at the router as tags of a Consul node's services say (Diplonat's role)
@@ -132,9 +149,18 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if consul_cli::is_meant(&arguments) {
+        let global = Global::as_consul();
+        return ended(consul_cli::run(arguments.into_iter().skip(1).collect(), &global), global.out());
+    }
     let cli = Cli::parse_from(as_px(commands::diplonat::arguments()));
     let out = cli.global.out();
-    match run(cli) {
+    ended(run(cli), out)
+}
+
+fn ended(result: Result<ExitCode>, out: Output) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(failure) => {
             report(&failure, out);
@@ -160,6 +186,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Dev(args) => commands::dev::run(args, global)?,
         Command::Serve(args) => commands::serve::run(args, global)?,
         Command::Demo(args) => commands::demo::run(args, global)?,
+        Command::ConsulAgent { arguments } => {
+            let agent = std::iter::once("agent".into()).chain(arguments).collect();
+            return consul_cli::run(agent, global);
+        }
         Command::DemoService(args) => commands::demo::service::run(args)?,
         Command::Register(args) => commands::register::register(args, global)?,
         Command::Run(args) => return commands::run::run(args, global),
@@ -169,6 +199,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Nodes(args) => commands::nodes::run(args, global)?,
         Command::Resolve(args) => commands::resolve::run(args, global)?,
         Command::Kv(kv) => commands::kv::run(kv, global)?,
+        Command::Snapshot(snapshot) => commands::snapshot::run(snapshot, global)?,
         Command::Publish(args) => commands::publish::run(args, global)?,
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,

@@ -8,6 +8,7 @@ pub mod cli;
 mod command;
 mod compose;
 pub mod config;
+mod consul_cli;
 mod daemon;
 mod exit;
 mod listeners;

@@ -49,6 +49,25 @@ impl Remote {
         Ok(Some(Remote { client, timeout: global.timeout, quiet: global.quiet }))
     }
 
+    /// The one that a Consul command line means: `-http-addr`, else CONSUL_HTTP_ADDR, else Consul's port here.
+    pub(crate) fn as_consul(address: Option<&str>, token: Option<&str>) -> Result<Remote> {
+        let client = match address.filter(|address| !address.is_empty()) {
+            Some(address) => address.parse().map(|at| Client::new(at).with_token_from_env()),
+            None => Client::from_env(),
+        };
+        let client = client.map_err(|cause| Failure::new(Exit::Usage, cause))?;
+        let client = match token {
+            Some(token) => client.with_token(token),
+            None => client,
+        };
+        Ok(Remote { client, timeout: Duration::from_secs(60), quiet: true })
+    }
+
+    /// `PUT` of bytes; the answer as it is.
+    pub(crate) async fn send(&self, path: &str, body: Vec<u8>) -> Result<bytes::Bytes> {
+        self.bounded(self.client.put_bytes(path, body, self.timeout)).await
+    }
+
     /// Waits for something within `--timeout`.
     pub(crate) async fn until<T>(&self, what: &str, work: impl Future<Output = T>) -> Result<T> {
         let what = format!("waiting for {what}");

@@ -64,6 +64,10 @@ impl Topics {
     /// Wakes whoever watches one of these.
     pub(crate) fn wake(&self, touched: &[Topic]) {
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if touched.contains(&Topic::Everything) {
+            drop(registry);
+            return self.wake_all();
+        }
         for topic in touched {
             registry.wake(&Watched::Topic(topic.clone()));
             if let Topic::Key(key) = topic {

@@ -83,7 +83,8 @@ impl From<Refusal> for Failure {
             | Refusal::Cluster(_) => StatusCode::CONFLICT,
             // What Consul answers, whoever is to blame.
             Refusal::UnknownSession(_) | Refusal::CriticalCheck { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
+            Refusal::UnknownQuery(_) | Refusal::QueryName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Archive(_) | Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         };
         Failure::new(status, refusal.to_string())
     }

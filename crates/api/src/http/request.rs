@@ -42,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) rest: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
+    pub(crate) peer: Peer,
 }
 
 /// A request whose body is still to be read.

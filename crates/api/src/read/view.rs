@@ -35,6 +35,8 @@ pub(crate) enum Scope {
     ChecksAndNodes,
     /// All sessions.
     Sessions,
+    /// All prepared queries.
+    Queries,
     /// Events of that name, or any.
     Events(Option<Arc<str>>),
     /// Messages of one topic.
@@ -63,6 +65,7 @@ impl Scope {
             Scope::Checks => topic(Topic::Checks),
             Scope::ChecksAndNodes => vec![Watched::Topic(Topic::Checks), Watched::Topic(Topic::Nodes)],
             Scope::Sessions => topic(Topic::Sessions),
+            Scope::Queries => topic(Topic::Queries),
             Scope::Events(_) => topic(Topic::Events),
             Scope::Messages(name) => topic(Topic::Messages(name.clone())),
             Scope::Topics => topic(Topic::Topics),
@@ -91,6 +94,7 @@ impl Scope {
             Scope::Checks => tables.checks,
             Scope::ChecksAndNodes => tables.checks.max(tables.nodes),
             Scope::Sessions => tables.sessions,
+            Scope::Queries => tables.queries,
             Scope::Events(None) => tables.events,
             Scope::Events(Some(name)) => {
                 snapshot.events().rev().find(|event| event.name == *name).map_or(0, |event| event.index)

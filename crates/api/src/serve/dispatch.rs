@@ -88,7 +88,7 @@ async fn routed(api: &Arc<Api>, request: HttpRequest<Incoming>, peer: Peer) -> A
         }
     };
     let target = head.uri;
-    let parts = Parts { rest, query, headers: head.headers };
+    let parts = Parts { rest, query, headers: head.headers, peer };
     let started = Instant::now();
     let is_blocking = parts.query.given("index").is_some() || parts.query.given("hash").is_some();
     let answer = handled(api, &ROUTES[row], target, parts, body).await.unwrap_or_else(Answer::from);

@@ -8,7 +8,9 @@ mod kv;
 pub(crate) mod life;
 mod lock;
 mod members;
+mod query;
 mod register;
+mod restore;
 mod rules;
 mod service;
 mod session;
@@ -47,6 +49,10 @@ pub enum Topic {
     Events,
     /// Any wish to be reachable from outside.
     Exposures,
+    /// Any prepared query.
+    Queries,
+    /// All of it: the state was replaced.
+    Everything,
     /// One key. Watchers of a prefix are found from the key.
     Key(Arc<str>),
     /// The members of the cluster.
@@ -143,6 +149,8 @@ impl Turn<'_> {
             Command::Transact(operations) => self.transaction(operations.iter()),
             Command::AvoidVirtualIp { address } => self.avoid(*address),
             Command::Configure(settings) => self.configure(settings),
+            Command::Query(command) => self.query(command),
+            Command::Restore(command) => self.restore(command),
             Command::Cluster(command) => self.cluster(command),
             Command::Intention(command) => self.intention(command),
             Command::Redirection(command) => self.redirection(command),

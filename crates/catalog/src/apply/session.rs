@@ -105,6 +105,7 @@ impl Turn<'_> {
                 self.state.sessions.delay(&key, now_ms.saturating_add(def.lock_delay_ms));
             }
         }
+        self.end_queries_of(&def.id);
         self.touch_sessions();
     }
 

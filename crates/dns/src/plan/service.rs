@@ -9,10 +9,20 @@ use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry, first_at};
 
 /// What the zone keeps of `service`; `None` when its name is no DNS label.
 pub(super) fn project(snapshot: &Snapshot, service: &Service) -> Option<ServiceEntry> {
+    let judged = service.iter().map(|instance| (instance, snapshot.health(instance)));
+    project_some(snapshot, service, judged)
+}
+
+/// The same for some of its instances, with the verdicts on them.
+pub(crate) fn project_some<'s>(
+    snapshot: &Snapshot,
+    service: &Service,
+    instances: impl Iterator<Item = (&'s Arc<Instance>, Status)>,
+) -> Option<ServiceEntry> {
     let label = Label::new(&service.name)?;
     let (mut healthy, mut others) = (Vec::new(), Vec::new());
-    for instance in service.iter() {
-        let Some((endpoint, is_healthy)) = endpoint(snapshot, instance) else { continue };
+    for (instance, status) in instances {
+        let Some((endpoint, is_healthy)) = endpoint(snapshot, instance, status) else { continue };
         if is_healthy { &mut healthy } else { &mut others }.push(endpoint);
     }
     let count = healthy.len() + others.len();
@@ -80,8 +90,7 @@ fn find(part: &[EndpointEntry], endpoint: &EndpointEntry) -> Result<usize, usize
 }
 
 /// Where an instance is dialed, and whether our own zone gives it out. `None` when it is critical.
-fn endpoint(snapshot: &Snapshot, instance: &Arc<Instance>) -> Option<Judged> {
-    let status = snapshot.health(instance);
+fn endpoint(snapshot: &Snapshot, instance: &Arc<Instance>, status: Status) -> Option<Judged> {
     let weight = match status {
         Status::Passing => instance.def.weights.passing,
         Status::Warning => instance.def.weights.warning,

@@ -119,7 +119,7 @@ impl Collector<'_> {
                     }
                     Rtype::TXT => {
                         let which = crate::zone::entry::Which::Healthy;
-                        let selection = Selection { entry, which, tag: None, apex: *apex };
+                        let selection = Selection { entry, which, tag: None, apex: *apex, ttl_s: None };
                         self.texts(owner, ttl, &selection, to);
                     }
                     _ => push_addresses(owner, qtype, ttl, [ip].into_iter(), 1, to),
@@ -145,13 +145,15 @@ impl Collector<'_> {
                 *apex
             }
             Found::Empty(apex) | Found::Missing(apex) => *apex,
+            // Run before anything is collected; as the target of an alias it leads nowhere.
+            Found::Prepared { .. } => Apex::Consul,
             Found::Closed { .. } | Found::Foreign => Apex::Own,
         }
     }
 
     fn endpoints(&self, owner: &Owned, qtype: Rtype, selection: &Selection<'_>, to: &mut Sections) -> Apex {
         let apex = selection.apex;
-        let ttl = self.responder.service_ttl(selection.entry, apex);
+        let ttl = selection.ttl_s.unwrap_or_else(|| self.responder.service_ttl(selection.entry, apex));
         match qtype {
             Rtype::SRV => self.services(owner, ttl, selection, to),
             Rtype::TXT => self.texts(owner, ttl, selection, to),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use catalog::{
     Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, NodeDef, NodeRegistration, Outcome, Probe, Register, Status, Weights,
+    InstanceRegistration, NodeDef, NodeRegistration, Outcome, Probe, QueryCommand, QueryDef, Register,
+    Status, Weights,
 };
 use route::{Facts, VirtualSocket};
 
@@ -45,6 +46,7 @@ impl World {
     /// node NAME ADDRESS [key=value ...]        gone NODE
     /// register SERVICE[/ID]@NODE [ADDRESS]:PORT [tags=a,b] [weight=N] [status=S] [key=value ...]
     /// deregister ID@NODE      status ID@NODE S      status @NODE S
+    /// query NAME SERVICE [tag,!tag] [ttl=10s] [template]
     /// socket SERVICE ADDRESS:PORT      close SERVICE      local ADDRESS
     /// ```
     pub(crate) fn run(&mut self, line: &str) {
@@ -59,6 +61,7 @@ impl World {
                 let (node, id) = (node.into(), id.into());
                 self.apply(Command::Deregister(Deregister::Instance { node, id, registered_index: None }));
             }
+            ["query", name, service, ref options @ ..] => self.query(name, service, options),
             ["status", what, status] => self.status(what, status),
             _ => panic!("what is \"{line}\"?"),
         }
@@ -76,6 +79,20 @@ impl World {
             ["local", address] => self.facts.own_addresses.push(address.parse().unwrap()),
             _ => panic!("what is \"{line}\"?"),
         }
+    }
+
+    fn query(&mut self, name: &str, service: &str, options: &[&str]) {
+        let mut def =
+            QueryDef { id: name.into(), name: name.into(), service: service.into(), ..QueryDef::default() };
+        for option in options {
+            match option.split_once('=') {
+                Some(("ttl", ttl)) => def.ttl = ttl.into(),
+                None if *option == "template" => def.template = Some(Default::default()),
+                None => def.tags = option.split(',').map(Arc::from).collect(),
+                _ => panic!("what is \"{option}\"?"),
+            }
+        }
+        self.apply(Command::Query(QueryCommand::Set { def: Box::new(def), replace: false }));
     }
 
     fn node(&mut self, name: &str, address: &str, meta: &[&str]) {

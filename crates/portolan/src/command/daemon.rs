@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use api::Control as _;
+use client::{Address, Client};
+use tokio::sync::Notify;
 
 use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
+use crate::consul_cli::Definitions;
 use crate::daemon::control::{Control, End};
+use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
 use crate::exit::{Failure, Result};
 use crate::logging;
@@ -27,6 +31,10 @@ pub(crate) struct Daemon {
     pub(crate) memory: Memory,
     /// Printed to people once everything answers.
     pub(crate) greet: Option<fn(&Node) -> String>,
+    /// For the log, once it is open.
+    pub(crate) notes: Vec<String>,
+    /// What is registered from files.
+    pub(crate) definitions: Option<Definitions>,
 }
 
 /// Runs until a signal says otherwise, or until a face fails.
@@ -47,11 +55,19 @@ pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
 
 async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> Result {
     let mut signals = Signals::listen()?;
-    let Daemon { sources, defaults, loaded, memory, greet } = daemon;
+    let Daemon { sources, defaults, loaded, memory, greet, notes, definitions } = daemon;
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
     let config = loaded.config.clone();
     let live = Arc::new(Live::new(&config));
     let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level, live.clone()));
-    let reload = move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
+    let definitions =
+        definitions.map(|definitions| (Arc::new(tokio::sync::Mutex::new(definitions)), Arc::default()));
+    let again: Option<Arc<Notify>> = definitions.as_ref().map(|(_, again)| Arc::clone(again));
+    let reload = move || {
+        let reloaded = reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
+        again.iter().filter(|_| reloaded.is_ok()).for_each(|again| again.notify_one());
+        reloaded
+    };
     let control = Arc::new(Control::new(Box::new(reload)));
     let home = memory.claim()?;
     let mut config = config;
@@ -65,10 +81,15 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
             }
         };
         announce(&node);
+        let registering = definitions.as_ref().zip(local(&node, home.as_deref()));
+        let registering = registering.map(|((definitions, again), client)| {
+            tokio::spawn(register(definitions.clone(), again.clone(), client))
+        });
         if let Some(greet) = greet.take() {
             global.out().say(&greet(&node))?;
         }
         let ended = until_the_end(&mut node, &mut signals, &control).await;
+        registering.inspect(tokio::task::JoinHandle::abort);
         config.keep_ports(&node.addresses);
         let stopped = node.stop().await;
         if ended.and_then(|end| stopped.map(|()| end)).map_err(Failure::from)? == End::Leave {
@@ -78,6 +99,22 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A client of this very daemon: through its Unix socket where it has one, because it knows us there.
+fn local(node: &Node, home: Option<&Home>) -> Option<Client> {
+    let socket = home.and_then(|home| home::socket(home.dir())).filter(|socket| socket.exists());
+    let address = socket.map(Address::Unix);
+    let address = address.or_else(|| node.addresses.http.first()?.to_string().parse().ok())?;
+    Some(Client::new(address).with_token_from_env())
+}
+
+/// Registers what stands in files, now and after every reload.
+async fn register(definitions: Arc<tokio::sync::Mutex<Definitions>>, again: Arc<Notify>, client: Client) {
+    loop {
+        definitions.lock().await.register(&client).await;
+        again.notified().await;
+    }
 }
 
 fn announce(node: &Node) {

@@ -22,7 +22,18 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     let mut defaults = Config::default();
     avoid_taken(&mut defaults);
     let loaded = load_over(&sources, &defaults)?;
-    daemon::run(Daemon { sources, defaults, loaded, memory: Memory::Volatile, greet: Some(banner) }, global)
+    daemon::run(
+        Daemon {
+            sources,
+            defaults,
+            loaded,
+            memory: Memory::Volatile,
+            greet: Some(banner),
+            notes: Vec::new(),
+            definitions: None,
+        },
+        global,
+    )
 }
 
 /// Every listener, and three commands that really work when pasted.

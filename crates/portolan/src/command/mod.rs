@@ -6,7 +6,7 @@ pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod connect;
-mod daemon;
+pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod diplonat;
@@ -26,6 +26,7 @@ pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod services;
+pub(crate) mod snapshot;
 mod sources;
 pub(crate) mod ssh_proxy;
 pub(crate) mod status;
@@ -37,7 +38,7 @@ use anyhow::Context as _;
 use crate::exit::Result;
 
 /// Runs a command that talks to a daemon: one thread is enough for it.
-fn block_on(command: impl Future<Output = Result>) -> Result {
+pub(crate) fn block_on(command: impl Future<Output = Result>) -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("start a runtime")?;
     let result = runtime.block_on(command);

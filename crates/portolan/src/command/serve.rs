@@ -48,7 +48,18 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
         return run_px(file, args.from, &loaded.config, global);
     }
     let memory = Memory::Durable(loaded.config.node.data_dir.clone());
-    daemon::run(Daemon { sources, defaults: Config::default(), loaded, memory, greet: None }, global)
+    daemon::run(
+        Daemon {
+            sources,
+            defaults: Config::default(),
+            loaded,
+            memory,
+            greet: None,
+            notes: Vec::new(),
+            definitions: None,
+        },
+        global,
+    )
 }
 
 /// A px node takes from the configuration where things are kept and how it logs, and nothing else.
