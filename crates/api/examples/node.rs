@@ -62,12 +62,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut registry = Registry::with_prefix("portolan");
     metrics.register(&mut registry);
     let (_facts, facts) = state::channel(Facts::default());
+    let (_routes, routes) = state::channel(route::Routes::project(&store.reader().now()));
     let (_trigger, drain) = state::drain();
     let inputs = Inputs {
         store,
         leases: Arc::new(Leases::new("n1", lease::Config::default(), Instant::now())),
         pass_on: Arc::new(lease::NobodyElse),
         facts,
+        routes,
         open_virtual: Arc::new(Alone),
         node: Identity {
             name: "n1".into(),

@@ -12,7 +12,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use lease::{Leases, PassOn};
 use prometheus_client::registry::Registry;
-use route::{Facts, OpenVirtual};
+use route::{Facts, OpenVirtual, Routes};
 use state::Reader;
 use store::Store;
 
@@ -28,6 +28,8 @@ pub struct Inputs {
     pub pass_on: Arc<dyn PassOn>,
     /// What this host observed of its virtual addresses.
     pub facts: Reader<Facts>,
+    /// Where every name leads, and who may follow.
+    pub routes: Reader<Routes>,
     /// Opens a virtual address when a client asks for it.
     pub open_virtual: Arc<dyn OpenVirtual>,
     /// Who answers.

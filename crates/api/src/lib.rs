@@ -34,6 +34,7 @@ mod query;
 mod read;
 mod router;
 mod routes;
+mod rules;
 mod serve;
 mod session;
 mod status;
@@ -44,7 +45,7 @@ mod ui;
 use std::sync::Arc;
 
 use lease::{Leases, PassOn};
-use route::{Facts, OpenVirtual};
+use route::{Facts, OpenVirtual, Routes};
 use state::{Drain, Reader};
 use store::Store;
 
@@ -70,6 +71,7 @@ struct Api {
     leases: Arc<Leases>,
     pass_on: Arc<dyn PassOn>,
     facts: Reader<Facts>,
+    routes: Reader<Routes>,
     open_virtual: Arc<dyn OpenVirtual>,
     node: Identity,
     control: Arc<dyn Control>,
@@ -96,6 +98,7 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         leases: inputs.leases,
         pass_on: inputs.pass_on,
         facts: inputs.facts,
+        routes: inputs.routes,
         open_virtual: inputs.open_virtual,
         node: inputs.node,
         control: inputs.control,

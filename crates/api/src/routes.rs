@@ -13,7 +13,8 @@ use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
     Api, agent, archive_paths as snapshot, catalog_paths as catalog, cluster_paths as cluster, coordinates,
-    events, exposures, health_paths as health, kv, own, probes, query, session, status, topics, txn, ui,
+    events, exposures, health_paths as health, kv, own, probes, query, rules, session, status, topics, txn,
+    ui,
 };
 
 /// One endpoint.
@@ -208,6 +209,14 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/portolan/ca/rotate", Write(Operator), act!(cluster::rotate)),
     put("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::deny)),
     delete("/v1/portolan/ca/deny/*key", Write(Operator), act!(cluster::allow)),
+    // Who may reach what.
+    get("/v1/portolan/rules", Read(Service), act!(rules::list)),
+    put("/v1/portolan/rules", Write(Operator), act!(rules::replace)),
+    put("/v1/portolan/rule", Write(Operator), act!(rules::put)),
+    delete("/v1/portolan/rule/*id", Write(Operator), act!(rules::remove)),
+    put("/v1/portolan/redirect/*name", Write(Operator), act!(rules::redirect)),
+    delete("/v1/portolan/redirect/*name", Write(Operator), act!(rules::redirect_no_more)),
+    put("/v1/portolan/mode/*mode", Write(Operator), act!(rules::set_mode)),
     // For supervisors and people.
     get("/ui", Nothing, Look(ui::lead)),
     get("/ui/*file", Nothing, Look(ui::file)),

@@ -8,9 +8,9 @@ use consul::broker::{
     Connected, LONGEST, Listed, Listing, Operation, Problem, ProblemKind, Reply, Request, VERSION,
 };
 use relay::Local;
-use route::{Decision, Denial, Mode};
+use route::{Caller, Decision, Denial};
 
-use crate::door::{Door, Who};
+use crate::door::{Door, UNIX, Who};
 use crate::hand::{self, Handed};
 
 /// A reply with what travels along.
@@ -53,7 +53,7 @@ pub(crate) async fn to(
         }
         Operation::Explain => {
             let name = named(&request)?;
-            let decision = local.with_routes(|routes| routes.decide(&who.principal, name, Mode::Open));
+            let decision = local.with_routes(|routes| routes.decide(Caller::by(&who.principal, UNIX), name));
             let explanation = Some(explain(who, &decision));
             Ok(Answer { reply: Reply { explanation, ..reply }, descriptor: None })
         }
@@ -123,6 +123,8 @@ pub(crate) fn denied(denial: &Denial) -> Problem {
     let kind = match denial {
         Denial::UnknownService { .. } => ProblemKind::Unknown,
         Denial::NoEndpoint { .. } => ProblemKind::Unhealthy,
+        Denial::Forbidden { .. } => ProblemKind::Denied,
+        Denial::Circle { .. } | Denial::OtherScheme { .. } => ProblemKind::Unsupported,
     };
     Problem::new(kind, denial)
 }

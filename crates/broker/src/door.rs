@@ -1,5 +1,6 @@
 //! What all connections of the broker share, and how they come in.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -17,6 +18,9 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::{Inputs, session};
+
+/// How rules name what comes here.
+pub(crate) const UNIX: &Cow<'static, str> = &Cow::Borrowed("unix");
 
 /// Shared by all connections on all threads.
 pub(crate) struct Door {

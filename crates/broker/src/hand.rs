@@ -8,12 +8,12 @@ use std::sync::Arc;
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
 use relay::pump::{self, Prefix};
 use relay::{Local, Stream};
-use route::{Endpoint, Permit, Target};
+use route::{Caller, Endpoint, Permit, Target};
 use sys::pass::Kind;
 use tokio::net::UnixStream;
 
 use crate::answer::denied;
-use crate::door::{Door, Who};
+use crate::door::{Door, UNIX, Who};
 
 /// A connection that is ready to be handed over.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) async fn connect(
     who: &Who,
     name: &str,
 ) -> Result<Handed, Problem> {
-    let allowed = local.with_routes(|routes| routes.permit(&who.principal, name));
+    let allowed = local.with_routes(|routes| routes.permit(Caller::by(&who.principal, UNIX), name));
     let (backend, permit) = allowed.map_err(|denial| denied(&denial))?;
     let connection = relay::connect(local, &backend, &permit, None).await;
     let connection = connection.map_err(|error| Problem::new(ProblemKind::Unreachable, error))?;

@@ -22,6 +22,7 @@ pub mod listing;
 pub mod own;
 pub mod query;
 pub mod register;
+pub mod rules;
 pub mod session;
 pub mod txn;
 

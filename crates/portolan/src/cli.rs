@@ -104,6 +104,14 @@ enum Command {
     Exposures(commands::exposures::Args),
     /// Show what is still to be done to make it so
     Plan(commands::exposures::Args),
+    /// Let somebody reach a service
+    Allow(commands::rules::Change),
+    /// Keep somebody from a service
+    Deny(commands::rules::Change),
+    /// List rules, remove them, and say how strictly they are used
+    Rules(commands::rules::Args),
+    /// Lead a name elsewhere
+    Redirect(commands::redirect::Args),
     /// Make this node the first of a cluster
     Init(commands::init::Args),
     /// Make this node part of a cluster
@@ -208,6 +216,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Unexpose(args) => commands::expose::unexpose(args, global)?,
         Command::Exposures(args) => commands::exposures::exposures(args, global)?,
         Command::Plan(args) => commands::exposures::plan(args, global)?,
+        Command::Allow(change) => commands::rules::change("allow", change, global)?,
+        Command::Deny(change) => commands::rules::change("deny", change, global)?,
+        Command::Rules(args) => commands::rules::run(args, global)?,
+        Command::Redirect(args) => commands::redirect::run(args, global)?,
         Command::Init(args) => commands::init::run(args, global)?,
         Command::Join(args) => commands::join::run(args, global)?,
         Command::Members(args) => commands::members::run(args, global)?,

@@ -34,7 +34,7 @@ use crate::many::begin;
 use crate::many::face::{Face, Linked};
 use crate::many::member::{Links, Membership};
 use crate::many::signs::Signs;
-use faces::{Shared, introduction};
+use faces::{Shared, here, introduction};
 use order::Order;
 
 /// What the faces get beyond the time to drain, to cut off what is left.
@@ -100,12 +100,14 @@ pub(crate) async fn start(
     let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
     let linked = link(membership.as_ref(), links.as_ref(), log);
     let pass_on = pass_on(linked.as_ref(), &store, &leases);
+    let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&identity).into()));
     let mut shared = Shared {
         leases,
         pass_on,
         registry: metrics::registry(&store, &control),
         store: store.clone(),
         facts: virtuals.facts(),
+        routes,
         open_virtual: Arc::new(virtuals),
         certificates: Certificates::new(),
         drain,
@@ -113,6 +115,7 @@ pub(crate) async fn start(
     };
 
     // The faces, each by its name.
+    shared.routes(publisher);
     if let Some(((member, linked), links)) = membership.as_ref().zip(linked.as_ref()).zip(links.as_ref()) {
         shared.cluster(&config, member, linked, links.roster.clone(), itself.clone())?;
     }

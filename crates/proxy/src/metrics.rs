@@ -4,6 +4,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use route::Denial;
 
 use crate::http::Refusal;
 
@@ -32,6 +33,9 @@ struct ByReason {
 pub(crate) enum Miss {
     UnknownService,
     NoEndpoint,
+    Forbidden,
+    Circle,
+    OtherScheme,
     Unreachable,
     Failed,
     TimedOut,
@@ -103,6 +107,16 @@ impl Metrics {
 
     pub(crate) fn missed(&self, reason: Miss) {
         self.missed.get_or_create(&ByMiss { reason }).inc();
+    }
+
+    pub(crate) fn denied(&self, denial: &Denial) {
+        self.missed(match denial {
+            Denial::UnknownService { .. } => Miss::UnknownService,
+            Denial::NoEndpoint { .. } => Miss::NoEndpoint,
+            Denial::Forbidden { .. } => Miss::Forbidden,
+            Denial::Circle { .. } => Miss::Circle,
+            Denial::OtherScheme { .. } => Miss::OtherScheme,
+        });
     }
 
     pub(crate) fn answered(&self, status: http::StatusCode) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay::Stream;
 use relay::pump::{self, Prefix};
-use route::Principal;
+use route::{Caller, Principal};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -64,14 +64,11 @@ pub(crate) async fn relay(
     at: Option<SocketAddr>,
 ) {
     let Context { face, local, .. } = &context;
-    let (backend, permit) = match local.with_routes(|routes| routes.permit(&principal, service)) {
+    let caller = Caller::from(&principal).from_address(peer.ip());
+    let (backend, permit) = match local.with_routes(|routes| routes.permit(caller, service)) {
         Ok(allowed) => allowed,
         Err(denial) => {
-            let miss = match denial {
-                route::Denial::UnknownService { .. } => Miss::UnknownService,
-                route::Denial::NoEndpoint { .. } => Miss::NoEndpoint,
-            };
-            face.metrics.missed(miss);
+            face.metrics.denied(&denial);
             tracing::info!(client = %peer, %denial, "closed a connection");
             return;
         }

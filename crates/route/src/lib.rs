@@ -7,10 +7,15 @@
 //! What is absent: no clock, no sockets, no resolving of host names, no choice between endpoints (the
 //! balancer in `relay` knows their latencies; this crate does not).
 
+mod caller;
 mod decide;
 mod facts;
+mod policy;
 mod routes;
 
-pub use decide::{Decision, Denial, Mode, Permit, Principal, Step};
+pub use caller::{Caller, PeerHost, Principal};
+pub use catalog::Mode;
+pub use decide::{Decision, Denial, Permit, Step};
 pub use facts::{Facts, OpenVirtual, VirtualSocket};
+pub use policy::{End, Facets, Here, Hop, Lead, Policy, RuleSet, RuleShown, RuleView, Ruling, Witness};
 pub use routes::{Backend, Endpoint, Routes, Target};

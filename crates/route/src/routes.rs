@@ -6,6 +6,8 @@ use std::sync::Arc;
 use catalog::{Instance, Kind, Service, Snapshot, Status};
 use imbl::OrdMap;
 
+use crate::policy::{Here, Policy};
+
 /// Where an endpoint is dialed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
@@ -73,12 +75,23 @@ pub struct Routes {
     index: u64,
     backends: OrdMap<Arc<str>, Arc<Backend>>,
     by_virtual_ip: OrdMap<Ipv4Addr, Arc<str>>,
+    policy: Arc<Policy>,
 }
 
 impl Routes {
-    /// The whole projection.
+    /// The whole projection, for a host that adds nothing of its own.
     pub fn project(snapshot: &Snapshot) -> Routes {
-        let mut routes = Routes { index: snapshot.index(), ..Routes::default() };
+        Routes::project_on(snapshot, Arc::default())
+    }
+
+    /// The whole projection.
+    pub fn project_on(snapshot: &Snapshot, here: Arc<Here>) -> Routes {
+        let policy = Arc::new(Policy::compile(snapshot, here, None));
+        Routes::project_with(snapshot, policy)
+    }
+
+    fn project_with(snapshot: &Snapshot, policy: Arc<Policy>) -> Routes {
+        let mut routes = Routes { index: snapshot.index(), policy, ..Routes::default() };
         snapshot.services().for_each(|service| routes.put(snapshot, service));
         routes
     }
@@ -86,10 +99,11 @@ impl Routes {
     /// The projection of `snapshot`, reusing this one for every service that did not change. Equal to
     /// [`Routes::project`], only cheaper.
     pub fn advance(&self, snapshot: &Snapshot) -> Routes {
+        let policy = self.policy.advance(snapshot).map_or_else(|| self.policy.clone(), Arc::new);
         let Some(touched) = snapshot.services_touched_since(self.index) else {
-            return Routes::project(snapshot);
+            return Routes::project_with(snapshot, policy);
         };
-        let mut routes = Routes { index: snapshot.index(), ..self.clone() };
+        let mut routes = Routes { index: snapshot.index(), policy, ..self.clone() };
         for name in touched {
             routes.remove(name);
             if let Some(service) = snapshot.service(name) {
@@ -97,6 +111,24 @@ impl Routes {
             }
         }
         routes
+    }
+
+    /// The projection with the rules of `snapshot` and the services that it had; `None` when the rules are the
+    /// same. Rules are in force at once, however much else there is to project.
+    pub fn advance_rules(&self, snapshot: &Snapshot) -> Option<Routes> {
+        let policy = Arc::new(self.policy.advance(snapshot)?);
+        Some(Routes { policy, ..self.clone() })
+    }
+
+    /// The projection under another configuration of this host.
+    pub fn with_here(&self, snapshot: &Snapshot, here: Arc<Here>) -> Routes {
+        let policy = Arc::new(Policy::compile(snapshot, here, Some(&self.policy)));
+        Routes { policy, ..self.clone() }
+    }
+
+    /// Rules and redirections, as they are used here.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     fn remove(&mut self, name: &str) {
@@ -131,6 +163,12 @@ impl Routes {
             true => self.backends.get(&*name.to_ascii_lowercase()),
             false => self.backends.get(name),
         }
+    }
+
+    /// A name that leads somewhere, as it is written where it was registered or redirected; asked for in any case.
+    pub fn known(&self, name: &str) -> Option<Arc<str>> {
+        let backend = self.backend(name).map(|backend| backend.service.clone());
+        backend.or_else(|| self.policy.redirects().redirection(name).map(|found| found.name.clone()))
     }
 
     /// The service that holds a virtual address.

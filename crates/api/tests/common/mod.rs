@@ -13,7 +13,7 @@ use catalog::{
 };
 use lease::Leases;
 use portolan_api::{self as api, Condition, Config, Control, Identity, Inputs, Metrics};
-use route::{Facts, OpenVirtual, VirtualSocket};
+use route::{Facts, OpenVirtual, Routes, VirtualSocket};
 use state::DrainTrigger;
 use store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,6 +67,18 @@ impl OpenVirtual for FakeVirtual {
         self.0.publish(facts);
         Box::pin(async { Some(socket) })
     }
+}
+
+/// Where names lead, as the daemon keeps it in step with the catalog.
+fn follow_routes(store: &Store) -> state::Reader<Routes> {
+    let mut views = store.reader();
+    let (publisher, routes) = state::channel(Routes::project(&views.now()));
+    tokio::spawn(async move {
+        while let Some(view) = views.next().await {
+            publisher.publish(publisher.now().advance(&view));
+        }
+    });
+    routes
 }
 
 /// The node as the daemon registers it, with the check that clients of Consul expect on it.
@@ -136,6 +148,7 @@ impl Server {
         let leases = Arc::new(Leases::new("n1", lease::Config::default(), Instant::now()));
         let control = Arc::new(FakeControl::default());
         let (facts_writer, facts) = state::channel(Facts::default());
+        let routes = follow_routes(&store);
         let metrics = Metrics::default();
         let mut registry = prometheus_client::registry::Registry::with_prefix("portolan");
         metrics.register(&mut registry);
@@ -145,6 +158,7 @@ impl Server {
             leases: leases.clone(),
             pass_on: Arc::new(lease::NobodyElse),
             facts,
+            routes,
             open_virtual: Arc::new(FakeVirtual(Arc::new(facts_writer))),
             node,
             control: control.clone(),

@@ -38,6 +38,8 @@ fn text(begun: &Initialised, runs: bool) -> String {
         "node \"{}\" is the first of cluster {}, and is reached by others at {}.\n{state}\n\n\
          Changes need a token from now on, unless root or the daemon's own user asks on this host. The\n\
          operator's token is in {}\n\n\
+         Between services nothing is allowed that no rule allows:\n\
+         \x20                         portolan allow WHO SERVICE   (or `allow any any` for now)\n\n\
          For every further host:   portolan token create      (here)\n\
          \x20                         portolan join TOKEN        (there)",
         begun.node,

@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 use proxy::VirtualListeners;
 use relay::tls::Certificates;
 use relay::{Dial, Relay, TcpDial};
-use route::{Facts, OpenVirtual};
-use state::{Drain, Reader};
+use route::{Facts, Here, OpenVirtual, Routes, Witness};
+use state::{Drain, Publisher, Reader};
 use store::Store;
 use sys::host::ThisHost;
 
@@ -29,6 +29,7 @@ use crate::many::access::Rules;
 use crate::many::face::Linked;
 use crate::many::member::Membership;
 use crate::many::reach::{self, Reach};
+use crate::many::witness::LogWitness;
 
 /// What the faces share.
 pub(super) struct Shared {
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) leases: Arc<Leases>,
     pub(super) pass_on: Arc<dyn PassOn>,
     pub(super) facts: Reader<Facts>,
+    pub(super) routes: Reader<Routes>,
     pub(super) open_virtual: Arc<dyn OpenVirtual>,
     /// What the proxy shows to TLS clients; whoever obtains certificates puts them here.
     pub(super) certificates: Arc<Certificates>,
@@ -48,6 +50,11 @@ impl Shared {
     /// Every metric of a face begins with `portolan_`.
     pub(super) fn counted(&mut self) -> &mut Registry {
         self.registry.sub_registry_with_prefix("portolan")
+    }
+
+    /// Where every name leads, and who may follow it.
+    pub(super) fn routes(&mut self, publisher: Publisher<Routes>) {
+        self.tasks.spawn("routes", routes::follow(self.store.reader(), publisher, self.drain.clone()));
     }
 
     pub(super) fn health(&mut self, config: &Config, itself: NodeDef) {
@@ -89,8 +96,7 @@ impl Shared {
         virtual_work: hostnet::Work,
         linked: Option<&Linked>,
     ) -> anyhow::Result<Relay> {
-        let (publisher, routes) = state::channel(routes::first(&self.store.reader()));
-        self.tasks.spawn("routes", routes::follow(self.store.reader(), publisher, self.drain.clone()));
+        let routes = self.routes.clone();
         let dial: Arc<dyn Dial> = match linked {
             Some(linked) => Arc::new(Reach { mesh: linked.mesh.clone() }),
             None => Arc::new(TcpDial),
@@ -209,6 +215,7 @@ impl Shared {
             store: self.store,
             leases: self.leases,
             facts: self.facts,
+            routes: self.routes,
             open_virtual: self.open_virtual,
             node,
             control,
@@ -232,6 +239,12 @@ pub(super) struct Seen {
     pub(super) control: Arc<Control>,
     pub(super) cluster: Arc<dyn api::Cluster>,
     pub(super) exposure: Arc<dyn api::Exposure>,
+}
+
+/// What this host adds to the rules that were agreed on.
+pub(super) fn here(identity: &Identity) -> Here {
+    let witness: Arc<dyn Witness> = Arc::new(LogWitness::default());
+    Here { node: identity.name.as_str().into(), witness: Some(witness), ..Here::default() }
 }
 
 /// Resolves once the catalog knows a node.

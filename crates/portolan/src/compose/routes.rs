@@ -1,8 +1,9 @@
 //! Keeps the routes that the data threads read in step with the catalog.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use route::Routes;
+use route::{Here, Routes};
 use state::{Drain, Publisher, Reader};
 use store::View;
 
@@ -15,21 +16,33 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_FACTOR: u32 = 2;
 
 /// The routes at this moment, to begin with.
-pub(super) fn first(views: &Reader<View>) -> Routes {
-    Routes::project(&views.now())
+pub(super) fn first(views: &Reader<View>, here: Arc<Here>) -> Routes {
+    Routes::project_on(&views.now(), here)
 }
 
-/// Projects what changed, until the drain starts.
+/// Projects what changed, until the drain starts. Rules do not wait for a pause: who may no longer is cut off at
+/// once.
 pub(super) async fn follow(mut views: Reader<View>, routes: Publisher<Routes>, drain: Drain) {
     let mut pause_until = Instant::now();
+    let mut is_behind = false;
     loop {
         tokio::select! {
-            view = views.next() => if view.is_none() { return },
+            view = views.next() => match view {
+                None => return,
+                Some(view) => {
+                    is_behind = true;
+                    if let Some(stricter) = routes.now().advance_rules(&view) {
+                        routes.publish(stricter);
+                    }
+                }
+            },
+            () = tokio::time::sleep_until(pause_until.into()), if is_behind => {
+                is_behind = false;
+                let started = Instant::now();
+                routes.publish(routes.now().advance(&views.now()));
+                pause_until = Instant::now() + (started.elapsed() * PAUSE_FACTOR).clamp(PAUSE, LONGEST_PAUSE);
+            }
             () = drain.started() => return,
         }
-        tokio::time::sleep_until(pause_until.into()).await;
-        let started = Instant::now();
-        routes.publish(routes.now().advance(&views.now()));
-        pause_until = Instant::now() + (started.elapsed() * PAUSE_FACTOR).clamp(PAUSE, LONGEST_PAUSE);
     }
 }

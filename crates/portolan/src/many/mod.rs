@@ -15,3 +15,4 @@ pub(crate) mod survey;
 pub(crate) mod trust;
 pub(crate) mod voters;
 mod wishes;
+pub(crate) mod witness;

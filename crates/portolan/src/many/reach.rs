@@ -7,6 +7,7 @@
 //!
 //! The node that has the instance judges for itself: the caller proved who it is, and the permit is this node's.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -17,12 +18,14 @@ use std::time::Duration;
 use mesh::{Incoming, Kind, Lane, Mesh, Stream, frame};
 use relay::pump::{self, Prefix};
 use relay::{Dial, Dialing, Local, Relay, TcpDial};
-use route::{Endpoint, Permit, Principal, Routes, Target};
+use route::{Caller, Endpoint, Permit, Principal, Routes, Target};
 use serde::{Deserialize, Serialize};
 use state::{Drain, Reader};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+/// How rules name what comes here.
+const QUIC: &Cow<'static, str> = &Cow::Borrowed("quic");
 const KIND: Kind = Kind::of("connect");
 const MAX_CALL: usize = 8 << 10;
 /// How long a call may take to say what it wants.
@@ -169,7 +172,10 @@ impl Answering {
     fn target(&self, peer: &str, call: &Call) -> Result<(Permit, SocketAddr), String> {
         let caller = Principal::Identity { id: format!("spiffe://{}/node/{peer}", self.domain).into() };
         let (backend, permit) =
-            self.routes.now().permit(&caller, &call.service).map_err(|denial| denial.to_string())?;
+            self.routes.now().permit(Caller::by(&caller, QUIC), &call.service).map_err(|denial| {
+                tracing::info!(%denial, "refused a call of another node");
+                denial.to_string()
+            })?;
         let mut endpoints = backend.endpoints.iter();
         let found = endpoints.find(|endpoint| endpoint.id == call.instance && endpoint.node == self.node);
         match found.map(|endpoint| &endpoint.target) {

@@ -13,5 +13,6 @@ mod documents;
 mod full_disk;
 mod many;
 mod px;
+mod rules;
 mod support;
 mod topics;

@@ -16,13 +16,19 @@ pub(crate) fn refuse(metrics: &Metrics, refusal: Refusal) -> Response<Body> {
     response
 }
 
-/// No service, or no endpoint of it.
+/// Why the name leads nowhere, or may not be followed. Which rule says so is for the log: it tells of the inside.
 pub(crate) fn denied(metrics: &Metrics, denial: &Denial, grpc: bool) -> Response<Body> {
-    let (status, miss) = match denial {
-        Denial::UnknownService { .. } => (StatusCode::NOT_FOUND, Miss::UnknownService),
-        Denial::NoEndpoint { .. } => (StatusCode::SERVICE_UNAVAILABLE, Miss::NoEndpoint),
+    metrics.denied(denial);
+    let status = match denial {
+        Denial::UnknownService { .. } => StatusCode::NOT_FOUND,
+        Denial::NoEndpoint { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Denial::Circle { .. } => StatusCode::LOOP_DETECTED,
+        Denial::OtherScheme { .. } => StatusCode::NOT_IMPLEMENTED,
+        Denial::Forbidden { service, .. } => {
+            let reason = format!("you may not reach service \"{service}\"");
+            return say(StatusCode::FORBIDDEN, &reason, grpc);
+        }
     };
-    metrics.missed(miss);
     say(status, &denial.to_string(), grpc)
 }
 
@@ -66,6 +72,7 @@ fn text(status: StatusCode, reason: &str) -> Response<Body> {
 fn grpc_status(status: StatusCode, reason: &str) -> Response<Body> {
     let code = match status {
         StatusCode::NOT_FOUND => "12",
+        StatusCode::FORBIDDEN => "7",
         StatusCode::GATEWAY_TIMEOUT => "4",
         _ => "14",
     };

@@ -1,5 +1,6 @@
 //! One request: from what the client asked to what it is answered.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use relay::http::{Body, Outgoing, Upgraded};
-use route::{Backend, Permit, Principal, Routes};
+use route::{Backend, Caller, Denial, Permit, Principal, Routes};
 
 use super::answer;
 use super::authority;
@@ -21,6 +22,9 @@ use super::refusal::Refusal;
 use super::table::{Asked, Found};
 use crate::serve::{Context, Live};
 use crate::tls::sites::Site;
+
+/// How rules name what comes here.
+const HTTP: &Cow<'static, str> = &Cow::Borrowed("http");
 
 /// One client connection, as its requests see it.
 pub(crate) struct Client {
@@ -133,9 +137,15 @@ impl Client {
         let Some(found) = live.table.find(routes, asked) else {
             return Err(answer::no_route(&face.metrics, asked.host, asked.path, grpc).into());
         };
-        match routes.permit(&self.principal, &found.service) {
+        let caller = Caller::by(&self.principal, HTTP).from_address(self.peer);
+        match routes.permit(caller, &found.service) {
             Ok((backend, permit)) => Ok((found, backend, permit)),
-            Err(denial) => Err(answer::denied(&face.metrics, &denial, grpc).into()),
+            Err(denial) => {
+                if let Denial::Forbidden { .. } = denial {
+                    tracing::info!(client = %self.peer, %denial, "refused a request");
+                }
+                Err(answer::denied(&face.metrics, &denial, grpc).into())
+            }
         }
     }
 

@@ -110,19 +110,19 @@ impl Table {
     }
 
     fn by_name(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
-        let service = routes.backend(asked.host)?.service.clone();
+        let service = routes.known(asked.host)?;
         Some(Found { service, strip: 0 })
     }
 
     fn by_domain(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
         let name = self.domains.iter().find_map(|domain| asked.host.strip_suffix(&**domain))?;
-        let service = routes.backend(name).map_or_else(|| name.into(), |backend| backend.service.clone());
+        let service = routes.known(name).unwrap_or_else(|| name.into());
         Some(Found { service, strip: 0 })
     }
 
     fn by_first_segment(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
         let name = asked.path.strip_prefix('/')?.split('/').next().filter(|_| self.path_services)?;
-        let service = routes.backend(name)?.service.clone();
+        let service = routes.known(name)?;
         Some(Found { service, strip: name.len() + 1 })
     }
 }

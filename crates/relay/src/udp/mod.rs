@@ -6,6 +6,7 @@
 
 mod session;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use route::Principal;
+use route::{Caller, Principal};
 use state::Drain;
 use sys::mmsg::{BATCH, Inbox, Outbox};
 use tokio::io::Interest;
@@ -25,6 +26,8 @@ use tokio::task::JoinHandle;
 use crate::local::Local;
 use session::{Seat, Session};
 
+/// How rules name what comes here.
+const UDP: &Cow<'static, str> = &Cow::Borrowed("udp");
 /// Largest datagram.
 const DATAGRAM: usize = 65_535;
 
@@ -145,9 +148,10 @@ impl Table {
             return Some(session.clone());
         }
         let principal = (self.config.identify)(client.ip());
+        let caller = Caller::by(&principal, UDP).from_address(client.ip());
         let (backend, permit) = self
             .local
-            .with_routes(|routes| routes.permit(&principal, &self.config.service))
+            .with_routes(|routes| routes.permit(caller, &self.config.service))
             .inspect_err(|denial| tracing::debug!(%client, %denial, "no UDP session"))
             .ok()?;
         let seat = self.seat(client.ip())?;

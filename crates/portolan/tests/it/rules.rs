@@ -1,0 +1,125 @@
+//! Rules and redirections, through the command line and the proxies.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Daemon, eventually, http};
+
+/// Answers every connection with its name, once it has heard a line.
+fn naming_service(name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut heard = [0; 1024];
+                while stream.read(&mut heard).is_ok_and(|count| count > 0) {
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+                    let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{name}", name.len());
+                }
+            });
+        }
+    });
+    port
+}
+
+/// What a connection through the TCP proxy brings back; empty when it was closed.
+fn named(proxy: SocketAddr, service: &str) -> String {
+    let mut stream = TcpStream::connect(proxy).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // It may be closed before this is written.
+    let _ = stream.write_all(format!("{service}\nGET / HTTP/1.1\r\n\r\n").as_bytes());
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut heard = String::new();
+    let _ = stream.read_to_string(&mut heard);
+    heard
+}
+
+/// A daemon that its own user may change without a token, also once rules are enforced.
+struct Host {
+    daemon: Daemon,
+    socket: String,
+}
+
+impl Host {
+    fn start(folder: &Path, arguments: &[&str]) -> Host {
+        let daemon = Daemon::serve(folder, arguments);
+        let socket = folder.join("api.sock").to_str().unwrap().to_owned();
+        let host = Host { daemon, socket };
+        for name in ["one", "two"] {
+            let port = naming_service(name).to_string();
+            host.say(&["register", name, "--port", &port]);
+            eventually("the service to be routed", || host.http(name).filter(|(status, _)| *status != 404));
+        }
+        host
+    }
+
+    fn say(&self, arguments: &[&str]) -> String {
+        self.daemon.say(&[arguments, &["--api", &self.socket]].concat())
+    }
+
+    fn rules(&self) -> Value {
+        serde_json::from_str(&self.say(&["rules", "--output", "json"])).unwrap()
+    }
+
+    fn http(&self, name: &str) -> Option<(u16, String)> {
+        http(self.daemon.addresses["HTTP proxy"], name, "/").ok()
+    }
+
+    fn named(&self, name: &str) -> String {
+        named(self.daemon.addresses["TCP proxy"], name)
+    }
+}
+
+#[test]
+fn rules_hold_for_every_way_in_from_the_moment_that_the_command_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &["--node", "here"]);
+    host.say(&["deny", "any", "one"]);
+    assert!(host.named("one").ends_with("one"), "an open node asks no rules");
+    host.say(&["rules", "mode", "observe"]);
+    assert!(host.named("one").ends_with("one"), "it is only observed");
+    host.daemon.logged("would be denied if the rules were enforced");
+
+    host.say(&["rules", "mode", "enforce"]);
+    assert_eq!(host.named("one"), "", "denied by a rule");
+    assert_eq!(host.named("two"), "", "denied for want of one");
+    let (status, body) = host.http("one").unwrap();
+    assert_eq!((status, body.trim()), (403, "403: you may not reach service \"one\""));
+    host.say(&["allow", "node:here", "one", "--first", "--scheme", "http"]);
+    assert_eq!(host.http("one").unwrap(), (200, "one".into()));
+    assert_eq!(host.named("one"), "", "that rule is about HTTP alone");
+    host.say(&["allow", "127.0.0.0/8", "two"]);
+    assert!(host.named("two").ends_with("two"));
+
+    let rules = host.rules();
+    let shown: Vec<_> = rules["Rules"].as_array().unwrap().iter().collect();
+    assert_eq!(shown[0]["ID"], "node:here,one/http");
+    assert_eq!((&shown[0]["Hits"], &shown[2]["Hits"]), (&1.into(), &1.into()), "{rules}");
+    host.say(&["rules", "remove", "node:here,one/http", "127.0.0.0/8,two"]);
+    assert_eq!((host.http("one").unwrap().0, host.http("two").unwrap().0), (403, 403));
+    let missing = host.daemon.cli(&["rules", "remove", "nobody", "--api", &host.socket]);
+    assert_eq!(missing.status.code(), Some(3));
+}
+
+#[test]
+fn names_lead_elsewhere_on_every_way_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &[]);
+    host.say(&["redirect", "old", "one"]);
+    assert!(host.named("old").ends_with("one"));
+    assert_eq!(host.http("old").unwrap(), (200, "one".into()), "also a name that nobody registered");
+    host.say(&["redirect", "one", "one=1", "two=1"]);
+    let dealt: Vec<String> = (0..4).map(|_| host.http("old").unwrap().1).collect();
+    assert_eq!(dealt.iter().filter(|name| *name == "two").count(), 2, "{dealt:?}");
+    let circle = host.daemon.cli(&["redirect", "two", "old", "--api", &host.socket]);
+    let said = String::from_utf8_lossy(&circle.stderr).into_owned();
+    assert!(!circle.status.success() && said.contains("two → old → one → two"), "{said}");
+    host.say(&["redirect", "old", "--remove"]);
+    eventually("the name to lead nowhere", || host.http("old").filter(|(status, _)| *status == 404));
+}
