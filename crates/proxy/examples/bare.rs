@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.http.listen = vec![any];
     let all = HttpRoute { host: None, path: Some("/".into()), service: "web".into(), strip: false };
     config.http.routes = vec![all];
-    config.tcp = vec![ServiceListener { listen: any, service: "web".into() }];
+    config.tcp = vec![ServiceListener::new(any, "web")];
     let listeners = Listeners::reserve(&config, relay.threads())?;
     let tcp: Vec<SocketAddr> = listeners.tcp().map(|(address, _)| address).collect();
     println!("http {:?} tcp {tcp:?}", listeners.http());

@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay::proxy_header::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{authority, path};
 use crate::tls::config::Tls;
 
-/// A listener that leads to one service.
+/// A TCP or UDP listener that leads to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceListener {
@@ -17,6 +18,19 @@ pub struct ServiceListener {
     pub listen: SocketAddr,
     /// Service that it leads to.
     pub service: Arc<str>,
+    /// Peers whose connections begin with a PROXY header, each of them, and who are believed. TCP only.
+    #[serde(default)]
+    pub accept_proxy: Vec<IpAddr>,
+    /// Tell the service who connects, by a PROXY header of this version. TCP only.
+    #[serde(default)]
+    pub send_proxy: Option<Version>,
+}
+
+impl ServiceListener {
+    /// A plain one.
+    pub fn new(listen: SocketAddr, service: impl Into<Arc<str>>) -> ServiceListener {
+        ServiceListener { listen, service: service.into(), accept_proxy: Vec::new(), send_proxy: None }
+    }
 }
 
 /// A rule that leads HTTP requests to a service. At least one of `host` and `path` is needed.
@@ -85,6 +99,8 @@ pub struct Http {
     pub domains: Vec<Arc<str>>,
     /// Look the first segment of the path up as a service when nothing else matches, and take it off.
     pub path_services: bool,
+    /// Peers whose connections begin with a PROXY header, each of them, and who are believed.
+    pub accept_proxy: Vec<IpAddr>,
     /// Peers whose forwarding headers are believed and extended instead of replaced.
     pub trusted: Vec<IpAddr>,
     /// Most bytes of a request head.
@@ -114,6 +130,7 @@ impl Default for Http {
             routes: Vec::new(),
             domains: ["svc.internal", "service.consul", "virtual.consul"].map(Arc::from).into(),
             path_services: false,
+            accept_proxy: Vec::new(),
             trusted: Vec::new(),
             max_head_bytes: 32 * 1024,
             max_head_fields: 100,

@@ -14,6 +14,7 @@ pub mod fuzz;
 mod http;
 mod listeners;
 mod metrics;
+mod preface;
 mod serve;
 mod tcp;
 mod tls;
@@ -128,7 +129,7 @@ fn open(entrance: &Entrance, listeners: Listeners) {
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
     let roles = roles.chain(tls.into_iter().map(|group| (Role::Tls, group)));
     let roles =
-        roles.chain(tcp.into_iter().map(|(service, group)| (Role::Service(service, group.address), group)));
+        roles.chain(tcp.into_iter().map(|(listener, group)| (Role::Service(listener, group.address), group)));
     let face = &entrance.face;
     for (role, Group { address, sockets }) in roles {
         let accept: Arc<dyn Accept> = Arc::new(entrance.with(role));

@@ -39,7 +39,7 @@ pub struct Listeners {
     pub(crate) named: Vec<Group<TcpListener>>,
     pub(crate) http: Vec<Group<TcpListener>>,
     pub(crate) tls: Vec<Group<TcpListener>>,
-    pub(crate) tcp: Vec<(Arc<str>, Group<TcpListener>)>,
+    pub(crate) tcp: Vec<(Arc<ServiceListener>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
 }
 
@@ -53,10 +53,11 @@ impl Listeners {
         let named = config.named.iter().map(|at| group(at, "services by first line"));
         let http = config.http.listen.iter().map(|at| group(at, "HTTP"));
         let tls = config.tls.listen.iter().map(|at| group(at, "TLS"));
-        let tcp = config.tcp.iter().map(|ServiceListener { listen, service }| {
-            Ok((service.clone(), group(listen, &format!("service \"{service}\""))?))
+        let tcp = config.tcp.iter().map(|listener| {
+            let purpose = format!("service \"{}\"", listener.service);
+            Ok((Arc::new(listener.clone()), group(&listener.listen, &purpose)?))
         });
-        let udp = config.udp.iter().map(|ServiceListener { listen, service }| {
+        let udp = config.udp.iter().map(|ServiceListener { listen, service, .. }| {
             let purpose = format!("service \"{service}\"");
             Ok((service.clone(), udp_group(*listen, threads, &purpose)?))
         });
@@ -86,7 +87,7 @@ impl Listeners {
 
     /// TCP listeners with their services.
     pub fn tcp(&self) -> impl Iterator<Item = (SocketAddr, &Arc<str>)> {
-        self.tcp.iter().map(|(service, group)| (group.address, service))
+        self.tcp.iter().map(|(listener, group)| (group.address, &listener.service))
     }
 
     /// UDP listeners with their services.

@@ -41,6 +41,7 @@ pub(crate) enum Miss {
     TimedOut,
     Named,
     Broken,
+    Header,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

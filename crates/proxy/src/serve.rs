@@ -15,10 +15,11 @@ use route::{Facts, Principal};
 use state::{Drain, Reader};
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use crate::config::{Config, ServiceListener};
 use crate::http::conn::Arrival;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Miss};
+use crate::preface;
 use crate::tls::keep::Keep;
 
 /// Configuration with what is derived from it; replaced as a whole when it changes.
@@ -75,6 +76,11 @@ impl Face {
         identify(&self.node, &self.facts, from)
     }
 
+    /// Whether an address is one of this host's own.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        is_local(&self.facts, address)
+    }
+
     /// Resolves when connections must go at once.
     pub(crate) async fn deadline(&self) {
         self.cut.started().await;
@@ -91,10 +97,14 @@ impl Face {
 }
 
 fn identify(node: &Arc<str>, facts: &Reader<Facts>, from: IpAddr) -> Principal {
-    match from.to_canonical().is_loopback() || facts.now().is_local(from) {
+    match is_local(facts, from) {
         true => Principal::Node { name: node.clone() },
         false => Principal::Anonymous { from: from.to_canonical() },
     }
+}
+
+fn is_local(facts: &Reader<Facts>, address: IpAddr) -> bool {
+    address.to_canonical().is_loopback() || facts.now().is_local(address)
 }
 
 /// One connection's surroundings. The proxy has drained when the last one is gone.
@@ -111,7 +121,7 @@ pub(crate) enum Role {
     /// The client names a service first.
     Named,
     /// One service; the listener's own address.
-    Service(Arc<str>, SocketAddr),
+    Service(Arc<ServiceListener>, SocketAddr),
     /// One service, by its virtual address.
     Virtual(Arc<str>, SocketAddr),
     /// HTTP.
@@ -155,9 +165,9 @@ impl Accept for Entrance {
                 metrics.named.inc();
                 tokio::task::spawn_local(held(crate::tcp::named(context, stream, peer), (place, busy)));
             }
-            Role::Service(service, at) => {
+            Role::Service(listener, at) => {
                 metrics.service.inc();
-                let serving = crate::tcp::to_service(context, service, stream, peer, at);
+                let serving = crate::tcp::by_listener(context, listener, stream, peer, at);
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
             Role::Virtual(service, at) => {
@@ -167,13 +177,24 @@ impl Accept for Entrance {
             }
             Role::Http => {
                 metrics.http.inc();
-                let arrival = Arrival { peer, principal: self.face.identify(peer.ip()), site: None };
-                let serving = crate::http::conn::serve(context, Stream::Tcp(stream), arrival);
+                let serving = async move {
+                    let listed = &context.face.live.load_full().config.http.accept_proxy;
+                    if let Some((stream, ends)) = preface::ends(&context, stream, peer, listed).await {
+                        let principal = context.face.identify(ends.from.ip());
+                        let arrival = Arrival { peer: ends.from, principal, site: None };
+                        crate::http::conn::serve(context, Stream::Tcp(stream), arrival).await;
+                    }
+                };
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
             Role::Tls => {
                 metrics.tls.inc();
-                let serving = crate::tls::serve::serve(context, stream, peer);
+                let serving = async move {
+                    let listed = &context.face.live.load_full().config.http.accept_proxy;
+                    if let Some((stream, ends)) = preface::ends(&context, stream, peer, listed).await {
+                        crate::tls::serve::serve(context, stream, ends.from).await;
+                    }
+                };
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
         }

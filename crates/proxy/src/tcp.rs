@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay::Stream;
 use relay::pump::{self, Prefix};
+use relay::{Stream, proxy_header};
 use route::{Caller, Principal};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::config::ServiceListener;
 use crate::first_line;
 use crate::metrics::Miss;
+use crate::preface;
 use crate::serve::Context;
 
 /// A client that names the service first.
@@ -40,6 +42,22 @@ async fn read_name(stream: &mut TcpStream) -> Option<(String, Bytes)> {
     let count = stream.read(&mut first).await.ok()?;
     let line = first_line::parse(&first[..count])?;
     Some((line.name.to_owned(), Bytes::copy_from_slice(line.rest)))
+}
+
+/// A client of a configured listener, bound at `at`; perhaps through a proxy before us.
+pub(crate) async fn by_listener(
+    context: Context,
+    listener: Arc<ServiceListener>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    at: SocketAddr,
+) {
+    let Some((stream, ends)) = preface::ends(&context, stream, peer, &listener.accept_proxy).await else {
+        return;
+    };
+    let header = listener.send_proxy.map(|version| proxy_header::write(version, ends).into());
+    let who = (ends.from, context.face.identify(ends.from.ip()));
+    relay(context, &listener.service, Stream::Tcp(stream), who, header.unwrap_or_default(), Some(at)).await;
 }
 
 /// A client of the listener at `at`, which is for one service.

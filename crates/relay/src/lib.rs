@@ -15,6 +15,7 @@ pub mod http;
 pub mod limit;
 mod local;
 mod metrics;
+pub mod proxy_header;
 pub mod pump;
 mod stream;
 mod threads;

@@ -32,9 +32,23 @@ impl Daemon {
     /// When it does not become ready: that is a failed test.
     #[allow(clippy::panic, reason = "a daemon that does not start is a failed test")]
     pub fn start() -> Result<Daemon, Missing> {
+        Daemon::start_with(&[])
+    }
+
+    /// The same with further settings, as environment variables.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[allow(clippy::panic, reason = "a daemon that does not start is a failed test")]
+    pub fn start_with(settings: &[(&str, &str)]) -> Result<Daemon, Missing> {
         let binary = peers::portolan()?;
         peers::tool("curl")?;
-        match Daemon::launch(Command::new(binary)) {
+        let mut command = Command::new(binary);
+        command.envs(settings.iter().copied());
+        match Daemon::launch(command) {
             Ok(daemon) => Ok(daemon),
             Err(error) => panic!("start portolan dev: {error}"),
         }

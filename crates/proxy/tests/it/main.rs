@@ -11,6 +11,7 @@ mod http;
 mod malformed;
 mod patience;
 mod peer;
+mod preface;
 mod repeat;
 mod tcp;
 mod tls;

@@ -69,7 +69,7 @@ async fn a_listener_leads_to_its_service_and_half_close_is_kept() {
     })
     .await;
     let mut config = config();
-    config.tcp = vec![ServiceListener { listen: ([127, 0, 0, 1], 0).into(), service: "late".into() }];
+    config.tcp = vec![ServiceListener::new(([127, 0, 0, 1], 0).into(), "late")];
     let harness = Harness::with(config).await;
     harness.register("late", Instance::at(server.address));
     let mut client = TcpStream::connect(harness.tcp[0]).await.unwrap();

@@ -30,7 +30,7 @@ async fn mirror() -> (SocketAddr, JoinSet<()>) {
 
 fn with_udp() -> Config {
     let mut config = config();
-    config.udp = vec![ServiceListener { listen: ([127, 0, 0, 1], 0).into(), service: "dns".into() }];
+    config.udp = vec![ServiceListener::new(([127, 0, 0, 1], 0).into(), "dns")];
     config
 }
 
