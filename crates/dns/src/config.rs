@@ -221,8 +221,13 @@ pub struct Forward {
     /// Longest wait for one server.
     #[serde(with = "state::units::duration")]
     pub timeout: Duration,
-    /// Most queries under way; more are dropped.
+    /// Most queries under way, a quarter of them for one client; more are answered "server failure".
     pub max_in_flight: usize,
+    /// Most answers that are kept; 0 means none.
+    pub cache_entries: usize,
+    /// Longest that an answer is kept, whatever it says.
+    #[serde(with = "state::units::duration")]
+    pub cache_ttl: Duration,
 }
 
 impl Default for Forward {
@@ -233,6 +238,8 @@ impl Default for Forward {
             allow: Vec::new(),
             timeout: Duration::from_secs(2),
             max_in_flight: 1024,
+            cache_entries: 10_000,
+            cache_ttl: Duration::from_secs(3600),
         }
     }
 }

@@ -51,7 +51,8 @@ pub fn packet(bytes: &[u8]) {
 /// Another server's answer to the first bytes, as the forwarder reads it.
 pub fn forwarded(bytes: &[u8]) {
     let (query, answer) = bytes.split_at(bytes.len() / 2);
-    let _ = crate::forward::is_answer(query, answer);
+    crate::forward::fuzz(query, answer);
+    crate::forward::fuzz(query, bytes);
 }
 
 /// An answer is a response with the query's id that a parser reads to its end, and no longer than the

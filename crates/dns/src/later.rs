@@ -44,7 +44,14 @@ pub(crate) enum Why {
 pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Later>) {
     let permits = Arc::new(Semaphore::new(MOST_HELPED));
     while let Some(later) = queue.recv().await {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        // Other servers have a limit of their own, and must not hold up what happens on this host.
+        let permit = match later.why {
+            Why::Forward => None,
+            Why::Open(_) => match permits.clone().acquire_owned().await {
+                Ok(permit) => Some(permit),
+                Err(_) => return,
+            },
+        };
         let shared = shared.clone();
         tokio::spawn(async move {
             let _permit = permit;
@@ -91,13 +98,17 @@ async fn help(shared: &Shared, query: Query<'_>, why: Why) -> Option<Vec<u8>> {
 }
 
 async fn forward(shared: &Shared, query: Query<'_>) -> Option<Vec<u8>> {
-    let reply = match &shared.forwarder {
-        Some(forwarder) => forwarder.ask(query.packet, query.transport).await,
-        None => None,
+    let our_size = shared.responder.max_udp;
+    let reply = match (&shared.forwarder, slow::envelope(&shared.responder, query)) {
+        (Some(forwarder), Some(envelope)) => forwarder.ask(&query, &envelope, our_size).await,
+        _ => None,
     };
-    shared.metrics.forwarded(reply.is_some());
+    shared.metrics.forwarded(reply.as_ref().map(|reply| reply.from_cache));
     match reply {
-        Some(bytes) => Some(bytes),
+        Some(reply) => {
+            shared.metrics.answered(reply.code, reply.truncated);
+            Some(reply.bytes)
+        }
         None => settle(shared, slow::failure(&shared.responder, query)),
     }
 }

@@ -15,7 +15,7 @@
 //! For a new record type, see `slow::records` (and `fast`, if it is asked for often); for a new form of name,
 //! `names` and `lookup`.
 //!
-//! Deliberately absent: recursion, a cache, zone transfers, DNSSEC, dynamic updates.
+//! Deliberately absent: recursion, zone transfers, DNSSEC, dynamic updates.
 
 mod config;
 mod fast;

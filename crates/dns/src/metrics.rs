@@ -164,8 +164,13 @@ impl Metrics {
         self.opened.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    pub(crate) fn forwarded(&self, is_answered: bool) {
-        let outcome = if is_answered { "answered" } else { "failed" };
+    /// `from_cache` is `None` when there was no answer.
+    pub(crate) fn forwarded(&self, from_cache: Option<bool>) {
+        let outcome = match from_cache {
+            Some(true) => "cached",
+            Some(false) => "answered",
+            None => "failed",
+        };
         self.forwarded.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 

@@ -121,6 +121,12 @@ pub(crate) fn failure(responder: &Responder, query: Query<'_>) -> Verdict {
     }
 }
 
+/// How an answer from another server is wrapped for the client; `None` when the query cannot be read.
+pub(crate) fn envelope(responder: &Responder, query: Query<'_>) -> Option<Envelope> {
+    let request = Request::read(query.packet).ok()?;
+    Some(query.envelope(responder, &request, 0, true))
+}
+
 /// What a client beyond its rate gets: `None` when it has a cookie of ours and is answered all the same. With
 /// `slips` it is told how to come back, as by the fast path.
 pub(crate) fn limited(responder: &Responder, query: Query<'_>, slips: bool) -> Option<Verdict> {

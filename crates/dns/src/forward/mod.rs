@@ -1,28 +1,38 @@
 //! Passing a query on to other servers. Off unless configured.
 //!
-//! Deliberately without a cache: the host's resolver has one, and answers kept here would outlive what it
-//! learns. Every query goes out from a port of its own that the kernel chose at random, under an id of our
-//! own, and an answer counts only with that id and the same question (RFC 5452).
+//! One question is under way once, however many ask it: that keeps a forger from trying many answers at the same
+//! time (RFC 5452 section 5), and ends a loop of servers that forward to each other at its second turn. Answers are
+//! kept for as long as they say, failures for a moment; nothing that belongs to one neighbour (EDNS options, ids)
+//! is passed on to another.
 
+mod cache;
+mod exchange;
+mod stored;
+
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::Forward;
-use crate::slow::Transport;
+use crate::forward::cache::{Cache, Key};
+use crate::forward::stored::Stored;
+use crate::slow::{Envelope, Query};
 use crate::wire::HEADER;
+use crate::wire::question::Question;
 
 /// Where the host's resolvers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Most servers asked for one query.
 const MOST_SERVERS: usize = 3;
+/// Share of all queries under way that one client may have.
+const SHARE: usize = 4;
 
 /// Asks other servers.
 #[derive(Debug)]
@@ -30,10 +40,17 @@ pub(crate) struct Forwarder {
     servers: Vec<SocketAddr>,
     within: Duration,
     permits: Semaphore,
-    /// Turns a counter into ids that nobody outside can predict.
+    most_of_one: usize,
+    by_client: Mutex<HashMap<IpAddr, usize>>,
+    under_way: Mutex<HashMap<Key, Arc<Asking>>>,
+    cache: Cache,
+    /// Turns a counter into numbers that nobody outside can predict.
     secret: RandomState,
     counter: AtomicU64,
 }
+
+/// One question under way: whoever asks it waits for the same answer, which may be none.
+type Asking = OnceCell<Option<Arc<Stored>>>;
 
 /// Why names cannot be forwarded.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +61,16 @@ pub enum ForwardError {
     /// It lists nobody but ourselves.
     #[error("forward DNS queries: no server is configured, and {RESOLV_CONF} lists none but this daemon")]
     Nobody,
+}
+
+/// What another server's answer became.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) code: u16,
+    pub(crate) truncated: bool,
+    /// Nobody was asked.
+    pub(crate) from_cache: bool,
 }
 
 impl Forwarder {
@@ -65,23 +92,61 @@ impl Forwarder {
             servers,
             within: config.timeout.max(Duration::from_millis(1)),
             permits: Semaphore::new(config.max_in_flight),
+            most_of_one: config.max_in_flight.div_ceil(SHARE),
+            by_client: Mutex::default(),
+            under_way: Mutex::default(),
+            cache: Cache::new(config.cache_entries, config.cache_ttl),
             secret: RandomState::new(),
             counter: AtomicU64::new(0),
         }))
     }
 
-    /// The first answer that any server gives; `None` when none does, or too many queries are under way.
-    pub(crate) async fn ask(&self, packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    /// The answer from the cache or from the first server that gives one; `None` when none does, too many queries are
+    /// under way, or this one is not as clients send it. `envelope` says how long the answer may be.
+    pub(crate) async fn ask(&self, query: &Query<'_>, envelope: &Envelope, our_size: u16) -> Option<Reply> {
+        let mut question = Question::default();
+        question.read(query.packet).ok()?;
+        let lower = query.packet.get(HEADER..question.end)?.to_ascii_lowercase().into();
+        let dnssec_ok = question.edns.is_some_and(|edns| edns.dnssec_ok);
+        let key = Key { question: lower, flags: (dnssec_ok, query.packet[3] & 0x10 != 0) };
+        let kept = self.cache.get(&key, Instant::now());
+        let from_cache = kept.is_some();
+        let (stored, age_s) = match kept {
+            Some(kept) => kept,
+            None => (self.fetch(&key, query.from).await?, 0),
+        };
+        let (bytes, truncated) = stored.answer(query.packet, &question, age_s, our_size, envelope);
+        Some(Reply { bytes, code: stored.code(), truncated, from_cache })
+    }
+
+    /// Asks, or waits for who asks the same already.
+    async fn fetch(&self, key: &Key, from: IpAddr) -> Option<Arc<Stored>> {
         let _permit = self.permits.try_acquire().ok()?;
-        let id: [u8; 2] = packet.first_chunk().copied()?;
-        let mut query = packet.to_vec();
-        query[..2].copy_from_slice(&self.next_id());
+        let _seat = self.seat(from)?;
+        let asking = lock(&self.under_way).entry(key.clone()).or_default().clone();
+        let stored = asking.get_or_init(|| self.first_answer(key)).await.clone();
+        let mut under_way = lock(&self.under_way);
+        if under_way.get(key).is_some_and(|other| Arc::ptr_eq(other, &asking)) {
+            under_way.remove(key);
+        }
+        stored
+    }
+
+    async fn first_answer(&self, key: &Key) -> Option<Arc<Stored>> {
+        let random = [(); 4].map(|()| self.random());
+        let [high, low, ..] = self.random().to_be_bytes();
+        let query = exchange::query([high, low], &key.question, &random, key.flags);
         for server in &self.servers {
-            let asked = timeout(self.within, ask_one(*server, &query, transport)).await;
-            match asked.map_err(io::Error::from).flatten() {
-                Ok(mut answer) => {
-                    answer[..2].copy_from_slice(&id);
-                    return Some(answer);
+            let asked = timeout(self.within, exchange::ask(*server, &query)).await;
+            let answer = asked.map_err(io::Error::from).flatten().and_then(|answer| {
+                let stored = Stored::read(&answer, HEADER + key.question.len());
+                stored.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is malformed"))
+            });
+            match answer {
+                Ok(stored) => {
+                    let stored = Arc::new(stored);
+                    self.cache.put(key, &stored, Instant::now());
+                    return Some(stored);
                 }
                 Err(cause) => tracing::debug!(%server, %cause, "forward a DNS query"),
             }
@@ -89,74 +154,59 @@ impl Forwarder {
         None
     }
 
-    fn next_id(&self) -> [u8; 2] {
-        let number = self.secret.hash_one(self.counter.fetch_add(1, Ordering::Relaxed));
-        [number as u8, (number >> 8) as u8]
+    fn random(&self) -> u64 {
+        self.secret.hash_one(self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// One of the places that a client may have.
+    fn seat(&self, client: IpAddr) -> Option<Seat<'_>> {
+        let mut by_client = lock(&self.by_client);
+        let taken = by_client.entry(client).or_default();
+        if *taken >= self.most_of_one {
+            return None;
+        }
+        *taken += 1;
+        Some(Seat { by_client: &self.by_client, client })
     }
 }
 
-async fn ask_one(server: SocketAddr, query: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
-    const TRUNCATED: u8 = 0x02;
-    let answer = by_udp(server, query).await?;
-    // A client by UDP gets the short answer and decides for itself.
-    match transport {
-        Transport::Tcp if answer[2] & TRUNCATED != 0 => by_tcp(server, query).await,
-        _ => Ok(answer),
-    }
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn by_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(server).await?;
-    socket.send(query).await?;
-    let mut answer = vec![0; usize::from(u16::MAX)];
-    loop {
-        let length = socket.recv(&mut answer).await?;
-        if is_answer(query, &answer[..length]) {
-            answer.truncate(length);
-            answer.shrink_to_fit();
-            return Ok(answer);
+struct Seat<'f> {
+    by_client: &'f Mutex<HashMap<IpAddr, usize>>,
+    client: IpAddr,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut by_client = lock(self.by_client);
+        if let Some(taken) = by_client.get_mut(&self.client) {
+            *taken -= 1;
+            if *taken == 0 {
+                by_client.remove(&self.client);
+            }
         }
     }
 }
 
-async fn by_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
-    match is_answer(query, &answer) {
-        true => Ok(answer),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is to another question")),
+/// Any bytes as a query and another server's answer to it, for fuzzing.
+pub(crate) fn fuzz(query: &[u8], answer: &[u8]) {
+    let _ = exchange::compare(query, answer);
+    let Some(asked) = exchange::question_of(answer) else { return };
+    let Some(stored) = Stored::read(answer, HEADER + asked.len()) else { return };
+    // A client that asks the same, with room for little.
+    let packet = [&[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], asked].concat();
+    let mut question = Question::default();
+    if question.read(&packet).is_err() {
+        return;
     }
-}
-
-/// True for a response with the id and the question of `query`.
-pub(crate) fn is_answer(query: &[u8], answer: &[u8]) -> bool {
-    let Some(header) = answer.first_chunk::<HEADER>() else { return false };
-    let is_response = header[2] & 0x80 != 0;
-    let question = question_of(query);
-    let same = question.is_some() && question == question_of(answer).as_ref().copied();
-    is_response && header[..2] == query[..2] && same
-}
-
-/// Name, type and class of the one question, as bytes.
-fn question_of(message: &[u8]) -> Option<&[u8]> {
-    if message.get(4..6)? != [0, 1] {
-        return None;
-    }
-    let mut at = HEADER;
-    loop {
-        match usize::from(*message.get(at)?) {
-            0 => return message.get(HEADER..at + 5),
-            length @ 1..=63 => at += 1 + length,
-            _ => return None,
-        }
+    for limit in [512, usize::from(u16::MAX)] {
+        let envelope = Envelope { limit, serial: 0, recursion: true, cookie: None, slips: false };
+        let (bytes, truncated) = stored.answer(&packet, &question, 1, 1232, &envelope);
+        assert!(bytes.len() <= limit && bytes[..2] == [7, 7] && bytes[2] & 0x80 != 0);
+        assert!(truncated || bytes.len() <= answer.len());
     }
 }
 
@@ -180,21 +230,6 @@ mod tests {
         let expected: Vec<SocketAddr> =
             vec!["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:53".parse().unwrap()];
         assert_eq!(nameservers(text), expected);
-    }
-
-    #[test]
-    fn only_the_answer_to_the_question_counts() {
-        let query = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
-        let mut answer = query.to_vec();
-        assert!(!is_answer(query, &answer));
-        answer[2] |= 0x80;
-        assert!(is_answer(query, &answer));
-        for at in [0, 1, 5, 13, 16] {
-            let mut other = answer.clone();
-            other[at] ^= 3;
-            assert!(!is_answer(query, &other), "byte {at}");
-        }
-        assert!(!is_answer(query, &answer[..14]));
     }
 
     #[test]
