@@ -6,6 +6,7 @@ mod footprint;
 mod leases;
 mod names;
 mod relayed;
+mod scaling;
 mod start;
 mod tree;
 mod tunnels;
@@ -65,6 +66,7 @@ pub(crate) const GROUPS: &[Group] = &[
         needs_portolan: true,
     },
     Group { name: "udp", about: "UDP beside nginx", run: relayed::udp::run, needs_portolan: true },
+    Group { name: "scaling", about: "costs while something grows", run: scaling::run, needs_portolan: true },
     Group {
         name: "tree",
         about: "a clean build, and what it is made of",

@@ -14,13 +14,11 @@ use crate::load::dns::burst::{Queries, burst};
 use crate::load::dns::{Resolver, dnsperf};
 use crate::load::{registrations, runtime};
 use crate::report::{Goal, Row, Section};
-use crate::subject::portolan::{Home, Portolan};
+use crate::subject::portolan::{Home, Portolan, RANGE};
 use crate::subject::zone::{self, Kind, NameServer};
 
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
-/// A range of virtual addresses in which a million services find room.
-const RANGE: &str = "hostnet.range = \"127.128.0.0/9\"";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contestant {

@@ -65,7 +65,7 @@ pub(crate) fn version(program: &Path, arguments: &[&str]) -> String {
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().find(|line| line.chars().any(|c| c.is_ascii_digit())).unwrap_or("").trim();
     match line
-        .split_whitespace()
+        .split([' ', '\t', '/'])
         .find(|word| word.trim_start_matches(['v', 'V']).starts_with(|c: char| c.is_ascii_digit()))
     {
         Some(version) => format!("{name} {}", version.trim_end_matches(',')),

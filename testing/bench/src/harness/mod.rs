@@ -22,6 +22,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Where the document of all figures is, and pictures beside it.
+    pub(crate) fn documents(&self) -> PathBuf {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs").into()
+    }
+
     /// `full`, or `quick` where a trial run was asked for.
     pub(crate) fn size<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }

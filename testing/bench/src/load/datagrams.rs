@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use sys::listen::Sharing;
 use sys::mmsg::{BATCH, Inbox, Outbox};
 
 /// Clients, each with a session of its own.
@@ -12,12 +13,16 @@ const CLIENTS: usize = 16;
 const OUTSTANDING: usize = 32;
 /// As long as a DNS query or a short game packet.
 const LENGTH: usize = 64;
+/// Room for all of them at the server: what is lost is lost by the relay.
+const BUFFER: usize = 2 << 20;
 /// What has not come back by then never will.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A server that sends everything back, for as long as this process lives.
 pub(crate) fn mirror() -> Result<SocketAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("open a UDP socket")?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let socket = sys::listen::udp(any, Sharing::Exclusive, BUFFER).context("open a UDP socket")?;
+    socket.set_nonblocking(false).context("make a socket block")?;
     let address = socket.local_addr().context("ask for an address")?;
     std::thread::spawn(move || {
         let (mut inbox, mut outbox) = (Inbox::new(BATCH, 2048), Outbox::new(BATCH, 2048));

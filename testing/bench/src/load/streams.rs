@@ -85,18 +85,43 @@ async fn answer(echo: TcpListener, once: TcpListener) {
             });
         }
     };
-    let onces = async {
-        while let Ok((mut stream, _)) = once.accept().await {
-            tokio::spawn(async move {
-                let mut byte = [0];
-                if stream.read_exact(&mut byte).await.is_ok() {
-                    // Whoever is gone already does not miss it.
-                    let _ = stream.write_all(&byte).await;
-                }
-            });
+    tokio::join!(echoes, say_one_byte(once));
+}
+
+async fn say_one_byte(listener: tokio::net::TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).await.is_ok() {
+                // Whoever is gone already does not miss it.
+                let _ = stream.write_all(&byte).await;
+            }
+        });
+    }
+}
+
+/// So many more servers that say one byte, for as long as this process lives.
+pub(crate) fn answer_once(count: usize) -> Result<Vec<SocketAddr>> {
+    let (runtime, mut addresses, mut listeners) = (runtime()?, Vec::new(), Vec::new());
+    runtime.block_on(async {
+        for _ in 0..count {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            let listener = listener.context("listen for relayed connections")?;
+            addresses.push(listener.local_addr().context("ask for an address")?);
+            listeners.push(listener);
         }
-    };
-    tokio::join!(echoes, onces);
+        anyhow::Ok(())
+    })?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let servers: Vec<_> =
+                listeners.into_iter().map(|listener| tokio::spawn(say_one_byte(listener))).collect();
+            for server in servers {
+                drop(server.await);
+            }
+        });
+    });
+    Ok(addresses)
 }
 
 /// Writes into one connection for so long; bytes that the sink took meanwhile.

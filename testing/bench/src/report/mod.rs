@@ -2,6 +2,7 @@
 
 mod document;
 mod notes;
+pub(crate) mod plot;
 mod table;
 
 use crate::harness::figure::Figure;

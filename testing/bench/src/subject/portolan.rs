@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use crate::harness::Context;
 use crate::harness::cores::Cores;
 
+/// A setting: a range of virtual addresses in which a million services find room.
+pub(crate) const RANGE: &str = "hostnet.range = \"127.128.0.0/9\"";
+
 /// How long a start or a stop may take before it counts as failed.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -10,7 +10,7 @@ use peers::{Running, reserve_port};
 use tempfile::TempDir;
 
 use super::ask;
-use super::portolan::{Home, Portolan};
+use super::portolan::{Home, Portolan, RANGE};
 use crate::harness::cores::Cores;
 use crate::harness::{Context, machine};
 
@@ -129,6 +129,20 @@ impl Kind {
 }
 
 impl Relay {
+    /// The daemon, when it is ours.
+    pub(crate) fn portolan(&self) -> Option<&Portolan> {
+        match &self.running {
+            Program::Portolan(portolan, _) => Some(portolan),
+            Program::Peer(..) => None,
+        }
+    }
+
+    /// Registers one more instance; false when that was refused.
+    pub(crate) fn register(&self, service: &str, id: &str, at: SocketAddr) -> Result<bool> {
+        let portolan = self.portolan().context("only our own relay takes registrations")?;
+        Ok(register(portolan.api, service, id, at) == Some(200))
+    }
+
     pub(crate) fn stop(self) -> Result<()> {
         match self.running {
             Program::Portolan(portolan, _home) => portolan.stop(),
@@ -141,7 +155,7 @@ impl Relay {
 }
 
 fn haproxy(splices: bool, routes: &[(SocketAddr, SocketAddr)]) -> String {
-    let mut text = "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
+    let mut text = "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
                     timeout client 1h\n  timeout server 1h\n"
         .to_owned();
     if splices {
@@ -177,18 +191,21 @@ fn ours(
     let listeners = routes.iter().enumerate().map(|(number, (listener, _))| {
         format!("{{ listen = \"{listener}\", service = \"relayed-{number}\" }}")
     });
-    let home =
-        Home::with(&context.scratch, &format!("{key} = [{}]", listeners.collect::<Vec<_>>().join(", ")))?;
+    let listeners = listeners.collect::<Vec<_>>().join(", ");
+    let home = Home::with(&context.scratch, &format!("{RANGE}\n{key} = [{listeners}]"))?;
     let portolan = home.start(context, cores)?;
     for (number, (_, server)) in routes.iter().enumerate() {
-        let body = format!(
-            "{{\"Name\":\"relayed-{number}\",\"Address\":\"{}\",\"Port\":{}}}",
-            server.ip(),
-            server.port()
-        );
-        let registered = ask::status(portolan.api, LIMIT, "PUT", "/v1/agent/service/register", &body);
+        let service = format!("relayed-{number}");
+        let registered = register(portolan.api, &service, &service, *server);
         ensure!(registered == Some(200), "a registration was answered with {registered:?}");
     }
     let pid = portolan.process.pid();
     Ok(Relay { pid, listeners: Vec::new(), running: Program::Portolan(portolan, home) })
+}
+
+/// The status of the answer.
+fn register(api: SocketAddr, service: &str, id: &str, at: SocketAddr) -> Option<u16> {
+    let (ip, port) = (at.ip(), at.port());
+    let body = format!("{{\"ID\":\"{id}\",\"Name\":\"{service}\",\"Address\":\"{ip}\",\"Port\":{port}}}");
+    ask::status(api, LIMIT, "PUT", "/v1/agent/service/register", &body)
 }

@@ -114,7 +114,7 @@ fn measure(
 }
 
 /// A closed loop with the CPU of each of its steps, counted from where the loop's warm-up ends.
-fn looped(
+pub(in crate::groups) fn looped(
     pid: u32,
     work: impl FnOnce(Box<dyn FnOnce() -> Result<()> + '_>) -> Result<Outcome>,
 ) -> Result<(Outcome, f64)> {
