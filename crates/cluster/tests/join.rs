@@ -82,7 +82,12 @@ async fn an_old_or_foreign_token_is_refused_here_and_there() {
     let late = first.join(&home, &token, "b").await;
     assert!(matches!(late, Err(Error::Token(TokenError::Expired { .. }))));
     // A host in 1970 does not see that it is late. The servers' time decides.
-    let options = portolan_cluster::join::Options { name: "b".into(), addresses: vec![], role: None };
+    let options = portolan_cluster::join::Options {
+        name: "b".into(),
+        addresses: vec![],
+        role: None,
+        order: String::new(),
+    };
     let late = portolan_cluster::join::join(home.path(), &token, &options, &first.street, 5_000).await;
     assert!(refusal(late.map(|(identity, _)| identity)).contains("expired"));
     let other = First::new().await;
@@ -260,7 +265,12 @@ async fn a_server_with_a_wrong_clock_judges_and_signs_by_the_others_time() {
     let agent = first.join(&other, &token, "c").await.unwrap();
     assert_eq!(verified(&agent, TODAY_MS + 23 * HOUR_MS), 0);
     board.pass(HOUR_MS);
-    let options = portolan_cluster::join::Options { name: "d".into(), addresses: vec![], role: None };
+    let options = portolan_cluster::join::Options {
+        name: "d".into(),
+        addresses: vec![],
+        role: None,
+        order: String::new(),
+    };
     let late = portolan_cluster::join::join(third.path(), &token, &options, &first.street, TODAY_MS);
     assert!(refusal(late.await.map(|(identity, _)| identity)).contains("expired"));
 }

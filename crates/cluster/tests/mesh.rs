@@ -166,6 +166,7 @@ async fn a_node_joins_dies_and_comes_back() {
         name: "b".into(),
         addresses: vec![addresses[1].to_string()],
         role: None,
+        order: String::new(),
     };
     let refused = join(homes[1].path(), &foreign, &options, &MeshDoor, now_ms).await.unwrap_err();
     assert!(refused.to_string().contains("none of the addresses answered"), "{refused}");

@@ -230,7 +230,7 @@ pub struct NodeStatus {
     pub cluster: Text,
     /// `open`, `observe` or `enforce`.
     pub mode: Text,
-    /// Engine that carries the order: `solo`, `memory`, `paxos`, `follow`.
+    /// Engine that carries the order: `solo`, `memory`, `paxos`, `follow`, `etcd`.
     pub engine: Text,
     /// Node that leads; empty when nobody is known to.
     pub leader: Text,

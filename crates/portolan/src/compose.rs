@@ -2,6 +2,7 @@
 //! what each face is handed is in `faces`.
 
 mod cluster;
+pub(crate) mod etcd;
 mod exposure;
 mod faces;
 mod order;
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lease::{Leases, NobodyElse, PassOn};
-use log::paxos::Paxos;
 use log::transport::LinkReceiver;
 use relay::Relay;
 use relay::tls::Certificates;
@@ -33,6 +33,7 @@ use crate::listeners::{Addresses, Listeners, node_address};
 use crate::many::begin;
 use crate::many::face::{Face, Linked};
 use crate::many::member::{Links, Membership};
+use crate::many::order::SharedOrder;
 use crate::many::signs::Signs;
 use faces::{Shared, here, introduction};
 use order::Order;
@@ -74,6 +75,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     home.as_ref().map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
+    etcd::check(&config)?;
     let membership = Membership::load(home.as_deref())?;
     let mut listeners = Listeners::reserve(&config, membership.is_some())?;
     let addresses = listeners.addresses()?;
@@ -86,8 +88,7 @@ pub(crate) async fn start(
     let (links, frames) = begin_links(membership.as_ref(), listeners.mesh.take(), &config)?;
     let part = membership.as_ref().zip(links.as_ref()).zip(frames);
     let part = part.map(|((member, links), frames)| order::Part { member, carrier: &links.carrier, frames });
-    let Order { store, shared: log } =
-        order::open(&config.storage, home.as_deref(), part, &identity.name).await?;
+    let Order { store, shared: log } = order::open(&config, home.as_deref(), part, &identity.name).await?;
     let address = node_address(&config, &addresses);
     let itself = health::node_def(&identity.name, &identity.id, address);
     if membership.is_none() {
@@ -225,7 +226,7 @@ fn pass_on(linked: Option<&Linked>, store: &Store, leases: &Arc<Leases>) -> Arc<
     }
 }
 
-fn link(member: Option<&Membership>, links: Option<&Links>, log: Option<Arc<Paxos>>) -> Option<Linked> {
-    let ((member, links), log) = member.zip(links).zip(log)?;
-    Some(Linked { local: member.local.clone(), mesh: links.mesh.clone(), log })
+fn link(member: Option<&Membership>, links: Option<&Links>, order: Option<SharedOrder>) -> Option<Linked> {
+    let ((member, links), order) = member.zip(links).zip(order)?;
+    Some(Linked { local: member.local.clone(), mesh: links.mesh.clone(), order })
 }

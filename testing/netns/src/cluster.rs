@@ -42,12 +42,15 @@ impl<'a> Cluster<'a> {
         Ok(Cluster { starts, daemons, token: None })
     }
 
-    /// Starts the first daemons, makes them one cluster, and waits until those vote that are to.
+    /// Starts the first daemons (the very first may run already), makes them one cluster, and waits until those vote
+    /// that are to.
     ///
     /// # Errors
     /// What a daemon or the command line says.
     pub fn form(&mut self, members: usize) -> Result<(), Failure> {
-        self.start(0)?;
+        if self.daemons[0].is_none() {
+            self.start(0)?;
+        }
         let begun = self.at(0).say(&["init", "--output", "json"])?;
         let begun: Value = serde_json::from_str(&begun)
             .map_err(|cause| Failure::Daemon(format!("what init says is no JSON: {cause}: {begun}")))?;
@@ -62,7 +65,7 @@ impl<'a> Cluster<'a> {
         let all: Vec<usize> = (0..members).collect();
         let votes = |status: &Value| {
             let voters = status["Own"]["Voters"].as_array().map_or(0, Vec::len);
-            voters == members.min(VOTERS)
+            voters == members.min(VOTERS) || status["Own"]["Engine"] == "etcd"
         };
         self.all_see(&all, "/v1/portolan/status", votes)?;
         self.leader_among(&all).map(drop)

@@ -27,6 +27,8 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// The role to join as; the token's where it is none.
     pub role: Option<Role>,
+    /// Who carries the order as this node is configured, in the word that the servers use; empty to leave it open.
+    pub order: String,
 }
 
 /// Joins a cluster: asks the token's servers one after another, and writes the identity into the data
@@ -59,6 +61,7 @@ pub async fn join(
         addresses: options.addresses.clone(),
         features: catalog::members::FEATURES,
         issuer: issuer.as_ref().map(|key| Bytes::copy_from_slice(key.public().as_bytes())),
+        order: options.order.clone(),
     });
     let request = Request::sign(&ask, &identity.key)?;
     let welcome = ask_each(JOIN, door, &token.addresses, &[token.root], &request).await?;

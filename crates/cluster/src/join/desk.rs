@@ -24,6 +24,8 @@ pub struct Desk {
     store: Store,
     local: Arc<Local>,
     clock: Clock,
+    /// Who carries the order; empty when nobody said.
+    order: &'static str,
     window: Mutex<(u64, u32)>,
 }
 
@@ -53,7 +55,13 @@ struct NewIssuer {
 impl Desk {
     /// A desk for this server.
     pub fn new(store: Store, local: Arc<Local>, clock: Clock) -> Desk {
-        Desk { store, local, clock, window: Mutex::default() }
+        Desk { store, local, clock, order: "", window: Mutex::default() }
+    }
+
+    /// The same, which refuses nodes that look for the order elsewhere: they would wait for ever.
+    #[must_use]
+    pub fn with_order(self, order: &'static str) -> Desk {
+        Desk { order, ..self }
     }
 
     /// The reply to a request. Refusals are replies too.
@@ -106,7 +114,19 @@ impl Desk {
         }
     }
 
+    fn check_order(&self, join: &Join) -> Result<(), No> {
+        if self.order.is_empty() || join.order.is_empty() || self.order == join.order {
+            return Ok(());
+        }
+        let (ours, theirs) = (self.order, join.order.chars().take(20).collect::<String>());
+        Err(no(format!(
+            "cluster.order is \"{ours}\" on this cluster's nodes and \"{theirs}\" on the one that joins: say \"{ours}\" \
+             there, with what [cluster.{ours}] says here, and join again"
+        )))
+    }
+
     async fn admit(&self, join: Join, key: PublicKey) -> Result<Welcome, No> {
+        self.check_order(&join)?;
         self.check_time(&join)?;
         let new = match &join.issuer {
             Some(point) => Some(self.new_issuer(&join.name, point)?),

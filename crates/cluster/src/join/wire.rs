@@ -45,6 +45,9 @@ pub(super) struct Join {
     pub(super) features: u32,
     /// Public key of the issuer that a server wants certified.
     pub(super) issuer: Option<Bytes>,
+    /// Who carries the order as the caller is configured; empty when it does not say.
+    #[serde(default)]
+    pub(super) order: String,
 }
 
 #[derive(Serialize, Deserialize)]

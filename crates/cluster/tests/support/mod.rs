@@ -140,6 +140,7 @@ impl First {
             name: name.into(),
             addresses: vec![format!("{name}:8300")],
             role: None,
+            order: String::new(),
         };
         let now_ms = self.time.now();
         let joined = portolan_cluster::join::join(home.path(), token, &options, &self.street, now_ms).await;

@@ -10,9 +10,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::access::{Access, Endpoint};
 use super::wire::{RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchLine, WatchRequest};
 
 /// How long a call may take. An election in etcd takes about a second.
@@ -38,19 +38,30 @@ impl CallError {
     pub(super) fn is_compacted(&self) -> bool {
         matches!(self, Self::Refused { message, .. } if message.contains("compacted"))
     }
+
+    /// etcd does not know, or no longer, who asks.
+    fn wants_login(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("auth token") || message.contains("user name"))
+    }
 }
 
 /// Calls one at a time.
 pub(super) struct Client {
-    endpoints: Vec<String>,
+    access: Access,
     at: usize,
     connection: Option<SendRequest<Full<Bytes>>>,
+    /// What etcd gave for the user and password.
+    token: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Authenticated {
+    token: String,
 }
 
 impl Client {
-    /// `host:port` each.
-    pub(super) fn new(endpoints: Vec<String>) -> Self {
-        Self { endpoints, at: 0, connection: None }
+    pub(super) fn new(access: Access) -> Self {
+        Self { access, at: 0, connection: None, token: None }
     }
 
     pub(super) async fn range(&mut self, request: &RangeRequest) -> Result<RangeResponse, CallError> {
@@ -63,6 +74,7 @@ impl Client {
 
     /// Begins a watch; it has this connection for itself.
     pub(super) async fn watch(mut self, request: &WatchRequest) -> Result<Watch, CallError> {
+        self.log_in().await?;
         let response = self.send("/v3/watch", request).await?;
         Ok(Watch {
             endpoint: self.endpoint(),
@@ -83,12 +95,33 @@ impl Client {
         };
         if matches!(answer, Err(CallError::Unreachable { .. })) {
             self.connection = None;
-            self.at = (self.at + 1) % self.endpoints.len().max(1);
+            self.at = (self.at + 1) % self.access.endpoints.len().max(1);
+        }
+        if answer.as_ref().is_err_and(CallError::wants_login) {
+            self.token = None;
         }
         answer
     }
 
     async fn exchange<Q: Serialize, A: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        request: &Q,
+    ) -> Result<A, CallError> {
+        self.log_in().await?;
+        self.ask(path, request).await
+    }
+
+    /// Where etcd wants to know who asks, says so once; its answer is good for a while.
+    async fn log_in(&mut self) -> Result<(), CallError> {
+        let Some(login) = self.access.login.clone().filter(|_| self.token.is_none()) else { return Ok(()) };
+        let who = serde_json::json!({ "name": login.user, "password": login.password });
+        let given: Authenticated = self.ask("/v3/auth/authenticate", &who).await?;
+        self.token = Some(given.token);
+        Ok(())
+    }
+
+    async fn ask<Q: Serialize, A: DeserializeOwned>(
         &mut self,
         path: &str,
         request: &Q,
@@ -107,9 +140,12 @@ impl Client {
     async fn send<Q: Serialize>(&mut self, path: &str, request: &Q) -> Result<Response<Incoming>, CallError> {
         let body = serde_json::to_vec(request).map_err(|cause| self.unreachable(&cause.to_string()))?;
         let endpoint = self.endpoint();
-        let request = Request::post(path)
-            .header("host", &endpoint)
-            .header("content-type", "application/json")
+        let mut request =
+            Request::post(path).header("host", &endpoint).header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
+        }
+        let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|cause| self.unreachable(&cause.to_string()))?;
         let sent = self.connection().await?.send_request(request).await;
@@ -127,10 +163,9 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        let connect = TcpStream::connect(self.endpoint());
-        let stream = timeout(PATIENCE, connect).await.map_err(|_| "it does not answer".to_owned())?;
-        let stream = stream.map_err(|cause| cause.to_string())?;
-        stream.set_nodelay(true).map_err(|cause| cause.to_string())?;
+        let endpoint = self.access.endpoints.get(self.at).ok_or("there is no endpoint")?;
+        let connect = self.access.connect(endpoint);
+        let stream = timeout(PATIENCE, connect).await.map_err(|_| "it does not answer".to_owned())??;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|cause| cause.to_string())?;
         // It ends with the sender, or with an error that the next call sees as a closed connection.
@@ -139,7 +174,8 @@ impl Client {
     }
 
     fn endpoint(&self) -> String {
-        self.endpoints.get(self.at).cloned().unwrap_or_default()
+        let endpoint: Option<&Endpoint> = self.access.endpoints.get(self.at);
+        endpoint.map(|endpoint| endpoint.authority.clone()).unwrap_or_default()
     }
 
     fn unreachable(&self, cause: &str) -> CallError {

@@ -4,19 +4,25 @@
 //! <prefix>order/log/<proposer>/<sequence>   one batch of commands, put by one transaction together with
 //! <prefix>order/head                        whose version counts the batches, without a gap
 //! <prefix>state/meta, state/<id>/<number>   the newest checkpoint, and its chunks
+//! <prefix>leader                            which node does what one has to do for all, for as long as it lives
+//! <prefix>begun                             which log of one node the order went on from
 //! ```
 //!
 //! The order is that of the revisions at which batches were put. To change what is written, see `append`; how the
-//! order is followed, `tail`; how old batches go, `state`. etcd's JSON gateway is spoken over HTTP/1.1, without TLS
-//! and without etcd's own authentication: put it on loopback, or behind something that provides both.
+//! order is followed, `tail`; how old batches go, `state`; who leads, `lead`; how a node's own log becomes the
+//! beginning of one, `take_over`. etcd's JSON gateway is spoken over HTTP/1.1, with TLS and etcd's own
+//! authentication where they are asked for (`access`).
 //!
 //! Nothing is kept on this host: a node that starts while etcd cannot be reached has nothing to answer with.
 
+mod access;
 mod append;
 mod client;
+mod lead;
 mod shared;
 mod state;
 mod tail;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -27,6 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::access::Access;
 use self::append::Appender;
 use self::client::Client;
 use self::shared::{Place, Shared};
@@ -36,14 +43,23 @@ use crate::events::{self, EventReceiver, EventSender, Gauge};
 use crate::queue::Limits;
 use crate::{BoxFuture, Event, Index, Log, LogError, LogStatus, WriteState};
 
+pub use self::access::{Files, Login};
+pub use self::take_over::{Begun, take_over};
 #[cfg(any(test, feature = "testing"))]
 pub use self::wire::fuzz_answer;
 
 /// Which etcd, and how much it is given.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Client addresses of the cluster's members: `http://host:port`, or `host:port`.
+    /// Client addresses of the cluster's members: `https://host:port`, `http://host:port`, or `host:port`, which is
+    /// without TLS.
     pub endpoints: Vec<String>,
+    /// What proves who is who where TLS is spoken.
+    pub files: Files,
+    /// What etcd is told where it wants to know.
+    pub login: Option<Login>,
+    /// This node's number, if it is one that may lead.
+    pub candidate: Option<u64>,
     /// What all keys begin with. One prefix is one order.
     pub prefix: String,
     /// Largest command, in bytes. etcd takes requests of 1.5 MiB unless told otherwise.
@@ -66,6 +82,9 @@ impl Config {
     pub fn new(endpoints: Vec<String>) -> Self {
         Self {
             endpoints,
+            files: Files::default(),
+            login: None,
+            candidate: None,
             prefix: "/portolan/".to_owned(),
             max_command_bytes: 1 << 20,
             max_batch_bytes: 1 << 20,
@@ -76,24 +95,20 @@ impl Config {
         }
     }
 
-    /// `host:port` of every endpoint.
-    fn addresses(&self) -> Result<Vec<String>, LogError> {
-        let address = |endpoint: &String| {
-            let bare = endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/');
-            if bare.contains("://") || !bare.contains(':') {
-                let reason = format!(
-                    "etcd's endpoint `{endpoint}` is not of the form http://host:port; TLS is not there yet"
-                );
-                return Err(LogError::Settings { reason });
-            }
-            Ok(bare.to_owned())
-        };
-        let addresses = self.endpoints.iter().map(address).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() || self.prefix.is_empty() || self.max_queued == 0 {
-            let reason = "etcd needs an endpoint and a prefix, and the queue must hold something".to_owned();
+    /// Checks the settings and reads the files that they name.
+    ///
+    /// # Errors
+    /// [`LogError::Settings`] with what makes no sense, [`LogError::Io`] with the file that does not read.
+    pub fn check(&self) -> Result<(), LogError> {
+        self.access().map(drop)
+    }
+
+    fn access(&self) -> Result<Access, LogError> {
+        if self.prefix.is_empty() || self.max_queued == 0 {
+            let reason = "etcd needs a prefix for its keys, and the queue must hold something".to_owned();
             return Err(LogError::Settings { reason });
         }
-        Ok(addresses)
+        Access::new(&self.endpoints, &self.files, self.login.clone())
     }
 }
 
@@ -104,6 +119,8 @@ struct Keys {
     log: String,
     head: String,
     meta: String,
+    leader: String,
+    begun: String,
 }
 
 impl Keys {
@@ -114,6 +131,8 @@ impl Keys {
             log: format!("{prefix}order/log/"),
             head: format!("{prefix}order/head"),
             meta: format!("{prefix}state/meta"),
+            leader: format!("{prefix}leader"),
+            begun: format!("{prefix}begun"),
         }
     }
 
@@ -146,7 +165,7 @@ async fn backoff(attempt: u32) {
 /// # Errors
 /// [`LogError::Settings`] when the configuration makes no sense, [`LogError::Io`] when no thread can be started.
 pub fn open(config: &Config) -> Result<(Arc<Etcd>, EventReceiver), LogError> {
-    let addresses = config.addresses()?;
+    let access = config.access()?;
     let io = |cause| LogError::io("start a thread for", "the log in etcd", cause);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?;
     let shared = Arc::new(Shared::new(Limits {
@@ -161,7 +180,7 @@ pub fn open(config: &Config) -> Result<(Arc<Etcd>, EventReceiver), LogError> {
     let (closed, on_closed) = watch::channel(());
     let thread = Thread {
         config: config.clone(),
-        addresses,
+        access,
         shared: Arc::clone(&shared),
         keys: Arc::new(Keys::new(&config.prefix)),
         asked,
@@ -187,7 +206,7 @@ struct Save {
 /// What runs, on a thread and a runtime of its own.
 struct Thread {
     config: Config,
-    addresses: Vec<String>,
+    access: Access,
     shared: Arc<Shared>,
     keys: Arc<Keys>,
     asked: mpsc::UnboundedReceiver<Asked>,
@@ -196,10 +215,10 @@ struct Thread {
 
 impl Thread {
     async fn run(self, events: EventSender) {
-        let Self { config, addresses, shared, keys, asked, to_save } = self;
-        let client = || Client::new(addresses.clone());
+        let Self { config, access, shared, keys, asked, to_save } = self;
+        let client = || Client::new(access.clone());
         let proposer = crate::solo::format::random();
-        let (others, watched) = (addresses.clone(), events.clone());
+        let (others, watched) = (access.clone(), events.clone());
         let tail = Tail {
             shared: Arc::clone(&shared),
             client: client(),
@@ -224,10 +243,11 @@ impl Thread {
                 () = appender.run() => None,
                 () = answer_barriers(&shared, client(), &keys, asked, config.barrier_patience) => None,
                 () = save_all(&shared, client(), &keys, to_save) => None,
+                () = lead::watch(&shared, client(), &keys, config.candidate) => None,
                 () = finish(&shared, config.close_patience) => None,
             }
         };
-        if let Some(error) = work.await {
+        if let Some(error) = Box::pin(work).await {
             let reason = crate::error_chain(&error);
             tracing::error!("the log has stopped: {reason}");
             shared.stop(&reason);
@@ -235,6 +255,7 @@ impl Thread {
         } else {
             shared.stop("it was closed");
         }
+        lead::resign(&shared, client()).await;
     }
 }
 
@@ -380,7 +401,7 @@ impl Log for Etcd {
             queued,
             stopped: progress.stopped.clone(),
             cut_off: progress.cut_off,
-            leader: None,
+            leader: progress.leader,
             voters: Vec::new(),
             warnings: Vec::new(),
         }

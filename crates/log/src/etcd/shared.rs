@@ -41,6 +41,9 @@ pub(super) struct Progress {
     pub(super) batches: VecDeque<Batch>,
     pub(super) stopped: Option<String>,
     pub(super) cut_off: bool,
+    /// Who leads, as was seen last, and the lease by which this node does.
+    pub(super) leader: Option<u64>,
+    pub(super) lease: Option<String>,
 }
 
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use super::shared::Progress;
 use super::tail::Fault;
 use super::wire::{Blob, Compare, Op, RangeRequest, TxnRequest};
 use super::{Keys, backoff};
-use crate::{Index, LogError};
+use crate::{Checkpoint, Index, LogError};
 
 /// Bytes of a chunk: etcd takes requests of 1.5 MiB unless told otherwise.
 const CHUNK: usize = 512 << 10;
@@ -141,14 +141,7 @@ async fn try_save(
     let chunks = state.chunks(CHUNK).len() as u64;
     let (bytes, crc32c) = (state.len() as u64, crc32c::crc32c(state));
     let meta = Meta { index, base, version, revision, id, chunks, bytes, crc32c };
-    for (number, chunk) in (0..).zip(state.chunks(CHUNK)) {
-        let (key, value) = (Blob::text(&keys.chunk(&meta.id, number)), Blob(Bytes::copy_from_slice(chunk)));
-        let put = TxnRequest { compare: Vec::new(), success: vec![Op::Put { key, value }] };
-        client.txn(&put).await?;
-    }
-    if fetch(client, keys, &meta).await?.as_ref() != Some(state) {
-        return Err(Fault::Gap(format!("the checkpoint at {index} does not read back as it was written")));
-    }
+    put_chunks(client, keys, &meta, state).await?;
     let compare = match &before {
         Some((_, revision)) => Compare::changed_at(&keys.meta, *revision),
         None => Compare::absent(&keys.meta),
@@ -168,6 +161,39 @@ async fn try_save(
         return Err(Fault::Gap("another node saved a checkpoint at the same moment".to_owned()));
     }
     delete_batches(client, keys, meta.revision).await.map_err(Fault::Call)
+}
+
+/// Puts the first checkpoint of an order in place, of entries that never were batches here; done before is done.
+pub(super) async fn begin(client: &mut Client, keys: &Keys, saved: &Checkpoint) -> Result<(), Fault> {
+    if newest(client, keys).await?.is_some() {
+        return Ok(());
+    }
+    let (index, state) = (saved.index, &saved.state);
+    let (id, chunks) = ("begun".to_owned(), state.chunks(CHUNK).len() as u64);
+    let (bytes, crc32c) = (state.len() as u64, crc32c::crc32c(state));
+    let meta = Meta { index, base: index, version: 0, revision: 0, id, chunks, bytes, crc32c };
+    put_chunks(client, keys, &meta, state).await?;
+    let value = serde_json::to_vec(&meta).map_err(|cause| Fault::Gap(cause.to_string()))?;
+    let put = Op::Put { key: Blob::text(&keys.meta), value: Blob(value.into()) };
+    let compare = vec![Compare::absent(&keys.meta)];
+    client.txn(&TxnRequest { compare, success: vec![put] }).await?;
+    Ok(())
+}
+
+/// Writes the state and reads it back.
+async fn put_chunks(client: &mut Client, keys: &Keys, meta: &Meta, state: &Bytes) -> Result<(), Fault> {
+    for (number, chunk) in (0..).zip(state.chunks(CHUNK)) {
+        let (key, value) = (Blob::text(&keys.chunk(&meta.id, number)), Blob(Bytes::copy_from_slice(chunk)));
+        let put = TxnRequest { compare: Vec::new(), success: vec![Op::Put { key, value }] };
+        client.txn(&put).await?;
+    }
+    if fetch(client, keys, meta).await?.as_ref() != Some(state) {
+        return Err(Fault::Gap(format!(
+            "the checkpoint at {} does not read back as it was written",
+            meta.index
+        )));
+    }
+    Ok(())
 }
 
 async fn delete_chunks(client: &mut Client, keys: &Keys, id: &str) -> Result<(), CallError> {

@@ -68,8 +68,11 @@ impl Tail {
             match fault {
                 Fault::Final(error) => return error,
                 Fault::Call(error) => {
-                    self.shared.progress().cut_off = true;
-                    tracing::debug!("follow the log: {error}");
+                    let before = std::mem::replace(&mut self.shared.progress().cut_off, true);
+                    match before {
+                        true => tracing::debug!("follow the log: {error}"),
+                        false => tracing::warn!("the order cannot be followed, and is waited for: {error}"),
+                    }
                 }
                 Fault::Gap(what) if gaps >= DISAGREEMENTS => {
                     let reason = format!("entries are missing in etcd under {}: {what}", self.keys.order);

@@ -153,7 +153,7 @@ fn a_node_that_comes_late_needs_no_history_that_etcd_has_compacted() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut client = Client::new(config.addresses().expect("good"));
+        let mut client = Client::new(config.access().expect("good"));
         let head = client.range(&RangeRequest::one("/late/order/head")).await.expect("etcd answers");
         let revision = head.kvs[0].mod_revision.to_string();
         let request = serde_json::json!({ "revision": revision, "physical": true });
@@ -171,9 +171,66 @@ fn a_node_that_comes_late_needs_no_history_that_etcd_has_compacted() {
     });
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nodes_own_log_goes_on_in_etcd() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().expect("a directory");
+    let from = crate::solo::Config::new(folder.path().join("log"));
+    let (solo, mut events) = crate::solo::open(&from).expect("it opens");
+    for i in 0..30 {
+        solo.append(format!("alone {i}").into()).expect("room");
+    }
+    let mut seen = 0;
+    while seen < 30 {
+        if let Some(Event::Entries(entries)) = events.recv().await {
+            seen += entries.len();
+        }
+    }
+    solo.save_checkpoint(20, Box::new(|to| to.write_all(b"twenty"))).await.expect("it saves");
+    solo.close().await;
+
+    let mut config = server.config("/mine/");
+    config.max_batch_bytes = 40;
+    for attempt in 0..2 {
+        let begun = take_over(&from, &config, "one").await.expect("it goes over, and again");
+        assert_eq!(begun.last, 30, "attempt {attempt}");
+    }
+    let refused = take_over(&from, &config, "two").await.expect_err("another order is there");
+    assert!(refused.to_string().contains("/mine/"), "{refused}");
+
+    config.candidate = Some(7);
+    let (log, mut events) = open(&config).expect("it opens");
+    let first = events.recv().await;
+    assert!(matches!(&first, Some(Event::Restore(saved)) if saved.index == 20 && *saved.state == *b"twenty"));
+    log.append("together".into()).expect("room");
+    let mut seen = Vec::new();
+    while seen.len() < 11 {
+        if let Some(Event::Entries(entries)) = events.recv().await {
+            seen.extend(entries);
+        }
+    }
+    assert_eq!((seen[0].index, &*seen[0].payload), (21, &b"alone 20"[..]));
+    assert_eq!((seen[10].index, &*seen[10].payload), (31, &b"together"[..]));
+    log.save_checkpoint(31, Box::new(|to| to.write_all(b"all"))).await.expect("it saves");
+
+    // One leads, and another takes over when it goes.
+    config.candidate = Some(8);
+    let (other, _events) = open(&config).expect("it opens");
+    let leads = async |log: &Etcd, server| {
+        while log.status().leader != Some(server) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    leads(&log, 7).await;
+    leads(&other, 7).await;
+    log.close().await;
+    leads(&other, 8).await;
+    other.close().await;
+}
+
 #[test]
 fn an_endpoint_that_cannot_be_is_refused() {
-    for endpoint in ["https://127.0.0.1:1", "localhost"] {
+    for endpoint in ["ftp://127.0.0.1:1", "localhost"] {
         let refused = open(&Config::new(vec![endpoint.to_owned()])).err().expect("it is refused");
         assert!(refused.to_string().contains(endpoint), "{refused}");
     }

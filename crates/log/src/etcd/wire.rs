@@ -127,6 +127,9 @@ impl Compare {
 pub(super) enum Op {
     #[serde(rename = "request_put")]
     Put { key: Blob, value: Blob },
+    /// A put whose key goes with a lease.
+    #[serde(rename = "request_put")]
+    Lend { key: Blob, value: Blob, lease: String },
     #[serde(rename = "request_delete_range")]
     Delete {
         key: Blob,

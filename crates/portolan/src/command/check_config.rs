@@ -20,6 +20,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result {
     let loaded = load(&args.sources.sources()?)?;
     logging::parse(&loaded.config.logging.level)?;
+    crate::compose::etcd::check(&loaded.config)?;
     if !args.offline {
         Listeners::reserve(&loaded.config, cluster::identity::exists(&loaded.config.node.data_dir))?;
         identity::check(&loaded.config.node.data_dir)?;

@@ -39,13 +39,11 @@ fn text(status: &ClusterStatus) -> String {
     }
     let leader = if own.leader.is_empty() { "nobody leads" } else { &*own.leader };
     let leads = if own.leader.is_empty() { "" } else { " leads" };
-    let _ = writeln!(
-        text,
-        "cluster {} ({}): {leader}{leads}; {} vote",
-        own.cluster,
-        own.mode,
-        own.voters.join(", ")
-    );
+    let decides = match &*own.engine {
+        "etcd" => "etcd decides".to_owned(),
+        _ => format!("{} vote", own.voters.join(", ")),
+    };
+    let _ = writeln!(text, "cluster {} ({}): {leader}{leads}; {decides}", own.cluster, own.mode);
     let newest = std::iter::once(own).chain(&status.others).map(|node| node.decided_index).max().unwrap_or(0);
     for node in std::iter::once(own).chain(&status.others) {
         describe(&mut text, node, newest);

@@ -12,7 +12,7 @@ use state::Drain;
 use store::Store;
 
 use super::faces::Shared;
-use crate::config::Config;
+use crate::config::{Carried, Config};
 use crate::many::face::Linked;
 use crate::many::member::Membership;
 use crate::many::roster::Roster;
@@ -55,16 +55,19 @@ impl Shared {
         );
         self.tasks.spawn("life", life);
         if member.role() == Role::Server {
-            open_desk(&store, linked);
-            self.tasks.spawn("voters", voters::keep(linked.log.clone(), store, config.cluster.voters, drain));
+            open_desk(&store, linked, config.cluster.order);
+            if let Some(log) = linked.order.servers() {
+                self.tasks.spawn("voters", voters::keep(log.clone(), store, config.cluster.voters, drain));
+            }
         }
         Ok(())
     }
 }
 
 /// Answers those who join and those who renew.
-fn open_desk(store: &Store, linked: &Linked) {
-    let desk = Arc::new(Desk::new(store.clone(), linked.local.clone(), cluster::time::system()));
+fn open_desk(store: &Store, linked: &Linked, order: Carried) {
+    let desk = Desk::new(store.clone(), linked.local.clone(), cluster::time::system());
+    let desk = Arc::new(desk.with_order(order.as_str()));
     linked.mesh.on_join(move |request| {
         let desk = desk.clone();
         async move { Ok(desk.answer(&request.bytes).await.to_vec()) }

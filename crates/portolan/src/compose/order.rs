@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use log::paxos::{Begin, Paxos, ServerId};
+use log::paxos::{Begin, ServerId};
 use log::transport::LinkReceiver;
 use log::{Log, LogError};
 use store::{Events, Store};
 
-use crate::config::Storage;
+use super::etcd;
+use crate::config::{Carried, Config, Storage};
 use crate::daemon::home::Home;
 use crate::daemon::lives::Lives;
 use crate::many::begin;
 use crate::many::carrier::Carrier;
 use crate::many::member::Membership;
+use crate::many::order::{SharedOrder, must_be_ours};
 use crate::progress;
 
 /// One turn of a shared order may hold this much.
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Order {
     pub(super) store: Store,
     /// Where several nodes agree: who leads, who votes.
-    pub(super) shared: Option<Arc<Paxos>>,
+    pub(super) shared: Option<SharedOrder>,
 }
 
 /// A member's part of it.
@@ -40,35 +42,45 @@ pub(super) struct Part<'a> {
 
 /// Opens the order and replays what this node knows of it.
 pub(super) async fn open(
-    settings: &Storage,
+    settings: &Config,
     home: Option<&Home>,
     part: Option<Part<'_>>,
     node: &str,
 ) -> anyhow::Result<Order> {
+    let member = part.as_ref().map(|part| part.member);
     let mut lives = home.map(|home| Lives::begin(home.dir())).transpose()?;
-    let (log, events, shared) = engine(settings, home, part)?;
+    let (log, events, shared) = engine(settings, home, part).await?;
     let mut config = store::Config::new(node);
-    config.checkpoint_bytes = settings.checkpoint_size;
+    config.checkpoint_bytes = settings.storage.checkpoint_size;
     config.least_epoch = lives.as_ref().map_or(1, Lives::count);
     config.patience = shared.is_some().then_some(PATIENCE);
     let say = |seconds| tracing::info!(seconds, "replaying the log");
     let store = progress::watched(store::open(config, log, events), say).await.context("open the catalog")?;
+    if let Some((prefix, member)) = etcd::prefix(shared.as_ref(), settings).zip(member) {
+        must_be_ours(&prefix, store.now().cluster().id(), &member.cluster(), member.is_founder())?;
+    }
     // Before anything is submitted.
     lives.as_mut().map_or(Ok(()), |lives| lives.advance_to(store.epoch()))?;
     Ok(Order { store, shared })
 }
 
-type Engine = (Arc<dyn Log>, Events, Option<Arc<Paxos>>);
+pub(super) type Engine = (Arc<dyn Log>, Events, Option<SharedOrder>);
 
-fn engine(settings: &Storage, home: Option<&Home>, part: Option<Part<'_>>) -> anyhow::Result<Engine> {
+async fn engine(settings: &Config, home: Option<&Home>, part: Option<Part<'_>>) -> anyhow::Result<Engine> {
     let Some(home) = home else {
         let (log, events) = log::memory::open(log::memory::Config::default());
         return Ok((log, events, None));
     };
     let (alone, order) = (home.dir().join("log"), home.dir().join("order"));
     match part {
-        None => open_alone(settings, &alone),
-        Some(part) => open_shared(settings, &alone, &order, part),
+        None => open_alone(&settings.storage, &alone),
+        Some(part) if settings.cluster.order == Carried::Etcd => {
+            etcd::open(settings, (&alone, &order), &part).await
+        }
+        Some(part) => {
+            etcd::must_not_be_in_etcd(&order)?;
+            open_shared(&settings.storage, &alone, &order, part)
+        }
     }
 }
 
@@ -92,7 +104,7 @@ fn open_shared(settings: &Storage, alone: &Path, order: &Path, part: Part<'_>) -
     let (log, events) =
         opened(log::paxos::open(&config, Arc::new(part.carrier.clone()), part.frames), order)?;
     warn_of(&*log);
-    Ok((log.clone(), events, Some(log)))
+    Ok((log.clone(), events, Some(SharedOrder::Servers(log))))
 }
 
 /// The founder goes on with what it had decided alone.
@@ -115,7 +127,7 @@ fn opened<T>(result: Result<T, LogError>, folder: &Path) -> anyhow::Result<T> {
     result.with_context(|| format!("open the log in {}", folder.display()))
 }
 
-fn warn_of(log: &dyn Log) {
+pub(super) fn warn_of(log: &dyn Log) {
     for warning in log.status().warnings {
         tracing::warn!(warning, "the log was opened, but not as it was left");
     }

@@ -20,7 +20,7 @@ pub use layers::Origin;
 pub(crate) use load::load_over;
 pub use load::{Flag, LoadError, Loaded, Setting, Sources, load};
 pub use problem::{ProblemData, Problems};
-pub use sections::{Cluster, LogFormat, Logging, Node, Storage};
+pub use sections::{Carried, Cluster, EtcdOrder, LogFormat, Logging, Node, Storage};
 
 /// Everything that the daemon can be told. `Config::default()` is a working node on loopback.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

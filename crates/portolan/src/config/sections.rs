@@ -106,12 +106,75 @@ pub struct Cluster {
     /// Servers that vote, at most: the first that were admitted. The others follow, and one of them takes the place
     /// of a voter that is removed. An odd number; 7 is the most.
     pub voters: usize,
+    /// Who carries the cluster's order: the same on all of its nodes, from `init` on.
+    pub order: Carried,
+    /// The etcd that does, if it does.
+    pub etcd: EtcdOrder,
     /// When a node that fell silent is taken for dead.
     pub life: cluster::life::Config,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Cluster { voters: 3, life: cluster::life::Config::default() }
+        Cluster {
+            voters: 3,
+            order: Carried::Servers,
+            etcd: EtcdOrder::default(),
+            life: cluster::life::Config::default(),
+        }
+    }
+}
+
+/// Who carries the order of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Carried {
+    /// Its own servers, who agree on it among themselves.
+    Servers,
+    /// An etcd that is there anyway.
+    Etcd,
+}
+
+impl Carried {
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Carried::Servers => "servers",
+            Carried::Etcd => "etcd",
+        }
+    }
+}
+
+/// `[cluster.etcd]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EtcdOrder {
+    /// Client addresses of its members: `https://host:port`, or `http://host:port` without TLS.
+    pub endpoints: Vec<String>,
+    /// What all keys begin with. Each cluster has its own.
+    pub prefix: String,
+    /// Authorities that etcd's certificates are checked by (PEM). Unset: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// This node's certificate, where etcd asks for one (PEM).
+    pub cert_file: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    pub key_file: Option<PathBuf>,
+    /// A user of etcd's, where its own authentication is switched on.
+    pub user: Option<String>,
+    /// File that holds the user's password.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Default for EtcdOrder {
+    fn default() -> Self {
+        EtcdOrder {
+            endpoints: Vec::new(),
+            prefix: "/portolan/".into(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            user: None,
+            password_file: None,
+        }
     }
 }

@@ -57,7 +57,9 @@ pub(crate) async fn join(
         );
     }
     let node = Identity::load(home.dir(), config.node.name.as_deref())?;
-    let options = Options { name: node.name.clone(), addresses: mesh_addresses(config)?, role: None };
+    crate::compose::etcd::check(config)?;
+    let order = config.cluster.order.as_str().to_owned();
+    let options = Options { name: node.name.clone(), addresses: mesh_addresses(config)?, role: None, order };
     let (joined, ahead_ms) = cluster::join::join(home.dir(), &token, &options, &MeshDoor, now_ms()).await?;
     if ahead_ms.unsigned_abs() > 60_000 {
         tracing::warn!(

@@ -6,13 +6,13 @@ use api::{Answering, Refused, Wish};
 use catalog::Cluster as Known;
 use cluster::Local;
 use consul::own;
-use log::paxos::{ClusterStatus, Paxos, ServerId};
 use mesh::Mesh;
 use store::Store;
 
 use crate::config::Config;
 use crate::daemon::control::Control;
 use crate::daemon::home::Home;
+use crate::many::order::SharedOrder;
 
 /// What a face of the cluster looks at.
 pub(crate) struct Face {
@@ -29,32 +29,30 @@ pub(crate) struct Face {
 pub(crate) struct Linked {
     pub(crate) local: Arc<Local>,
     pub(crate) mesh: Mesh,
-    pub(crate) log: Arc<Paxos>,
+    pub(crate) order: SharedOrder,
 }
 
 impl Linked {
     /// Tells whether this node leads, as far as it knows.
     pub(crate) fn leads(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let log = self.log.clone();
-        move || {
-            let order = log.cluster();
-            order.leader == Some(order.me.server)
-        }
+        let order = self.order.clone();
+        move || order.leads()
     }
 }
 
 impl api::Cluster for Face {
     fn members(&self) -> Vec<own::Member> {
         let view = self.store.now();
-        let order = self.membership.as_ref().map(|linked| linked.log.cluster());
+        let order = self.membership.as_ref().map(|linked| &linked.order);
+        let (voters, leader) =
+            (order.map_or(Vec::new(), |order| order.voters()), order.and_then(SharedOrder::leader));
         let shown = |member: &Arc<catalog::Member>| {
-            let server = (member.server_id != 0).then_some(ServerId(member.server_id));
-            let order = order.as_ref();
+            let server = (member.server_id != 0).then_some(member.server_id);
             own::Member {
                 name: member.name.clone(),
                 role: member.role.as_str().into(),
-                votes: server.is_some_and(|server| order.is_some_and(|order| votes(order, server))),
-                leads: server.is_some() && order.is_some_and(|order| order.leader == server),
+                votes: server.is_some_and(|server| voters.contains(&server)),
+                leads: server.is_some() && leader == server,
                 status: if view.down(&member.name).is_some() { "dead" } else { "alive" }.into(),
                 addresses: member.addresses.clone(),
                 key: member.key.to_string().into(),
@@ -107,10 +105,6 @@ impl Face {
     }
 }
 
-fn votes(order: &ClusterStatus, server: ServerId) -> bool {
-    order.configuration.as_ref().is_some_and(|known| known.contains(server))
-}
-
 /// How this node takes part.
 pub(crate) fn own_status(store: &Store, linked: Option<&Linked>) -> own::NodeStatus {
     let (view, log) = (store.now(), store.log_status());
@@ -137,14 +131,13 @@ pub(crate) fn own_status(store: &Store, linked: Option<&Linked>) -> own::NodeSta
 }
 
 fn as_member(base: own::NodeStatus, known: &Known, linked: &Linked) -> own::NodeStatus {
-    let order = linked.log.cluster();
-    let name = |server: ServerId| match known.server(server.0) {
+    let name = |server: u64| match known.server(server) {
         Some(member) => member.name.clone(),
-        None => server.to_string().into(),
+        None => format!("server {server}").into(),
     };
-    let voters = order.configuration.iter().flat_map(|known| known.servers()).map(name).collect();
-    let problem = match (&*base.problem, order.leader) {
-        ("", None) => "nobody leads, as far as this node knows: nothing can be decided".into(),
+    let voters = linked.order.voters().into_iter().map(name).collect();
+    let problem = match (&*base.problem, linked.order.problem()) {
+        ("", Some(problem)) => problem.into(),
         _ => base.problem.clone(),
     };
     let identity = linked.local.with(|identity| {
@@ -154,7 +147,7 @@ fn as_member(base: own::NodeStatus, known: &Known, linked: &Linked) -> own::Node
     own::NodeStatus {
         role: identity.1.as_str().into(),
         cluster: identity.0.into(),
-        leader: order.leader.map(name).unwrap_or_default(),
+        leader: linked.order.leader().map(name).unwrap_or_default(),
         voters,
         problem,
         links: links(known, &base.node, &linked.mesh),

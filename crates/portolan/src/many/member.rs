@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::carrier::Carrier;
 use super::roster::{Acquaintance, Roster};
 use super::trust;
-use crate::config::Config;
+use crate::config::{Carried, Config};
 use crate::daemon::home::Home;
 
 /// How long peers may take to hear that this node leaves.
@@ -66,6 +66,16 @@ impl Membership {
         self.is_founder
     }
 
+    /// Its number among the servers, 0 for an agent.
+    pub(crate) fn server(&self) -> u64 {
+        self.own.server_id
+    }
+
+    /// The cluster's name.
+    pub(crate) fn cluster(&self) -> String {
+        self.local.with(|identity| identity.facts.cluster.clone())
+    }
+
     pub(crate) fn role(&self) -> Role {
         self.own.role
     }
@@ -101,7 +111,10 @@ impl Links {
         tasks.spawn(trust::follow_peers(peers, wanted));
         let (trigger, drain) = state::drain();
         let roster = Arc::new(Roster::new(member.own.clone(), &member.known));
-        tasks.spawn(carrier.clone().run(mesh.clone(), roster.correspondents(), drain.clone()));
+        // Where etcd carries the order nodes have nothing to say to each other about it.
+        if config.cluster.order == Carried::Servers {
+            tasks.spawn(carrier.clone().run(mesh.clone(), roster.correspondents(), drain.clone()));
+        }
         Ok((Links { mesh, carrier, roster, tasks, trigger, drain }, links))
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod begin;
 pub(crate) mod carrier;
 pub(crate) mod face;
 pub(crate) mod member;
+pub(crate) mod order;
 pub(crate) mod reach;
 pub(crate) mod roster;
 pub(crate) mod signs;

@@ -6,7 +6,7 @@ use api::{Refused, Wish};
 use catalog::{ClusterCommand, Command, KeyHash, Refusal, Role};
 use cluster::token;
 use consul::own;
-use log::paxos::{ChangeError, ServerId};
+use log::paxos::ChangeError;
 use serde_json::{Value, json};
 use store::SubmitError;
 
@@ -106,15 +106,10 @@ impl Face {
         let member = view.cluster().member(name);
         let member =
             member.ok_or_else(|| Refused::Unknown(format!("\"{name}\" is no member of the cluster")))?;
-        let server = ServerId(member.server_id);
-        let order = linked.log.cluster();
-        let configuration = order.configuration.as_ref();
-        if configuration.is_some_and(|known| known.contains(server) && known.servers().count() > 1) {
-            linked.log.remove_server(server).await.map_err(|error| match error {
-                ChangeError::Stopped(_) => Refused::Conflict(error.to_string()),
-                _ => Refused::Unavailable(format!("take away the vote of \"{name}\": {error}")),
-            })?;
-        }
+        linked.order.take_vote(member.server_id).await.map_err(|error| match error {
+            ChangeError::Stopped(_) => Refused::Conflict(error.to_string()),
+            _ => Refused::Unavailable(format!("take away the vote of \"{name}\": {error}")),
+        })?;
         self.submit(ClusterCommand::RemoveMember { name: name.into() }).await
     }
 

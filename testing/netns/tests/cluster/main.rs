@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 mod clocks;
+mod etcd;
 mod faults;
 mod life;
 mod partitions;
