@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use omnipaxos::ballot_leader_election::Ballot;
 use omnipaxos::errors::ConfigError;
+use omnipaxos::messages::Message;
 
 use crate::engine::{Engine, solo};
 use crate::frame::{Frame, cost_of, entry_cost};
@@ -26,7 +27,8 @@ use crate::{Command, Configuration, Identity, Image, Index, ServerId, Setup};
 /// - *input*: `handle_*`, any number of them, none of which does anything visible by itself;
 /// - *output*: [`poll_turn`](Self::poll_turn) gives a [`Turn`](crate::Turn); once its batch is durable,
 ///   [`handle_persisted`](Self::handle_persisted) gives the effects. One turn at a time; input may be handled
-///   meanwhile and goes into the next;
+///   meanwhile and goes into the next. [`poll_heartbeats`](Self::poll_heartbeats) gives the little that need not
+///   wait for that;
 /// - *time*: [`poll_timeout`](Self::poll_timeout) says when [`handle_time`](Self::handle_time) is due;
 /// - *looking*: [`status`](Self::status), [`image`](Self::image).
 pub struct Driver {
@@ -51,6 +53,8 @@ pub struct Driver {
     pub(crate) watch: Watch,
     pub(crate) effects: Vec<Effect>,
     pub(crate) in_flight: bool,
+    /// Turns that were done.
+    turns_done: u64,
     /// The ballot under which this server led when the last turn was made.
     pub(crate) led: Option<Ballot>,
     pub(crate) released: bool,
@@ -217,6 +221,7 @@ impl Driver {
             watch: Watch::default(),
             effects,
             in_flight: false,
+            turns_done: 0,
             led: None,
             released: false,
             ticks: 0,
@@ -318,7 +323,9 @@ impl Driver {
             return;
         }
         self.forget_link(peer);
-        self.links.insert(peer, Link::new(session));
+        // It goes with the next turn, behind the one that may be under way.
+        let hello_out_after = self.turns_done + u64::from(self.in_flight) + 1;
+        self.links.insert(peer, Link::new(session, hello_out_after));
         let hello = self.hello();
         self.effects.push(Effect::Send { peer, session, frame: hello });
     }
@@ -405,7 +412,27 @@ impl Driver {
     /// The effects of a turn whose writes are durable, in order.
     pub fn handle_persisted(&mut self, persisted: Persisted) -> Vec<Effect> {
         self.in_flight = false;
+        self.turns_done += 1;
         persisted.into_effects()
+    }
+
+    /// While a turn is made durable: heartbeats that would wait for the next one. They promise nothing and are no
+    /// part of the ordered conversation, so they may be sent at once, and a slow disk is not taken for a dead
+    /// server. Everything else stays for the next turn.
+    pub fn poll_heartbeats(&mut self) -> Vec<Effect> {
+        if !self.in_flight {
+            return Vec::new();
+        }
+        self.drain_core();
+        let (links, done) = (&self.links, self.turns_done);
+        let may_go = |effect: &mut Effect| match effect {
+            Effect::Send { peer, session, frame: Frame::Core { message: Message::BLE(_), .. } } => {
+                // Before our hello the peer would not count it.
+                links.get(peer).is_some_and(|link| link.session == *session && link.hello_out_after <= done)
+            }
+            _ => false,
+        };
+        self.effects.extract_if(.., may_go).collect()
     }
 
     /// What an operator wants to see.

@@ -39,12 +39,14 @@ pub(crate) struct Link {
     pub(crate) serving: Option<Serving>,
     /// The session is to end; nothing more is said on it.
     pub(crate) ending: bool,
+    /// How many turns must have been done before our hello on it is out.
+    pub(crate) hello_out_after: u64,
     /// Ticks for which the peer's promise has been higher than ours while we led.
     pub(crate) outbid_ticks: u64,
 }
 
 impl Link {
-    pub(crate) fn new(session: Session) -> Self {
+    pub(crate) fn new(session: Session, hello_out_after: u64) -> Self {
         Self {
             session,
             greeted: false,
@@ -60,6 +62,7 @@ impl Link {
             granted: false,
             serving: None,
             ending: false,
+            hello_out_after,
             outbid_ticks: 0,
         }
     }

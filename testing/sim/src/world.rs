@@ -237,7 +237,10 @@ impl World {
     pub(crate) fn pump(&mut self, host: usize) -> Result<(), Violation> {
         loop {
             let Some(process) = &mut self.hosts[host].process else { return Ok(()) };
-            let Some(mut turn) = process.driver.poll_turn() else { return Ok(()) };
+            let Some(mut turn) = process.driver.poll_turn() else {
+                let ahead = process.driver.poll_heartbeats();
+                return ahead.into_iter().try_for_each(|effect| self.carry_out(host, effect));
+            };
             if turn.batch().needs_sync() {
                 let ahead = turn.take_ahead();
                 process.turn = Some(turn);

@@ -7,30 +7,7 @@ use super::wire::{self, Note};
 use crate::{Checkpoint, Entry, Event, LogError};
 
 impl Engine {
-    /// Turn after turn, until nothing more follows from the input so far.
-    ///
-    /// # Errors
-    /// The disk's: nothing may be done after that.
-    pub(super) fn act(&mut self) -> Result<(), LogError> {
-        while let Some(mut turn) = self.driver.poll_turn() {
-            for effect in turn.take_ahead() {
-                self.effect(effect)?;
-            }
-            let persisted = turn.persist(&mut self.records)?;
-            for effect in self.driver.handle_persisted(persisted) {
-                self.effect(effect)?;
-            }
-            self.settle_saved();
-        }
-        let driver = &self.driver;
-        self.records.save_image(|| driver.image(Clone::clone));
-        self.shared.progress().syncs = self.records.syncs();
-        // A save that the driver had no use for (an older one) is settled all the same.
-        self.settle_saved();
-        Ok(())
-    }
-
-    fn effect(&mut self, effect: Effect) -> Result<(), LogError> {
+    pub(super) fn effect(&mut self, effect: Effect) -> Result<(), LogError> {
         match effect {
             Effect::Send { peer, session, frame } => self.send(peer, session, &frame),
             Effect::Reset { peer, session } => self.transport.reset(peer, session.0),
@@ -128,7 +105,7 @@ impl Engine {
     }
 
     /// Tells who waits for a checkpoint that it is in force.
-    fn settle_saved(&mut self) {
+    pub(super) fn settle_saved(&mut self) {
         if self.saved.is_empty() {
             return;
         }

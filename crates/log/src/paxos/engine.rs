@@ -1,9 +1,10 @@
 //! The engine's thread: input into the driver, one turn, one sync, what follows from it; and again.
 //!
-//! Nothing here waits but the disk: sending does not, and the thread sleeps only when there is nothing to do.
+//! Nothing here waits but the disk: sending does not, and the thread sleeps only when there is nothing to do. While the
+//! disk takes long, `pulse` answers heartbeats.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use paxos::{Driver, Identity, ReadId, Refused, ServerId, Session};
@@ -13,6 +14,7 @@ use super::Hold;
 use super::inbox::Request;
 use super::membership::Changes;
 use super::pending::{Pending, Probe};
+use super::pulse::Pulse;
 use super::records::Records;
 use super::shared::Shared;
 use super::states::States;
@@ -37,11 +39,11 @@ pub(super) enum Reading {
     Probe(Probe),
 }
 
-/// Everything that the thread owns.
+/// Everything that the thread works on, but the disk. It holds the lock except while it waits, for the disk or for
+/// something to do; see `pulse` for who else takes it.
 pub(crate) struct Engine {
     pub(super) me: Identity,
     pub(super) driver: Driver,
-    pub(super) records: Records,
     pub(super) states: Arc<States>,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) links: LinkReceiver,
@@ -56,10 +58,11 @@ pub(crate) struct Engine {
     pub(super) saved: Vec<(Index, oneshot::Sender<Result<(), LogError>>)>,
     pub(super) parts: Parts,
     pub(super) sessions: BTreeMap<ServerId, u64>,
+    /// Who leads, as was seen with the last tick, and when it was heard of last.
+    pub(super) leader: Option<ServerId>,
+    pub(super) contact: Option<Instant>,
     pub(super) start: Instant,
     pub(super) timing: Timing,
-    /// Dropped last: with it the directory is free.
-    pub(super) hold: Arc<Hold>,
 }
 
 /// How long things may take.
@@ -70,20 +73,44 @@ pub(crate) struct Timing {
     pub(crate) close_patience: Duration,
 }
 
-impl Engine {
+/// The thread: the engine and its disk.
+pub(crate) struct Runner {
+    pub(super) engine: Arc<Mutex<Engine>>,
+    pub(super) records: Records,
+    pub(super) pulse: Pulse,
+    /// Dropped last: with it the directory is free.
+    pub(super) hold: Arc<Hold>,
+}
+
+/// A panicking thread leaves nothing that another could go on with; the pulse then does no harm.
+pub(super) fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner {
     /// Runs until the log is closed, or something fails.
     pub(crate) fn run(mut self) {
-        self.shared.inbox.wake_this_thread();
-        self.links.wake_this_thread();
-        let result = self.replay().and_then(|()| self.turns()).and_then(|()| self.finish());
-        if let Err(error) = result {
-            self.stop(error);
+        {
+            let engine = lock(&self.engine);
+            engine.shared.inbox.wake_this_thread();
+            engine.links.wake_this_thread();
         }
-        let reason = self.shared.progress().stopped.clone().unwrap_or_else(|| "it was closed".to_owned());
-        self.changes.stop(&reason);
+        let result = self.replay().and_then(|()| self.turns()).and_then(|()| self.finish());
+        let Self { engine, records, pulse, hold } = self;
+        // Nobody else has the engine from here on.
+        pulse.stop();
+        let engine =
+            Arc::into_inner(engine).map(|engine| engine.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let Some(mut engine) = engine else { return };
+        if let Err(error) = result {
+            engine.stop(error);
+        }
+        let stopped = engine.shared.progress().stopped.clone();
+        let reason = stopped.unwrap_or_else(|| "it was closed".to_owned());
+        engine.changes.stop(&reason);
         // What came in since will not be looked at.
-        self.shared.inbox.stop(reason);
-        let Self { events, hold, records, links, .. } = self;
+        engine.shared.inbox.stop(reason);
+        let Engine { events, links, .. } = engine;
         // In this order: no more input, the file is closed, the stream ends, the directory is free.
         drop(links);
         drop(records);
@@ -91,14 +118,10 @@ impl Engine {
         drop(hold);
     }
 
-    pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// What is known to be decided, before anything from outside is looked at.
     fn replay(&mut self) -> Result<(), LogError> {
         self.act()?;
-        self.events.send(Event::Replayed);
+        lock(&self.engine).events.send(Event::Replayed);
         Ok(())
     }
 
@@ -106,40 +129,78 @@ impl Engine {
         let mut quiet_since = Instant::now();
         let mut closing_since = None;
         loop {
-            let busy = self.take_input();
+            let busy = lock(&self.engine).take_input();
             self.act()?;
-            if !self.shared.inbox.is_open() {
-                let since = *closing_since.get_or_insert_with(Instant::now);
-                let done = self.pending.is_empty() && !self.shared.inbox.is_waiting();
-                if done || since.elapsed() > self.timing.close_patience {
-                    return Ok(());
+            let (due, timing) = {
+                let engine = lock(&self.engine);
+                if !engine.shared.inbox.is_open() {
+                    let since = *closing_since.get_or_insert_with(Instant::now);
+                    let done = engine.pending.is_empty() && !engine.shared.inbox.is_waiting();
+                    if done || since.elapsed() > engine.timing.close_patience {
+                        return Ok(());
+                    }
                 }
-            }
+                (engine.driver.poll_timeout().saturating_sub(engine.now_ms()), engine.timing)
+            };
             if busy {
                 quiet_since = Instant::now();
                 continue;
             }
-            if !self.records.sealed() && quiet_since.elapsed() >= self.timing.seal_after {
+            if !self.records.sealed() && quiet_since.elapsed() >= timing.seal_after {
                 self.records.seal()?;
             }
-            let due = self.driver.poll_timeout().saturating_sub(self.now_ms());
             std::thread::park_timeout(Duration::from_millis(due.max(1)));
         }
     }
 
+    /// Turn after turn, until nothing more follows from the input so far.
+    ///
+    /// # Errors
+    /// The disk's: nothing may be done after that.
+    fn act(&mut self) -> Result<(), LogError> {
+        let mut engine = lock(&self.engine);
+        while let Some(mut turn) = engine.driver.poll_turn() {
+            for effect in turn.take_ahead() {
+                engine.effect(effect)?;
+            }
+            drop(engine);
+            let persisted = {
+                let _slow = self.pulse.watch();
+                turn.persist(&mut self.records)?
+            };
+            engine = lock(&self.engine);
+            for effect in engine.driver.handle_persisted(persisted) {
+                engine.effect(effect)?;
+            }
+            engine.settle_saved();
+        }
+        self.records.save_image(|| engine.driver.image(Clone::clone));
+        engine.shared.progress().syncs = self.records.syncs();
+        // A save that the driver had no use for (an older one) is settled all the same.
+        engine.settle_saved();
+        Ok(())
+    }
+
     /// Writes what may have waited for company, so that the next start knows all that was handed over.
     fn finish(&mut self) -> Result<(), LogError> {
-        if let Some(turn) = self.driver.poll_last_turn() {
+        let mut engine = lock(&self.engine);
+        if let Some(turn) = engine.driver.poll_last_turn() {
             let persisted = turn.persist(&mut self.records)?;
-            self.driver.handle_persisted(persisted);
+            engine.driver.handle_persisted(persisted);
         }
         if !self.records.sealed() {
             self.records.seal()?;
         }
-        for (peer, session) in std::mem::take(&mut self.sessions) {
-            self.transport.reset(peer, session);
+        for (peer, session) in std::mem::take(&mut engine.sessions) {
+            engine.transport.reset(peer, session);
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn stop(&mut self, error: LogError) {
@@ -153,7 +214,7 @@ impl Engine {
 /// Input.
 impl Engine {
     /// Takes in what waits, within the bounds of a turn. Whether anything did.
-    fn take_input(&mut self) -> bool {
+    pub(super) fn take_input(&mut self) -> bool {
         let mut busy = false;
         let (mut bytes, mut events) = (0, 0);
         while bytes < TURN_BYTES && events < TURN_EVENTS {
@@ -202,6 +263,9 @@ impl Engine {
                 let bytes = frame.len();
                 // Of a session that is not up, nothing is heard.
                 if self.sessions.get(&peer) == Some(&session) {
+                    if self.leader == Some(peer) {
+                        self.contact = Some(Instant::now());
+                    }
                     match self.parts.take(peer, lane, frame) {
                         Ok(None) => {}
                         Ok(Some(Message::Frame(frame))) => {

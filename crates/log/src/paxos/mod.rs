@@ -15,6 +15,7 @@ mod engine;
 mod inbox;
 mod membership;
 mod pending;
+mod pulse;
 mod records;
 mod shared;
 mod states;
@@ -39,10 +40,11 @@ pub use self::take_over::{TakenOver, take_over};
 #[cfg(any(test, feature = "testing"))]
 pub use self::wire::fuzz_part;
 
-use self::engine::{Engine, Timing};
+use self::engine::{Engine, Runner, Timing};
 use self::inbox::{Inbox, Request};
 use self::membership::Change;
 use self::pending::Pending;
+use self::pulse::Pulse;
 use self::shared::{Progress, Shared};
 use self::states::States;
 use self::wire::Parts;
@@ -199,10 +201,9 @@ pub fn open_on(
     ));
     let (events, receiver) = events::channel();
     let gauge = events.gauge();
-    let thread = Engine {
+    let engine = Engine {
         me,
         driver,
-        records: found.records,
         states: Arc::clone(&found.states),
         transport,
         links,
@@ -216,16 +217,20 @@ pub fn open_on(
         saved: Vec::new(),
         parts: Parts::default(),
         sessions: Default::default(),
+        leader: None,
+        contact: None,
         start,
         timing: Timing {
             seal_after: config.seal_after,
             barrier_patience: config.barrier_patience,
             close_patience: config.close_patience,
         },
-        hold: Arc::clone(&hold),
     };
-    let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(move || thread.run());
-    spawned.map_err(|e| LogError::io("start a thread for", path, e))?;
+    let engine = Arc::new(Mutex::new(engine));
+    let failed = |cause| LogError::io("start a thread for", path.clone(), cause);
+    let pulse = Pulse::start(&engine).map_err(failed)?;
+    let runner = Runner { engine, records: found.records, pulse, hold: Arc::clone(&hold) };
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || runner.run()).map_err(failed)?;
     let hold = Mutex::new(Some(hold));
     let (states, warnings) = (found.states, found.warnings);
     Ok((Arc::new(Paxos { shared, states, gauge, warnings, hold, on_closed }), receiver))

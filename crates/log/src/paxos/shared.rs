@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use paxos::{Configuration, Identity, ServerId};
 
@@ -27,6 +28,8 @@ pub struct ClusterStatus {
     pub me: Identity,
     /// Who leads as far as this node knows.
     pub leader: Option<ServerId>,
+    /// When the leader was heard of last; none while this node has heard of none, or leads itself.
+    pub contact: Option<Instant>,
     /// The newest configuration of voting servers that this node has taken up; none before it has heard of one.
     pub configuration: Option<Configuration>,
     /// Last index that the reader of this log was handed.
@@ -59,6 +62,7 @@ impl ClusterStatus {
         Self {
             me,
             leader: None,
+            contact: None,
             configuration: None,
             applied: 0,
             peers: Vec::new(),
@@ -107,7 +111,12 @@ impl Shared {
 
 impl Engine {
     /// Lets users see how the servers stand.
-    pub(super) fn publish_cluster(&self) {
+    pub(super) fn publish_cluster(&mut self) {
+        let leader = self.driver.leader_hint();
+        if self.leader != leader {
+            self.leader = leader;
+            self.contact = leader.filter(|leader| *leader != self.me.server).map(|_| Instant::now());
+        }
         let status = self.driver.status();
         let configuration = self.driver.image(|image| image.configuration().cloned());
         let peer = |(server, applied): (ServerId, Index)| PeerStatus {
@@ -117,7 +126,8 @@ impl Engine {
             disk: self.driver.disk_of(server).unwrap_or(0),
         };
         let mut cluster = self.shared.cluster();
-        cluster.leader = self.driver.leader_hint();
+        cluster.leader = leader;
+        cluster.contact = self.contact;
         cluster.configuration = configuration;
         cluster.applied = status.emitted;
         cluster.peers = status.peers.iter().copied().map(peer).collect();

@@ -60,6 +60,10 @@ fn describe(text: &mut String, node: &NodeStatus, newest: u64) {
     if behind > 0 {
         let _ = write!(text, " ({behind} behind)");
     }
+    if node.last_contact_ms > 1000 {
+        let _ =
+            write!(text, ", heard of the leader {} ago", rough(Duration::from_millis(node.last_contact_ms)));
+    }
     if node.certificate_ends_s > 0 {
         let _ = write!(text, ", {}", certificate(node));
     }

@@ -149,6 +149,10 @@ fn as_member(base: own::NodeStatus, known: &Known, linked: &Linked) -> own::Node
         cluster: identity.0.into(),
         leader: linked.order.leader().map(name).unwrap_or_default(),
         voters,
+        last_contact_ms: linked
+            .order
+            .last_contact()
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         problem,
         links: links(known, &base.node, &linked.mesh),
         certificate_began_s: identity.2.from_ms / 1000,

@@ -1,6 +1,7 @@
 //! Whoever carries the order of a cluster, as the rest of the root sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 use log::Log as _;
@@ -22,6 +23,14 @@ impl SharedOrder {
         match self {
             SharedOrder::Servers(log) => log.cluster().leader.map(|server| server.0),
             SharedOrder::Etcd(log, _) => log.status().leader,
+        }
+    }
+
+    /// How long ago the leader was heard of; none where this node leads, or there is nothing to hear.
+    pub(crate) fn last_contact(&self) -> Option<Duration> {
+        match self {
+            SharedOrder::Servers(log) => log.cluster().contact.map(|heard| heard.elapsed()),
+            SharedOrder::Etcd(..) => None,
         }
     }
 
