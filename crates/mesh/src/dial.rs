@@ -40,6 +40,7 @@ pub enum DialError {
 pub(crate) async fn keep(shared: Arc<Shared>, peer: String) {
     let changed = shared.table.changes(&peer);
     let mut waits = Waits::new(shared.config.retry_first, shared.config.retry_cap);
+    let mut told = None;
     if shared.name() > peer {
         tokio::time::sleep(COURTESY).await;
     }
@@ -48,6 +49,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, peer: String) {
         tokio::pin!(notified);
         notified.as_mut().enable();
         if let Some(control) = shared.table.control(&peer) {
+            told = None;
             tokio::select! {
                 () = notified => {}
                 _ = control.link.connection.closed() => {}
@@ -60,8 +62,14 @@ pub(crate) async fn keep(shared: Arc<Shared>, peer: String) {
             continue;
         }
         if let Err(error) = control(&shared, &peer).await {
-            tracing::debug!(peer, %error, "no link yet");
-            shared.table.failed(&peer, error.to_string());
+            // Once for each reason: what nobody mends goes on for days.
+            let reason = error.to_string();
+            match told.as_ref() == Some(&reason) {
+                true => tracing::debug!(peer, %error, "no link yet"),
+                false => tracing::info!(peer, %error, "no link yet"),
+            }
+            shared.table.failed(&peer, reason.clone());
+            told = Some(reason);
             tokio::select! {
                 () = notified => {}
                 () = tokio::time::sleep(waits.next()) => {}

@@ -162,6 +162,12 @@ pub(crate) fn ending(error: &quinn::ConnectionError) -> (String, bool) {
     }
 }
 
+/// Whether the peer ended it because of this node's certificate.
+pub(crate) fn is_disbelief(error: &quinn::ConnectionError) -> bool {
+    let quinn::ConnectionError::ConnectionClosed(closed) = error else { return false };
+    alert(u64::from(closed.error_code)).is_some()
+}
+
 /// What TLS's alerts (RFC 8446 section 6) say of a certificate, out of a code of QUIC (RFC 9001 section 4.8).
 fn alert(code: u64) -> Option<&'static str> {
     Some(match code.checked_sub(0x100)? {

@@ -35,7 +35,13 @@ async fn handshake(shared: Arc<Shared>, incoming: Incoming, mut seat: Seat) {
     let from = incoming.remote_address();
     let greeted = async {
         let connecting = incoming.accept().map_err(|error| link::ending(&error).0)?;
-        let connection = connecting.await.map_err(|error| link::ending(&error).0)?;
+        let connection = connecting.await.map_err(|error| {
+            if link::is_disbelief(&error) {
+                // What the caller's operator sees is told here, too: the fault may be this node's.
+                tracing::info!(%from, reason = link::ending(&error).0, "a caller ended its handshake");
+            }
+            link::ending(&error).0
+        })?;
         seat.settled();
         Ok::<Connection, String>(connection)
     };

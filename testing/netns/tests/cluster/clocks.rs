@@ -77,3 +77,35 @@ fn a_board_that_boots_in_1970_comes_back_alone() {
     all_keep(&cluster, &[0, 1, 2], 20);
     keep(&cluster, 2, 20..21);
 }
+
+#[test]
+fn an_agent_that_was_off_for_too_long_is_told_to_join_again() {
+    let lab = need!(Lab::new(&["a", "b", "c", "d"]));
+    let clock = need!(Clock::new());
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = need!(Cluster::new(&lab, folder.path(), |_, start| start.by(&clock)));
+    cluster.form(3).unwrap();
+    cluster.start(3).unwrap();
+    let token = cluster.at(0).say(&["token", "create", "--agent"]).unwrap();
+    cluster.at(3).say(&["join", token.trim()]).unwrap();
+    // Servers certify themselves; an agent has to ask for it, within 30 days.
+    for at in [3, 0, 1, 2] {
+        cluster.kill(at);
+    }
+    clock.set_offset_s(6 * WEEK).unwrap();
+    cluster.launch(&[0, 1, 2]).unwrap();
+    cluster.leader_among(&[0, 1, 2]).unwrap();
+    keep(&cluster, 0, 0..5);
+
+    cluster.launch(&[3]).unwrap();
+    let told = || cluster.at(3).said().contains("join again").then_some(());
+    cluster.eventually("the agent to be told what to do", told).unwrap();
+    let seen = || (0..3).any(|at| cluster.at(at).said().contains("is not believed")).then_some(());
+    cluster.eventually("a server to tell of it", seen).unwrap();
+    let links = |status: &serde_json::Value| {
+        let links = status["Own"]["Links"].as_array().cloned().unwrap_or_default();
+        links.iter().any(|link| link["Problem"].as_str().is_some_and(|why| why.contains("out of its time")))
+            && links.iter().all(|link| link["Up"] != true)
+    };
+    cluster.all_see(&[3], "/v1/portolan/status", links).unwrap();
+}

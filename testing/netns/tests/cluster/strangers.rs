@@ -1,10 +1,12 @@
 //! Those who have no business here: none of them gets in, and none of them disturbs.
 
 use std::net::UdpSocket;
+use std::process::Stdio;
 use std::time::Instant;
 
-use portolan_netns::{Cluster, Failure, Lab, Load, need};
-use serde_json::Value;
+use peers::Running;
+use portolan_netns::{Cluster, Failure, Lab, Load, Start, need};
+use serde_json::{Value, json};
 
 use crate::support::{NAMES, SECOND, formed, judge, progress};
 
@@ -61,6 +63,77 @@ fn a_token_of_another_cluster_and_a_damaged_one_are_refused_in_words() {
     let damaged: String = damaged.into_iter().collect();
     let words = refused(&cluster, 3, &damaged);
     assert!(!words.trim().is_empty());
+    assert_eq!(members(&cluster, 0), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_token_of_another_cluster_opens_no_door_of_this_one() {
+    let lab = need!(Lab::new(&NAMES));
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = need!(formed(&lab, folder.path()));
+    // Another cluster begins on a host, makes a token, and is gone; the host becomes a server of this cluster.
+    let other = need!(Start::new(&lab.hosts[3], folder.path().join("other/data"))).run().unwrap();
+    other.say(&["init"]).unwrap();
+    let token = other.say(&["token", "create"]).unwrap();
+    other.kill();
+    cluster.admit(3).unwrap();
+    cluster.start(4).unwrap();
+
+    let words = refused(&cluster, 4, token.trim());
+    let address = format!("{}:{MESH_PORT}", lab.hosts[3].address);
+    assert!(words.contains(&address), "it does not say who was asked: {words}");
+    let told = || cluster.at(3).said().contains("a caller ended its handshake").then_some(());
+    cluster.eventually("the server to tell of it", told).unwrap();
+    // Nor does a member change sides by it.
+    let words = refused(&cluster, 1, token.trim());
+    assert!(words.contains("belongs to cluster"), "{words}");
+    cluster.all_see(&[0, 1, 2, 3], "/v1/portolan/members", |all| count(all) == 4).unwrap();
+}
+
+fn count(list: &Value) -> usize {
+    list.as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_refused_on_the_mesh_port_by_both_carriers() {
+    let lab = need!(Lab::new(&NAMES[..4]));
+    let openssl = need!(peers::tool("openssl"));
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = need!(formed(&lab, folder.path()));
+    let (d, a) = (&lab.hosts[3], lab.hosts[0].address);
+    let stranger = need!(Start::new(d, folder.path().join("stranger/data")));
+    std::fs::create_dir_all(folder.path().join("stranger")).unwrap();
+    let keys = folder.path().join("keys");
+    let issued = stranger.cli(&["ca", "issue", "d", "--out", keys.to_str().unwrap()]).output().unwrap();
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    let refusals =
+        |cluster: &Cluster| cluster.at(0).said().matches("a caller's certificate is not believed").count();
+
+    // By TLS over TCP, from a caller who does not care whom it speaks with.
+    let mut tls = d.command(&openssl);
+    tls.args(["s_client", "-ign_eof", "-connect", &format!("{a}:{MESH_PORT}"), "-alpn", "portolan", "-cert"])
+        .arg(keys.join("d.pem"));
+    let output = tls.arg("-key").arg(keys.join("d.key")).stdin(Stdio::null()).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("alert"), "{said}");
+    cluster.eventually("the server to tell of it", || (refusals(&cluster) > 0).then_some(())).unwrap();
+
+    // By QUIC, as a node that was given the wrong authority: it does not believe the server, and the server is told.
+    let file = folder.path().join("px.json");
+    let px = json!({
+        "me": { "id": "d", "addr": format!("{}:5200", d.address), "tls_config_info": {
+            "cert_path": keys.join("d.pem"), "key_path": keys.join("d.key"), "ca_cert_path": keys.join("ca.pem") } },
+        "servers": [{ "addr": format!("{a}:{MESH_PORT}"), "server_name": "a" }],
+    });
+    std::fs::write(&file, px.to_string()).unwrap();
+    let mut command = stranger.cli(&["serve", "--px", file.to_str().unwrap()]);
+    let dialler = Running::start(command.stdin(Stdio::piped())).unwrap();
+    let told = || cluster.at(0).said().contains("a caller ended its handshake").then_some(());
+    let told = cluster.eventually("the server to tell of it", told);
+    assert!(told.is_ok(), "the caller says: {}", dialler.said());
+    let told = || dialler.said().contains("no link yet").then_some(());
+    cluster.eventually("the caller to tell of it", told).unwrap();
     assert_eq!(members(&cluster, 0), ["a", "b", "c"]);
 }
 
