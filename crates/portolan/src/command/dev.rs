@@ -1,4 +1,6 @@
-//! `portolan dev`: a node in memory on loopback, and what to type next.
+//! `portolan dev`: a node in memory on loopback, and what to type next; or several as a cluster (`nodes`).
+
+mod nodes;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,10 +17,16 @@ use crate::listeners::avoid_taken;
 pub(crate) struct Args {
     #[command(flatten)]
     sources: SourceArgs,
+    /// Run a whole cluster of this many nodes on this host instead, each a process of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=nodes::MOST as i64))]
+    nodes: Option<u8>,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result {
     let sources = args.sources.sources()?;
+    if let Some(count) = args.nodes {
+        return super::block_on(nodes::run(count.into(), sources, global));
+    }
     let mut defaults = Config::default();
     avoid_taken(&mut defaults);
     let loaded = load_over(&sources, &defaults)?;

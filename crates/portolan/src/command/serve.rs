@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// With --px: also print the lines of earlier runs, from this place in the order on
     #[arg(long, value_name = "INDEX", requires = "px")]
     from: Option<u64>,
+    /// End with the process that started this one, however that ends
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
 /// What `--netsel` stands for.
@@ -34,6 +37,10 @@ const NETSEL: [(&str, &str); 2] =
 
 pub(crate) fn run(args: Args, global: &Global) -> Result {
     let mut sources = args.sources.sources()?;
+    if args.with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .context("ask the kernel to end this process with its parent")?;
+    }
     if args.netsel {
         let flag = |(key, value): (&str, &str)| Flag {
             name: "--netsel".into(),

@@ -95,3 +95,48 @@ fn three_hosts_are_one_registry_and_survive_their_leader() {
         eventually("nothing to be lost", || (node.list(&["instances", "web"]).len() == 3).then_some(()));
     }
 }
+
+/// `dev --nodes`, until its input ends.
+#[test]
+fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(crate::support::PROGRAM);
+    command.args(["dev", "--nodes", "3"]).env("TMPDIR", folder.path());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let told: Vec<String> = lines.by_ref().take_while(|line| !line.contains("kill -9")).collect();
+    let pids: Vec<i32> =
+        told.iter().filter_map(|line| line.split("pid ").nth(1)?.split(' ').next()?.parse().ok()).collect();
+    assert_eq!(pids.len(), 3, "{told:?}");
+    let status = told.iter().find(|line| line.contains(" status --all --api ")).unwrap();
+    let socket = status.rsplit(' ').next().unwrap();
+    let say = |arguments: &[&str]| {
+        let output =
+            Command::new(crate::support::PROGRAM).args(arguments).args(["--api", socket]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    say(&["kv", "put", "kept", "1"]);
+    // As the text says: one is killed, and the others go on.
+    let first = rustix::process::Pid::from_raw(pids[0]).unwrap();
+    rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
+    assert!(lines.by_ref().any(|line| line.contains("n1 ended") && line.contains("To start it again")));
+    let written = || {
+        let more =
+            Command::new(crate::support::PROGRAM).args(["kv", "put", "after", "2", "--api", socket]).output();
+        more.unwrap().status.success().then_some(())
+    };
+    eventually("a write after the death of a node", written);
+    assert!(say(&["kv", "get", "kept"]).contains('1'));
+
+    // The end of input ends them all, and what they had.
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    for pid in pids {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

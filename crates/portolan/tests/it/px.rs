@@ -19,7 +19,20 @@ struct Cluster {
 }
 
 impl Cluster {
+    /// With certificates by `portolan ca issue`.
     fn new() -> Cluster {
+        let cluster = Cluster { folder: tempfile::tempdir().unwrap() };
+        for name in NAMES {
+            let mut command = Command::new(PROGRAM);
+            command.args(["ca", "issue", name, "--days", "30", "--out"]).arg(cluster.folder.path());
+            let output = command.arg("--data-dir").arg(cluster.folder.path().join("none")).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        cluster.with_files()
+    }
+
+    /// With those of a user's own private root.
+    fn of_a_private_root() -> Cluster {
         let cluster = Cluster { folder: tempfile::tempdir().unwrap() };
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -28,17 +41,23 @@ impl Cluster {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         cluster.write("ca.pem", &params.self_signed(&key).unwrap().pem());
         let issuer = Issuer::new(params, key);
-        // Held together, so that no two are the same; free again when the nodes start.
-        let sockets = NAMES.map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-        let ports = sockets.each_ref().map(|socket| socket.local_addr().unwrap().port());
-        for (at, name) in NAMES.into_iter().enumerate() {
+        for name in NAMES {
             let key = KeyPair::generate().unwrap();
             let params = CertificateParams::new([name.to_owned()]).unwrap();
             cluster.write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
             cluster.write(&format!("{name}.key"), &key.serialize_pem());
-            cluster.write(&format!("{at}.json"), &file(at, &ports));
         }
-        cluster
+        cluster.with_files()
+    }
+
+    fn with_files(self) -> Cluster {
+        // Held together, so that no two are the same; free again when the nodes start.
+        let sockets = NAMES.map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let ports = sockets.each_ref().map(|socket| socket.local_addr().unwrap().port());
+        for at in 0..NAMES.len() {
+            self.write(&format!("{at}.json"), &file(at, &ports));
+        }
+        self
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -163,6 +182,18 @@ fn lines_come_out_in_one_order_while_a_node_dies_and_returns() {
     all_have(&[&back, &nodes[0], &nodes[1]], &all);
     assert_eq!(back.lines(), nodes[0].lines());
     assert_eq!(back.lines(), nodes[1].lines());
+}
+
+#[test]
+fn certificates_of_a_private_root_do_as_well() {
+    let cluster = Cluster::of_a_private_root();
+    let mut nodes: Vec<Node> = (0..3).map(|at| cluster.start(at, &[])).collect();
+    for (at, node) in nodes.iter_mut().enumerate() {
+        node.say(&format!("from {at}"));
+    }
+    all_have(&[&nodes[0], &nodes[1], &nodes[2]], &["from 0", "from 1", "from 2"].map(str::to_owned));
+    assert_eq!(nodes[0].lines(), nodes[1].lines());
+    assert_eq!(nodes[0].lines(), nodes[2].lines());
 }
 
 #[test]
