@@ -132,9 +132,20 @@ impl Driver {
         let Some((ballot, index)) = paxos.read_index(skip_floor) else { return };
         let members = paxos.configuration.clone();
         if let Some(round) = self.reads.begin_round(self.me.server, ballot, index) {
-            for member in members.servers() {
+            let usable = |peer: &ServerId| self.links.get(peer).is_some_and(Link::usable);
+            let reachable: Vec<ServerId> = members.servers().filter(usable).collect();
+            for member in self.reads.to_ask(&reachable, members.majority() - 1) {
                 self.send(member, Frame::Confirm { configuration: members.id, round });
             }
+        }
+    }
+
+    /// Those who were asked do not answer: the others may.
+    pub(crate) fn widen_round(&mut self) {
+        let Some(round) = self.reads.late_round() else { return };
+        let Some(members) = self.engine.configuration().cloned() else { return };
+        for member in members.servers() {
+            self.send(member, Frame::Confirm { configuration: members.id, round });
         }
     }
 

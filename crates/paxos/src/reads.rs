@@ -3,7 +3,8 @@
 //! A leader in the accept phase may serve a read at its decided index `r` if (a) everything that its log held
 //! when its ballot entered the accept phase is decided, and (b) after the read arrived, a majority confirmed
 //! that they still promise its ballot. One round of confirmations serves every read that arrived before it
-//! began. A follower asks the leader for `r`. Either way the read is answered where it arrived, once the
+//! began; at first as few are asked as make a majority, those who confirmed first before, and everybody when they are
+//! late. A follower asks the leader for `r`. Either way the read is answered where it arrived, once the
 //! application there has been handed everything up to `r`.
 //!
 //! Leases would save the round, and are not safe here: a follower promises any higher ballot at once.
@@ -14,6 +15,9 @@ use omnipaxos::ballot_leader_election::Ballot;
 
 use crate::turn::{ReadId, Session};
 use crate::{Index, ServerId};
+
+/// Ticks after which a round's answers are late.
+const LATE_TICKS: u64 = 1;
 
 /// Who waits for an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(crate) struct Reads {
     /// Not yet in a round or a question.
     waiting: VecDeque<Asker>,
     round: Option<Round>,
+    /// Who confirmed, the last one first.
+    prompt: Vec<ServerId>,
     question: Option<Question>,
     /// Reads of this server that know their index.
     ready: BTreeMap<Index, Vec<ReadId>>,
@@ -102,7 +108,27 @@ impl Reads {
         let same = |round: &&mut Round| round.number == number && round.ballot == promise;
         if let Some(round) = self.round.as_mut().filter(same) {
             round.confirmed.insert(peer);
+            if self.prompt.first() != Some(&peer) {
+                self.prompt.retain(|known| *known != peer);
+                self.prompt.insert(0, peer);
+            }
         }
+    }
+
+    /// Whom to ask first, of those who can be reached.
+    pub(crate) fn to_ask(&self, reachable: &[ServerId], count: usize) -> Vec<ServerId> {
+        let place =
+            |peer: &ServerId| self.prompt.iter().position(|known| known == peer).unwrap_or(usize::MAX);
+        let mut all = reachable.to_vec();
+        // Stable: who never confirmed is asked in the members' own order.
+        all.sort_by_key(place);
+        all.truncate(count);
+        all
+    }
+
+    /// The round under way, at the moment at which its answers are late: everybody is to be asked now.
+    pub(crate) fn late_round(&self) -> Option<u64> {
+        self.round.as_ref().filter(|round| round.ticks == LATE_TICKS).map(|round| round.number)
     }
 
     /// Ends the round under way if enough confirmed it.

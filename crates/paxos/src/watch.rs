@@ -26,6 +26,7 @@ impl Driver {
             paxos.tick();
         }
         self.reads.tick(self.setup.gossip_ticks * 4);
+        self.widen_round();
         if self.ticks.is_multiple_of(self.setup.gossip_ticks) {
             let peers: Vec<ServerId> = self.links.keys().copied().collect();
             for peer in peers {
