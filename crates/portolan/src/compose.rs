@@ -74,8 +74,7 @@ pub(crate) async fn start(
     live: &Live,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
-    home.as_ref().map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
-    etcd::check(&config)?;
+    prepare(&config, home.as_deref())?;
     let membership = Membership::load(home.as_deref())?;
     let mut listeners = Listeners::reserve(&config, membership.is_some())?;
     let addresses = listeners.addresses()?;
@@ -189,6 +188,12 @@ impl Memory {
             Memory::Durable(data_dir) => Home::claim(data_dir).map(|home| Some(Arc::new(home))),
         }
     }
+}
+
+/// What has to be settled before the data directory says anything.
+fn prepare(config: &Config, home: Option<&Home>) -> anyhow::Result<()> {
+    home.map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
+    etcd::check(config)
 }
 
 fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {

@@ -11,6 +11,8 @@ use crate::daemon::home::Home;
 use crate::exit::{Exit, Failure, Result};
 use crate::remote::Remote;
 
+/// How long a new server may take until it votes.
+const VOTE: Duration = Duration::from_secs(10);
 /// Between two looks at a daemon that starts again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -45,6 +47,24 @@ pub(crate) async fn wait_for_member(remote: &Remote) -> Result {
         }
     };
     remote.until("the daemon to start again as a member", member).await
+}
+
+/// A server that is to vote is worth waiting for: until then the loss of another may be that of a majority. False when
+/// it takes long; nothing is wrong then.
+pub(crate) async fn wait_for_voters(remote: &Remote, most: usize) -> bool {
+    let settled = async {
+        while !have_voters(remote, most).await.unwrap_or(false) {
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::time::timeout(VOTE, settled).await.is_ok()
+}
+
+async fn have_voters(remote: &Remote, most: usize) -> std::result::Result<bool, client::Error> {
+    let own = remote.client.get::<ClusterStatus>("/v1/portolan/status").await?.value.own;
+    let members = remote.client.get::<Vec<Member>>("/v1/portolan/members").await?.value;
+    let servers = members.iter().filter(|member| &*member.role == "server").count();
+    Ok(&*own.engine == "etcd" || own.voters.len() >= servers.min(most))
 }
 
 /// It answers nothing for the moment in which it starts again, and what it finds on disk or at a server comes a

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use consul::own::{JoinRequest, Joined};
 
-use super::begin::{Where, wait_for_member};
+use super::begin::{Where, wait_for_member, wait_for_voters};
 use super::sources::SourceArgs;
 use crate::cli::Global;
+use crate::config::load;
 use crate::exit::{Exit, Failure, Result};
 use crate::many::begin;
 
@@ -32,12 +33,16 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     let token = token(args.token)?;
     let global = Global { timeout: global.timeout.max(PATIENCE), ..global.clone() };
     let place = Where::find(&args.sources, &global)?;
+    let most = load(&args.sources.sources()?)?.config.cluster.voters;
     super::block_on(async move {
         let request = JoinRequest { token: token.as_str().into(), discard: args.discard };
         let (joined, runs) = match &place {
             Where::Running(remote) => {
                 let joined: Joined = remote.put("/v1/portolan/join", &request).await?;
                 wait_for_member(remote).await?;
+                if &*joined.role == "server" && !wait_for_voters(remote, most).await {
+                    eprintln!("not all servers that are to vote do so yet: `portolan members` shows them");
+                }
                 (joined, true)
             }
             Where::Idle(home, config) => (begin::join(home, config, &request, None).await?, false),

@@ -154,11 +154,11 @@ impl Node {
         let mut addresses = Config::default();
         avoid_taken(&mut addresses);
         let is_first = number == 1;
-        let address =
-            |wished: Option<SocketAddr>| match wished.filter(|known| is_first && known.port() != 0) {
-                Some(known) => Ok(known),
-                None => free(),
-            };
+        let address = |wished: Option<SocketAddr>| match wished.filter(|known| is_first && known.port() != 0)
+        {
+            Some(known) => Ok(known),
+            None => free(),
+        };
         let api = address(addresses.api.listen.first().copied())?;
         let dns = address(addresses.dns.listen.first().copied())?;
         let named = address(addresses.proxy.named.first().copied())?;
