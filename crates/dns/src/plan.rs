@@ -2,6 +2,7 @@
 
 pub(crate) mod service;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -166,17 +167,29 @@ impl<'p> Turn<'p> {
         Change::Put(Arc::new(entry))
     }
 
-    /// The entry of `service`, made anew; with the addresses at which it may stand now or have stood before.
+    /// The entry of `service`, made anew; with the addresses at which it stands now and did not before, or the
+    /// other way round: of ten thousand, one change edits one.
     fn service_entry(
         &self,
         before: Option<&ServiceEntry>,
         service: &Service,
     ) -> Option<(ServiceEntry, Vec<IpAddr>)> {
+        let then = &self.zone.snapshot;
+        let old = then.service(&service.name).map(|old| (then, &**old));
+        let advanced = before.zip(old).and_then(|(before, old)| {
+            service::advance(before, old, (self.snapshot, service), &self.changed_nodes)
+        });
+        if advanced.is_some() {
+            return advanced;
+        }
         let entry = service::project(self.snapshot, service)?;
-        let gone = before.into_iter().flat_map(ServiceEntry::own_addresses);
-        let mut edited: Vec<_> = gone.chain(entry.own_addresses()).collect();
-        edited.sort_unstable();
-        edited.dedup();
+        let sorted = |entry: &ServiceEntry| {
+            let mut addresses: Vec<IpAddr> = entry.own_addresses().collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses
+        };
+        let edited = differing(&before.map(sorted).unwrap_or_default(), &sorted(&entry));
         Some((entry, edited))
     }
 
@@ -198,6 +211,24 @@ impl<'p> Turn<'p> {
             Some(entry) => Change::Put(Arc::new(entry)),
             None => Change::Remove(key),
         })
+    }
+}
+
+/// What is in one of two sorted lists alone.
+fn differing(then: &[IpAddr], now: &[IpAddr]) -> Vec<IpAddr> {
+    let (mut then, mut now, mut found) = (then.iter().peekable(), now.iter().peekable(), Vec::new());
+    loop {
+        let order = match (then.peek(), now.peek()) {
+            (Some(old), Some(new)) => old.cmp(new),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return found,
+        };
+        match order {
+            Ordering::Less => found.extend(then.next()),
+            Ordering::Greater => found.extend(now.next()),
+            Ordering::Equal => drop((then.next(), now.next())),
+        }
     }
 }
 
