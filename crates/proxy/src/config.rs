@@ -109,6 +109,8 @@ pub struct Http {
     pub max_head_fields: usize,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
+    /// Serve plain HTTP/1.1 requests by hand. Off, hyper serves all of them: slower, and with the same answers.
+    pub fast: bool,
     /// Longest time for a request head.
     #[serde(with = "state::units::duration")]
     pub head_timeout: Duration,
@@ -135,6 +137,7 @@ impl Default for Http {
             max_head_bytes: 32 * 1024,
             max_head_fields: 100,
             max_streams: 256,
+            fast: true,
             head_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),

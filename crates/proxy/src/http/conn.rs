@@ -20,13 +20,14 @@ use route::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
+use super::fast::{self, End, rounds};
 use super::forward::{Client, respond};
 use super::framer::{Framer, HeadLimits};
 use super::guard::{Guard, State};
 use super::patience::{self, Patience, Verdict};
 use super::refusal::Refusal;
 use crate::config::Http;
-use crate::serve::Context;
+use crate::serve::{Context, Live};
 use crate::tls::sites::Site;
 
 /// Flow-control windows toward HTTP/2 clients; the protocol's 64 KiB throttle.
@@ -53,8 +54,25 @@ pub(crate) async fn serve(context: Context, stream: Stream, arrival: Arrival) {
     let live = context.face.live.load_full();
     let config = &live.config.http;
     let state = Rc::new(State::default());
+    let client = Rc::new(Client {
+        peer: peer.ip(),
+        peer_value: address_value(peer),
+        principal,
+        site,
+        state: state.clone(),
+        upgrade: RefCell::default(),
+        denied: RefCell::default(),
+        context,
+    });
     let limits = HeadLimits { bytes: config.max_head_bytes, fields: config.max_head_fields };
-    let mut guard = Guard::new(&context.local, stream, Framer::new(limits), state.clone());
+    let mut stream = stream;
+    let first = match plainly(&client, &mut stream, limits, &live).await {
+        (End::Unusual, first) => first,
+        (End::Closed, _) => return close(stream, false).await,
+        (End::Cut, _) => return,
+    };
+    let context = &client.context;
+    let mut guard = Guard::new(&context.local, stream, Framer::new(limits), state.clone(), first);
     let head = config.head_timeout;
     let http2 = match tokio::time::timeout(head, guard.opens_http2()).await {
         Ok(Ok(http2)) => http2,
@@ -64,19 +82,32 @@ pub(crate) async fn serve(context: Context, stream: Stream, arrival: Arrival) {
             false
         }
     };
-    let client = Rc::new(Client {
-        peer: peer.ip(),
-        peer_value: address_value(peer),
-        principal,
-        site,
-        state,
-        upgrade: RefCell::default(),
-        context,
-    });
     match http2 {
         true => over_http2(client, guard, config).await,
         false => over_http1(client, guard, config).await,
     }
+}
+
+/// Serves plain requests until one comes that is not; how it ended, and what was read of that one.
+async fn plainly(
+    client: &Rc<Client>,
+    stream: &mut Stream,
+    limits: HeadLimits,
+    live: &Live,
+) -> (End, Vec<u8>) {
+    let config = &live.config.http;
+    // What a trusted peer says is extended and not replaced: hyper's way knows how.
+    if !config.fast || config.trusted.contains(&client.peer) {
+        return (End::Unusual, Vec::new());
+    }
+    client.state.set_in_head(true);
+    let patience = time_limits(config);
+    let visited = rounds::visit(&client.context.face, &client.state, patience, live.response_timeout());
+    fast::serve(client, stream, visited, limits).await
+}
+
+fn time_limits(config: &Http) -> patience::Limits {
+    patience::Limits { head: config.head_timeout, stall: config.stall_timeout, idle: config.idle_timeout }
 }
 
 fn address_value(peer: SocketAddr) -> HeaderValue {
@@ -211,11 +242,7 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(client: &'a Client, config: &Http) -> Watch<'a> {
-        let patience = Patience::new(patience::Limits {
-            head: config.head_timeout,
-            stall: config.stall_timeout,
-            idle: config.idle_timeout,
-        });
+        let patience = Patience::new(time_limits(config));
         let look = Box::pin(sleep(patience.interval()));
         Watch { client, patience, look, leaving: false }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Client {
     /// The site that the connection was secured for; absent without TLS.
     pub(crate) site: Option<Arc<Site>>,
     pub(crate) state: Rc<State>,
+    /// Why the request that comes next may not go on, where that was asked already.
+    pub(crate) denied: RefCell<Option<Denial>>,
     /// The server's side of an upgrade, once it is agreed on: the connection's task takes it from here.
     pub(crate) upgrade: RefCell<Option<(Upgraded, Permit)>>,
 }
@@ -90,6 +92,22 @@ impl From<Response<Body>> for Stop {
 }
 
 impl Client {
+    /// The client as the rules see it.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller::by(&self.principal, HTTP).from_address(self.peer)
+    }
+
+    /// The fields that every request of this connection gets, up to the host's value.
+    pub(super) fn signature(&self) -> Vec<u8> {
+        let scheme = if self.site.is_some() { "https" } else { "http" };
+        let signature = self.context.face.signature.to_str().unwrap_or("1.1 portolan");
+        let peer = self.peer_value.to_str().unwrap_or("unknown");
+        format!(
+            "via: {signature}\r\nx-forwarded-for: {peer}\r\nx-forwarded-proto: {scheme}\r\nx-forwarded-host: "
+        )
+        .into_bytes()
+    }
+
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let metrics = &self.context.face.metrics;
         let grpc = answer::is_grpc(&request);
@@ -137,8 +155,11 @@ impl Client {
         let Some(found) = live.table.find(routes, asked) else {
             return Err(answer::no_route(&face.metrics, asked.host, asked.path, grpc).into());
         };
-        let caller = Caller::by(&self.principal, HTTP).from_address(self.peer);
-        match routes.permit(caller, &found.service) {
+        let decided = match self.denied.take() {
+            Some(denial) => Err(denial),
+            None => routes.permit(self.caller(), &found.service),
+        };
+        match decided {
             Ok((backend, permit)) => Ok((found, backend, permit)),
             Err(denial) => {
                 if let Denial::Forbidden { .. } = denial {

@@ -66,6 +66,41 @@ impl State {
         }
     }
 
+    /// Counts a request that never reaches hyper: its head and itself.
+    pub(crate) fn enter(&self) {
+        self.heads.set(self.heads.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.in_head.set(false);
+    }
+
+    /// It reaches hyper after all, and is counted there.
+    pub(crate) fn undo(&self) {
+        self.heads.set(self.heads.get().saturating_sub(1));
+        self.requests.set(self.requests.get().saturating_sub(1));
+        self.end();
+    }
+
+    /// Bytes were read.
+    pub(crate) fn note_read(&self, count: usize) {
+        self.read.set(self.read.get() + count as u64);
+    }
+
+    /// Bytes were written.
+    pub(crate) fn note_write(&self, count: usize) {
+        self.written.set(self.written.get() + count as u64);
+    }
+
+    /// The socket takes no more, or takes more again.
+    pub(crate) fn set_write_blocked(&self, blocked: bool) {
+        self.write_blocked.set(blocked);
+    }
+
+    /// A head has begun, or has come.
+    pub(crate) fn set_in_head(&self, in_head: bool) {
+        self.in_head.set(in_head);
+    }
+
     /// A request is answered to the end.
     pub(crate) fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
@@ -112,14 +147,27 @@ pub(crate) struct Guard {
     /// Read, but not complete enough to pass.
     held: Vec<u8>,
     stand_in_sent: bool,
+    /// Requests that were answered before this took over.
+    before: u64,
 }
 
 impl Guard {
-    /// Guards a fresh connection.
-    pub(crate) fn new(local: &Rc<Local>, stream: Stream, framer: Framer, state: Rc<State>) -> Guard {
+    /// Guards a connection; `first` was read of it already.
+    pub(crate) fn new(
+        local: &Rc<Local>,
+        stream: Stream,
+        framer: Framer,
+        state: Rc<State>,
+        first: Vec<u8>,
+    ) -> Guard {
         state.in_head.set(true);
-        let (passed, held) = Default::default();
-        Guard { stream, local: local.clone(), framer, state, passed, held, stand_in_sent: false }
+        let (passed, held, before) = (Vec::new(), Vec::new(), state.heads.get());
+        let local = local.clone();
+        let mut guard = Guard { stream, local, framer, state, passed, held, stand_in_sent: false, before };
+        if !first.is_empty() {
+            guard.examine(&first, None);
+        }
+        guard
     }
 
     /// The connection, with what was read and not yet handed on.
@@ -175,7 +223,7 @@ impl Guard {
             fits
         });
         self.passed.extend_from_slice(&passed[fits..]);
-        self.state.heads.set(self.framer.heads());
+        self.state.heads.set(self.before + self.framer.heads());
         match then {
             Then::More => {}
             Then::Partial => self.held.extend_from_slice(rest),

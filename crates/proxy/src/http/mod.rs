@@ -1,6 +1,7 @@
 //! HTTP: HTTP/1.1 and HTTP/2 in, HTTP/1.1 and HTTP/2 out.
 //!
-//! A connection passes [`guard`] (strict framing), hyper (parsing), [`forward`] (canonical target, route,
+//! A connection begins in [`fast`], which serves plain requests by hand. At the first that is not plain it passes
+//! [`guard`] (strict framing), hyper (parsing), [`forward`] (canonical target, route,
 //! permit, fields) and `relay::http` (balancing, pools). Nothing is buffered but heads.
 
 pub(crate) mod answer;
@@ -8,6 +9,7 @@ pub(crate) mod authority;
 mod chunked;
 pub(crate) mod conn;
 mod counted;
+mod fast;
 mod forward;
 pub(crate) mod framer;
 mod guard;

@@ -7,6 +7,7 @@
 mod body;
 mod connect;
 mod outgoing;
+pub mod plain;
 mod pool;
 mod send;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connect::{Http1, Shared};
+use super::plain::IdlePlain;
 use crate::balance::Stats;
 use crate::local::Local;
 
@@ -23,14 +24,15 @@ struct Pool {
     /// Keeps the address of the statistics from being reused.
     _endpoint: Arc<Stats>,
     idle: Vec<Idle>,
+    plain: Vec<IdlePlain>,
     shared: Shared,
 }
 
 /// Kept connections of one thread.
 #[derive(Clone)]
-pub(crate) struct Pools(Rc<Inner>);
+pub(crate) struct Pools(pub(super) Rc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     most: usize,
     patience: Duration,
     pools: RefCell<HashMap<usize, Pool>>,
@@ -87,6 +89,7 @@ impl Pools {
             pool.idle.retain(|idle| {
                 !idle.connection.sender.is_closed() && now.duration_since(idle.since) < self.0.patience
             });
+            pool.plain.retain(|idle| idle.is_quiet() && now.duration_since(idle.since) < self.0.patience);
             if let Ok(mut shared) = pool.shared.try_lock()
                 && shared.as_ref().is_some_and(hyper::client::conn::http2::SendRequest::is_closed)
             {
@@ -96,7 +99,7 @@ impl Pools {
             // HTTP/2 connection that stands idle goes too.
             let gone = Arc::strong_count(&pool._endpoint) <= 2 && Rc::strong_count(&pool.shared) == 1;
             let empty = pool.shared.try_lock().is_ok_and(|shared| shared.is_none());
-            !pool.idle.is_empty() || !(empty || gone)
+            !pool.idle.is_empty() || !pool.plain.is_empty() || !(empty || gone)
         });
     }
 }
@@ -127,6 +130,26 @@ impl Inner {
             }
         }
         None
+    }
+
+    pub(super) fn pop_plain(&self, endpoint: &Arc<Stats>) -> Option<IdlePlain> {
+        let mut pools = self.pools.borrow_mut();
+        let idle = &mut pools.get_mut(&(Arc::as_ptr(endpoint) as usize))?.plain;
+        while let Some(kept) = idle.pop() {
+            if kept.is_quiet() {
+                return Some(kept);
+            }
+        }
+        None
+    }
+
+    pub(super) fn keep_plain(&self, endpoint: &Arc<Stats>, idle: IdlePlain) {
+        let most = self.most;
+        self.with(endpoint, |pool| {
+            if pool.plain.len() < most {
+                pool.plain.push(idle);
+            }
+        });
     }
 
     fn keep(&self, endpoint: &Arc<Stats>, connection: Http1) {
