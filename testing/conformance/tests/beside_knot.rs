@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use peers::Running;
@@ -23,7 +23,7 @@ struct Said {
     authorities: BTreeSet<String>,
 }
 
-fn ask(dig: &PathBuf, port: u16, question: &str) -> Said {
+fn ask(dig: &Path, port: u16, question: &str) -> Said {
     let output = Command::new(dig)
         .args(["@127.0.0.1", "-p", &port.to_string(), "+norecurse", "+tries=1", "+time=20", "+nocookie"])
         .args(["+noall", "+comments", "+answer", "+authority", "+ignore"])
@@ -69,23 +69,20 @@ fn zone() -> String {
     text
 }
 
-#[test]
-fn both_say_the_same() {
-    let (knotd, dig) = (need!(peers::tool("knotd")), need!(peers::tool("dig")));
-    let daemon = need!(Daemon::start());
-    let folder = tempfile::tempdir().unwrap();
-    let (place, port) = (folder.path().display(), peers::reserve_port().unwrap());
-    std::fs::write(folder.path().join("zone"), zone()).unwrap();
+/// Knot with the zone, in a folder of its own.
+fn knot(knotd: &Path, dig: &Path, folder: &Path, port: u16) -> Running {
+    let place = folder.display();
+    std::fs::write(folder.join("zone"), zone()).unwrap();
     let settings = format!(
         "server:\n  rundir: {place}\n  listen: 127.0.0.1@{port}\ndatabase:\n  storage: {place}\ntemplate:\n- id: default\n  \
          storage: {place}\n  journal-content: none\n  zonefile-load: whole\nzone:\n- domain: service.consul\n  \
          file: {place}/zone\n"
     );
-    let file = folder.path().join("knot.conf");
+    let file = folder.join("knot.conf");
     std::fs::write(&file, settings).unwrap();
     let mut knot = Running::start(Command::new(knotd).arg("-c").arg(&file)).unwrap();
     knot.wait_until(LIMIT, "Knot to answer", || {
-        let output = Command::new(&dig)
+        let output = Command::new(dig)
             .args([
                 "@127.0.0.1",
                 "-p",
@@ -99,6 +96,16 @@ fn both_say_the_same() {
         output.is_ok_and(|output| output.stdout.starts_with(b"10.1.0."))
     })
     .unwrap();
+    knot
+}
+
+#[test]
+fn both_say_the_same() {
+    let (knotd, dig) = (need!(peers::tool("knotd")), need!(peers::tool("dig")));
+    let daemon = need!(Daemon::start());
+    let folder = tempfile::tempdir().unwrap();
+    let port = peers::reserve_port().unwrap();
+    let _knot = knot(&knotd, &dig, folder.path(), port);
     let register = |service: &str, id: &str, address: &str| {
         daemon.register(&json!({ "ID": id, "Name": service, "Address": address })).unwrap();
     };
