@@ -113,7 +113,8 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 /// # Errors
 /// [`BadHeader`] as `InvalidData`; `UnexpectedEof` when the connection ends within it; the kernel's.
 pub async fn take(stream: &mut TcpStream) -> io::Result<Header> {
-    let (mut held, mut window) = (Vec::new(), [0; MOST]);
+    // On the heap: every connection of such a listener would carry it for as long as it lives.
+    let (mut held, mut window) = (Vec::new(), vec![0; MOST]);
     loop {
         let seen = stream.peek(&mut window).await?;
         if seen == 0 {
@@ -190,6 +191,14 @@ mod tests {
                 (0..bytes.len()).for_each(|cut| assert_eq!(parse(&bytes[..cut]), Ok(Parsed::Incomplete)));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_header_takes_no_room_in_a_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let size = size_of_val(&take(&mut stream));
+        assert!(size < 512, "{size} bytes");
     }
 
     #[test]
