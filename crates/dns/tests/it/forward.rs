@@ -75,7 +75,7 @@ async fn other_names_are_forwarded_when_asked_to() {
         socket.send_to(&forged, from).unwrap();
         socket.send_to(&answer, from).unwrap();
     });
-    let face = face(vec![silent.local_addr().unwrap(), upstream.address], 500).await;
+    let face = face(vec![silent.local_addr().unwrap(), upstream.address], 2000).await;
     let answer = face.ask("example.org", "A");
     assert_eq!(records(&answer), ["A 192.0.2.99"]);
     assert_eq!(answer[..2], [0, 7], "under the client's id");
@@ -123,7 +123,7 @@ async fn a_loop_of_servers_ends_at_its_second_turn() {
     let upstream = Upstream::start(move |socket, query, _| {
         socket.send_to(query, *them.get().unwrap()).unwrap();
     });
-    let face = face(vec![upstream.address], 300).await;
+    let face = face(vec![upstream.address], 3000).await;
     us.set(face.address).unwrap();
     assert_eq!(code(&face.ask("example.org", "A")), 2, "SERVFAIL");
     // Its own question came back to us once; our answer to it is one more datagram that it passes on as a query.
