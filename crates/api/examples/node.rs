@@ -82,7 +82,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             revision: "",
         },
         control: Arc::new(Alone),
-        access: Arc::new(portolan_api::OpenAccess),
         cluster: Arc::new(portolan_api::Alone),
         exposure: Arc::new(portolan_api::Unexposed),
         exposition: Arc::new(registry),

@@ -11,6 +11,7 @@ use consul::listing::{CatalogNode, CatalogService, Node, NodeService, NodeServic
 use consul::register::{CatalogCheck, CatalogDeregistration, CatalogRegistration};
 
 use crate::Api;
+use crate::access::{Lens, may_deregister, may_register};
 use crate::agent::{tagged, weights};
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts, Query, Request};
@@ -51,8 +52,8 @@ pub(crate) fn datacenters(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
 pub(crate) fn nodes(parts: &Parts) -> Result<View, Failure> {
     let meta = NodeMeta::from_query(&parts.query);
     let filter = Filter::<Node>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Nodes, move |context, snapshot, pretty| {
-        let nodes = snapshot.nodes().filter(|entry| meta.lets(entry)).map(|entry| plan::node(context, entry));
+    Ok(View::new(Scope::Nodes, move |context, lens, pretty| {
+        let nodes = lens.nodes().filter(|entry| meta.lets(entry)).map(|entry| plan::node(context, entry));
         Answer::list(nodes.filter(|node| filter.lets(node)), pretty)
     }))
 }
@@ -62,15 +63,15 @@ pub(crate) fn services(parts: &Parts) -> Result<View, Failure> {
     let meta = NodeMeta::from_query(&parts.query);
     let filter = Filter::<CatalogService>::from_query(&parts.query)?;
     if meta.is_open() && filter.is_open() {
-        return Ok(View::new(Scope::ServiceNames, |_, snapshot, pretty| {
-            let all: BTreeMap<_, _> = snapshot.services().map(|s| (s.name.clone(), s.tags())).collect();
+        return Ok(View::new(Scope::ServiceNames, |_, lens, pretty| {
+            let all: BTreeMap<_, _> = lens.services().map(|s| (s.name.clone(), s.tags())).collect();
             Answer::json_as(&all, pretty)
         }));
     }
-    Ok(View::new(Scope::AllNodes, move |context, snapshot, pretty| {
+    Ok(View::new(Scope::AllNodes, move |context, lens, pretty| {
         let mut some: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
-        for service in snapshot.services() {
-            for (entry, service, instance) in plan::instances(snapshot, &service.name) {
+        for service in lens.services() {
+            for (entry, service, instance) in lens.instances(&service.name) {
                 let lets = || filter.lets(&plan::catalog_service(context, entry, service, instance));
                 if meta.lets(entry) && (filter.is_open() || lets()) {
                     let tags = some.entry(service.name.clone()).or_default();
@@ -116,8 +117,9 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
     }
     let (meta, wanted) = (NodeMeta::from_query(&parts.query), tags(&parts.query));
     let filter = Filter::<CatalogService>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Service(name.clone()), move |context, snapshot, pretty| {
-        let found = plan::instances(snapshot, &name)
+    Ok(View::new(Scope::Service(name.clone()), move |context, lens, pretty| {
+        let found = lens
+            .instances(&name)
             .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted))
             .map(|(entry, service, instance)| plan::catalog_service(context, entry, service, instance));
         Answer::list(found.filter(|service| filter.lets(service)), pretty)
@@ -127,10 +129,10 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
 pub(crate) fn node(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "node name")?;
     let filter = Filter::<NodeService>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Node(name.clone()), move |context, snapshot, pretty| {
-        let shown = snapshot.node(&name).map(|entry| CatalogNode {
+    Ok(View::new(Scope::Node(name.clone()), move |context, lens, pretty| {
+        let shown = lens.node(&name).map(|entry| CatalogNode {
             node: plan::node(context, entry),
-            services: services_on(snapshot, entry, &filter).map(|s| (s.id.clone(), s)).collect(),
+            services: services_on(lens, entry, &filter).map(|s| (s.id.clone(), s)).collect(),
         });
         Answer::json_as(&shown, pretty)
     }))
@@ -139,29 +141,29 @@ pub(crate) fn node(parts: &Parts) -> Result<View, Failure> {
 pub(crate) fn node_services(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "node name")?;
     let filter = Filter::<NodeService>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Node(name.clone()), move |context, snapshot, pretty| {
-        let entry = snapshot.node(&name);
+    Ok(View::new(Scope::Node(name.clone()), move |context, lens, pretty| {
+        let entry = lens.node(&name);
         let shown = NodeServiceList {
             node: entry.map(|entry| plan::node(context, entry)),
-            services: entry.map(|entry| services_on(snapshot, entry, &filter).collect()),
+            services: entry.map(|entry| services_on(lens, entry, &filter).collect()),
         };
         Answer::json_as(&shown, pretty)
     }))
 }
 
-fn services_on(
-    snapshot: &catalog::Snapshot,
-    entry: &NodeEntry,
+fn services_on<'a>(
+    lens: &Lens<'a>,
+    entry: &'a NodeEntry,
     filter: &Filter<NodeService>,
 ) -> impl Iterator<Item = NodeService> {
-    let of = |name: &str| snapshot.service(name).map(|service| &**service);
-    let all = entry.instances.values().map(move |i| plan::node_service(of(&i.def.service), i));
+    let of = |name: &str| lens.service(name).map(|service| &**service);
+    let all = lens.instances_on(entry).map(move |i| plan::node_service(of(&i.def.service), i));
     all.filter(|service| filter.lets(service))
 }
 
 /// `PUT catalog/register`: whoever sends this keeps the checks up to date, too.
 pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
-    let (_, sent) = request.json::<CatalogRegistration>(api.config.max_body()).await?;
+    let (parts, sent) = request.json::<CatalogRegistration>(api.config.max_body()).await?;
     check_datacenter(Some(&sent.datacenter), &api.node.datacenter)?;
     if sent.node.is_empty() {
         return Err(Failure::bad_request("Must provide node"));
@@ -169,7 +171,9 @@ pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, 
     if sent.address.is_empty() && !sent.skip_node_update {
         return Err(Failure::bad_request("Must provide address if SkipNodeUpdate is not set"));
     }
-    let command = Command::Register(Box::new(registration(sent)?));
+    let register = registration(sent)?;
+    may_register(&parts.caller, &api.store.now(), &register)?;
+    let command = Command::Register(Box::new(register));
     let outcome = api.store.submit(command).await?.outcome;
     Ok(Answer::truth(!matches!(outcome, Outcome::Refused(_))))
 }
@@ -247,7 +251,7 @@ pub(crate) fn external_check(sent: &CatalogCheck, on: &Arc<str>) -> Result<Check
 
 /// `PUT catalog/deregister`: the check if one is named, else the instance, else the whole node.
 pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
-    let (_, sent) = request.json::<CatalogDeregistration>(api.config.max_body()).await?;
+    let (parts, sent) = request.json::<CatalogDeregistration>(api.config.max_body()).await?;
     check_datacenter(Some(&sent.datacenter), &api.node.datacenter)?;
     if sent.node.is_empty() {
         return Err(Failure::bad_request("Must provide node"));
@@ -258,6 +262,7 @@ pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer
         (true, false) => Deregister::Check { node, id: sent.check_id },
         (true, true) => Deregister::Node { node },
     };
+    may_deregister(&parts.caller, &api.store.now(), &what)?;
     api.store.submit(Command::Deregister(what)).await?;
     Ok(Answer::truth(true))
 }

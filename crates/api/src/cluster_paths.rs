@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use acl::Resource;
 use consul::own::{InitRequest, JoinRequest, TokenRequest};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,11 @@ const MAX_BODY: usize = 64 << 10;
 
 /// `GET portolan/members`.
 pub(crate) fn members(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
-    Answer::json_as(&api.cluster.members(), parts.query.has("pretty"))
+    // Also where this node is alone, and there is nobody to ask about.
+    parts.caller.has_asked();
+    let members = api.cluster.members().into_iter();
+    let shown = members.filter(|member| parts.caller.sees(Resource::Node, &member.name));
+    Answer::list(shown, parts.query.has("pretty"))
 }
 
 /// `GET portolan/status`, with `?all` as every member sees it.

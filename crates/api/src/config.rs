@@ -25,6 +25,9 @@ pub struct Config {
     /// daemon sets it to what `health` is told, so that one switch decides.
     #[serde(skip)]
     pub enable_script_checks: bool,
+    /// File with the index that `acl/bootstrap` begins anew with, for whoever lost every token. Not a key of its own.
+    #[serde(skip)]
+    pub bootstrap_reset: Option<PathBuf>,
     /// Shortest `DeregisterCriticalServiceAfter`; shorter ones are lengthened to it. Default 1 min, as in
     /// Consul.
     #[serde(with = "units::duration")]
@@ -41,6 +44,7 @@ impl Default for Config {
             operators: Vec::new(),
             hosts: Vec::new(),
             enable_script_checks: false,
+            bootstrap_reset: None,
             deregister_after_min: Duration::from_secs(60),
             limits: Limits::default(),
         }

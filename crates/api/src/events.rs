@@ -55,11 +55,13 @@ pub(crate) async fn list(api: Arc<Api>, request: Request) -> Result<Answer, Fail
     let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
     let name: Option<Arc<str>> = parts.query.given("name").map(Arc::from);
     let (snapshot, index) = settle(&api, &Scope::Events(name.clone()), &options).await?;
+    let caller = api.desk.again(&snapshot, &parts.caller)?.unwrap_or_else(|| parts.caller.clone());
+    let lens = caller.lens(&snapshot);
     let own = snapshot.node(&api.node.name);
     let wanted = |event: &&Arc<Event>| {
         name.as_ref().is_none_or(|name| event.name == *name) && is_for(event, &api.node.name, own)
     };
-    let answer = Answer::list(snapshot.events().filter(wanted).map(|event| shown(event)), options.pretty)?;
+    let answer = Answer::list(lens.events().filter(wanted).map(|event| shown(event)), options.pretty)?;
     Ok(with_fields(&api, answer, index, &options))
 }
 

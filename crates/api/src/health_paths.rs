@@ -13,9 +13,9 @@ use crate::read::{Scope, View};
 pub(crate) fn node(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "node name")?;
     let filter = Filter::<HealthCheck>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Node(name.clone()), move |_, snapshot, pretty| {
-        let entry = snapshot.node(&name);
-        let checks = entry.into_iter().flat_map(|entry| plan::checks_on(entry));
+    Ok(View::new(Scope::Node(name.clone()), move |_, lens, pretty| {
+        let entry = lens.node(&name);
+        let checks = entry.into_iter().flat_map(|entry| plan::checks_on(lens, entry));
         Answer::list(checks.filter(|check| filter.lets(check)), pretty)
     }))
 }
@@ -25,10 +25,11 @@ pub(crate) fn checks(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "service name")?;
     let meta = NodeMeta::from_query(&parts.query);
     let filter = Filter::<HealthCheck>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Service(name.clone()), move |_, snapshot, pretty| {
-        let checks = plan::instances(snapshot, &name).filter(|(entry, _, _)| meta.lets(entry)).flat_map(
-            |(_, _, instance)| instance.checks.iter().map(|check| plan::health_check(check, Some(instance))),
-        );
+    Ok(View::new(Scope::Service(name.clone()), move |_, lens, pretty| {
+        let checks =
+            lens.instances(&name).filter(|(entry, _, _)| meta.lets(entry)).flat_map(|(_, _, instance)| {
+                instance.checks.iter().map(|check| plan::health_check(check, Some(instance)))
+            });
         Answer::list(checks.filter(|check| filter.lets(check)), pretty)
     }))
 }
@@ -47,13 +48,12 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
     }
     let (meta, wanted) = (NodeMeta::from_query(&parts.query), tags(&parts.query));
     let filter = Filter::<ServiceEntry>::from_query(&parts.query)?;
-    Ok(View::new(Scope::Service(name.clone()), move |context, snapshot, pretty| {
-        let found = plan::instances(snapshot, &name)
+    Ok(View::new(Scope::Service(name.clone()), move |context, lens, pretty| {
+        let found = lens
+            .instances(&name)
             .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted))
-            .filter(|(_, _, instance)| !only_passing || snapshot.health(instance) == Status::Passing)
-            .map(|(entry, service, instance)| {
-                plan::service_entry(context, snapshot, (entry, service, instance))
-            });
+            .filter(|(_, _, instance)| !only_passing || lens.health(instance) == Status::Passing)
+            .map(|(entry, service, instance)| plan::service_entry(context, lens, (entry, service, instance)));
         Answer::list(found.filter(|entry| filter.lets(entry)), pretty)
     }))
 }
@@ -71,11 +71,11 @@ pub(crate) fn state(parts: &Parts) -> Result<View, Failure> {
     let meta = NodeMeta::from_query(&parts.query);
     let filter = Filter::<HealthCheck>::from_query(&parts.query)?;
     let scope = if meta.is_open() { Scope::Checks } else { Scope::ChecksAndNodes };
-    Ok(View::new(scope, move |_, snapshot, pretty| {
-        let checks = snapshot
+    Ok(View::new(scope, move |_, lens, pretty| {
+        let checks = lens
             .nodes()
             .filter(|entry| meta.lets(entry))
-            .flat_map(|entry| plan::checks_on(entry))
+            .flat_map(|entry| plan::checks_on(lens, entry))
             .filter(|check| &*wanted == "any" || check.status == wanted);
         Answer::list(checks.filter(|check| filter.lets(check)), pretty)
     }))

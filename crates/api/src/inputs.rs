@@ -36,8 +36,6 @@ pub struct Inputs {
     pub node: Identity,
     /// What clients may ask of the daemon as a whole.
     pub control: Arc<dyn Control>,
-    /// Who may change something.
-    pub access: Arc<dyn Access>,
     /// The cluster that this node belongs to, or could.
     pub cluster: Arc<dyn Cluster>,
     /// How what shall be reachable from outside stands on this node.
@@ -104,42 +102,6 @@ pub trait Control: Send + Sync {
 
     /// What must hold before others may rely on this node, for `/readyz`.
     fn conditions(&self) -> Vec<Condition>;
-}
-
-/// How requests are judged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Whoever reaches a listener may do everything: a node before `init`.
-    #[default]
-    Open,
-    /// As `Open`, but what `Enforce` would refuse is logged.
-    Observe,
-    /// Changes need an operator's token, or a local identity through the Unix socket.
-    Enforce,
-}
-
-/// Who may change something, as the cluster has decided. Asked once for every request: answers come from
-/// memory.
-pub trait Access: Send + Sync {
-    /// How requests are judged now.
-    fn mode(&self) -> Mode;
-
-    /// True when `token` is an operator's. Compares in constant time.
-    fn is_operator(&self, token: &str) -> bool;
-}
-
-/// A node that is open to whoever reaches it, and has no tokens.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OpenAccess;
-
-impl Access for OpenAccess {
-    fn mode(&self) -> Mode {
-        Mode::Open
-    }
-
-    fn is_operator(&self, _: &str) -> bool {
-        false
-    }
 }
 
 /// A boxed future that borrows.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use catalog::{Command, KvCommand, KvEntry, Outcome, Refusal, Snapshot};
+use catalog::{Command, KvCommand, KvEntry, Outcome, Refusal};
 use consul::kv::{KvPair, Value};
 use http::StatusCode;
 
 use crate::Api;
+use crate::access::Lens;
 use crate::http::{Answer, Failure, Parts, Query, Request};
 use crate::read::{Scope, View, check_datacenter, check_tenancy};
 
@@ -20,8 +21,8 @@ pub(crate) fn read(parts: &Parts) -> Result<View, Failure> {
         return Ok(names(key, separator));
     }
     if query.has("recurse") {
-        return Ok(View::new(Scope::Prefix(key.clone()), move |_, snapshot, pretty| {
-            let pairs: Vec<_> = snapshot.keys_under(&key).map(|(key, entry)| pair(key, entry)).collect();
+        return Ok(View::new(Scope::Prefix(key.clone()), move |_, lens, pretty| {
+            let pairs: Vec<_> = lens.keys_under(&key).map(|(key, entry)| pair(key, entry)).collect();
             if pairs.is_empty() { Ok(Answer::nothing()) } else { Answer::json_as(&pairs, pretty) }
         }));
     }
@@ -29,7 +30,7 @@ pub(crate) fn read(parts: &Parts) -> Result<View, Failure> {
         return Err(Failure::bad_request("Missing key name"));
     }
     let raw = query.has("raw");
-    Ok(View::new(Scope::Key(key.clone()), move |_, snapshot, pretty| match snapshot.key(&key) {
+    Ok(View::new(Scope::Key(key.clone()), move |_, lens, pretty| match lens.key(&key) {
         None => Ok(Answer::nothing()),
         Some(entry) if raw => Ok(Answer::raw(entry.value.clone())),
         Some(entry) => Answer::json_as(&[pair(&key, entry)], pretty),
@@ -38,8 +39,8 @@ pub(crate) fn read(parts: &Parts) -> Result<View, Failure> {
 
 /// Names under a prefix, cut behind the first separator that follows it. The root always has a list.
 fn names(prefix: Arc<str>, separator: Option<String>) -> View {
-    View::new(Scope::Prefix(prefix.clone()), move |_, snapshot, pretty| {
-        let names = cut_names(snapshot, &prefix, separator.as_deref());
+    View::new(Scope::Prefix(prefix.clone()), move |_, lens, pretty| {
+        let names = cut_names(lens, &prefix, separator.as_deref());
         match names.is_empty() && !prefix.is_empty() {
             true => Ok(Answer::nothing()),
             false => Answer::json_as(&names, pretty),
@@ -47,12 +48,12 @@ fn names(prefix: Arc<str>, separator: Option<String>) -> View {
     })
 }
 
-fn cut_names<'a>(snapshot: &'a Snapshot, prefix: &'a str, separator: Option<&str>) -> Vec<&'a str> {
+fn cut_names<'a>(lens: &Lens<'a>, prefix: &'a str, separator: Option<&str>) -> Vec<&'a str> {
     let cut = |key: &'a str| match separator.and_then(|mark| Some((key[prefix.len()..].find(mark)?, mark))) {
         Some((at, mark)) => &key[..prefix.len() + at + mark.len()],
         None => key,
     };
-    let mut names: Vec<&str> = snapshot.keys_under(prefix).map(|(key, _)| cut(key)).collect();
+    let mut names: Vec<&str> = lens.keys_under(prefix).map(|(key, _)| cut(key)).collect();
     names.dedup();
     names
 }

@@ -5,10 +5,13 @@
 //! `http` what a handler sees of them, `read` how views block and are shared, `plan` how the catalog looks
 //! in Consul's shapes.
 //!
-//! Who may do what is judged in one place, `serve::access`.
+//! Who may do what is judged in one place, `access`: what a row of the table needs before its endpoint sees the
+//! request, what its answer shows by the lens that the endpoint is handed instead of the snapshot.
 //!
 //! What is absent: no state of its own beside answers that may be forgotten, no clock in what is rendered.
 
+mod access;
+mod acl_paths;
 mod agent;
 mod archive_paths;
 mod catalog_paths;
@@ -49,10 +52,11 @@ use route::{Facts, OpenVirtual, Routes};
 use state::{Drain, Reader};
 use store::Store;
 
+pub use access::Needs;
 pub use config::{Config, Limits};
 pub use inputs::{
-    Access, Alone, Answering, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply, Identity,
-    Inputs, Mode, OpenAccess, Refused, Unexposed, Wish,
+    Alone, Answering, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply, Identity, Inputs,
+    Refused, Unexposed, Wish,
 };
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
@@ -75,7 +79,7 @@ struct Api {
     open_virtual: Arc<dyn OpenVirtual>,
     node: Identity,
     control: Arc<dyn Control>,
-    access: Arc<dyn Access>,
+    desk: access::Desk,
     cluster: Arc<dyn Cluster>,
     exposition: Arc<dyn Exposition>,
     exposure: Arc<dyn Exposure>,
@@ -92,6 +96,7 @@ struct Api {
 pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Drain) {
     let context = Context { datacenter: inputs.node.datacenter.clone() };
     let api = Arc::new(Api {
+        desk: access::Desk::new(&inputs.node.datacenter, &config.operators),
         gate: Gate::new(config.limits.max_blocking, inputs.metrics.blocking.clone()),
         config,
         store: inputs.store,
@@ -102,7 +107,6 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         open_virtual: inputs.open_virtual,
         node: inputs.node,
         control: inputs.control,
-        access: inputs.access,
         cluster: inputs.cluster,
         exposition: inputs.exposition,
         exposure: inputs.exposure,

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use acl::{Resource, Right};
 use catalog::{Service, Snapshot, Status, VirtualIp};
 use consul::Labels;
 use consul::own::{Endpoint, Resolution, ServiceSummary, StatusCounts, Virtual};
 use route::{Backend, Target, VirtualSocket};
 
 use crate::Api;
+use crate::access::Caller;
 use crate::catalog_paths::named;
 use crate::http::{Answer, Failure, Request};
 use crate::read::{ReadOptions, Scope, settle, with_fields};
@@ -24,9 +26,11 @@ const MAX_OPENED: usize = 256;
 pub(crate) async fn services(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let options = ReadOptions::parse(&request.parts.query, &api.node.datacenter)?;
     let (snapshot, index) = settle(&api, &Scope::AllNodes, &options).await?;
+    let caller = again(&api, &request, &snapshot)?;
+    let visible: Vec<_> = caller.lens(&snapshot).services().collect();
     let mut to_open = if request.parts.query.has("open") { MAX_OPENED } else { 0 };
     let mut shown = Vec::with_capacity(snapshot.service_count());
-    for service in snapshot.services() {
+    for service in visible {
         if service.virtual_ip.is_some() && to_open > 0 && opened(&api, service).is_none() {
             to_open -= 1;
             open(&api, service).await;
@@ -42,6 +46,7 @@ pub(crate) async fn resolve(api: Arc<Api>, request: Request) -> Result<Answer, F
     let name = named(&request.parts, "service name")?;
     let options = ReadOptions::parse(&request.parts.query, &api.node.datacenter)?;
     let (snapshot, index) = settle(&api, &Scope::Service(name.clone()), &options).await?;
+    again(&api, &request, &snapshot)?.may(Resource::Service, Right::Read, &name)?;
     let service = snapshot
         .service(&name)
         .ok_or_else(|| Failure::not_found(format!("no service named {name:?} is registered")))?;
@@ -56,6 +61,11 @@ pub(crate) async fn resolve(api: Arc<Api>, request: Request) -> Result<Answer, F
         registered: backend.registered,
     };
     Ok(with_fields(&api, Answer::json_as(&resolution, options.pretty)?, index, &options))
+}
+
+/// Whoever asks, as the rules are after the wait.
+fn again(api: &Api, request: &Request, now: &Snapshot) -> Result<Caller, Failure> {
+    Ok(api.desk.again(now, &request.parts.caller)?.unwrap_or_else(|| request.parts.caller.clone()))
 }
 
 async fn open(api: &Api, service: &Service) {

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalog::{Check, Instance, NodeEntry, Service, Snapshot, VirtualIp};
+use catalog::{Check, Instance, NodeEntry, Service, VirtualIp};
 use consul::agent::AgentService;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
 use consul::{GoDuration, Labels, ServiceAddress, TaggedAddresses, Weights};
 
+use crate::access::Lens;
 use crate::read::Context;
 
 /// Check id that stands for a node's own liveness, as every client of Consul expects it.
@@ -138,43 +139,27 @@ fn text_ms(ms: u64) -> Arc<str> {
 }
 
 /// Checks of an instance: its node's, then its own.
-pub(crate) fn checks_of(snapshot: &Snapshot, instance: &Instance) -> Vec<HealthCheck> {
+pub(crate) fn checks_of(lens: &Lens<'_>, instance: &Instance) -> Vec<HealthCheck> {
     let of = |check: &Check| (!check.def.service_id.is_empty()).then_some(instance);
-    snapshot.checks_of(instance).map(|check| health_check(check, of(check))).collect()
+    lens.checks_of(instance).map(|check| health_check(check, of(check))).collect()
 }
 
 /// An instance with its node and all checks that judge it.
 pub(crate) fn service_entry(
     context: &Context,
-    snapshot: &Snapshot,
+    lens: &Lens<'_>,
     (entry, service, instance): (&NodeEntry, &Service, &Instance),
 ) -> ServiceEntry {
     ServiceEntry {
         node: node(context, entry),
         service: node_service(Some(service), instance),
-        checks: checks_of(snapshot, instance),
+        checks: checks_of(lens, instance),
     }
 }
 
-/// Every check on a node with the instance that it judges: the node's own first.
-pub(crate) fn checks_on(entry: &NodeEntry) -> impl Iterator<Item = HealthCheck> {
-    let own = entry.checks.iter().map(|check| health_check(check, None));
-    let of_instances = entry
-        .instances
-        .values()
-        .flat_map(|instance| instance.checks.iter().map(|check| health_check(check, Some(instance))));
-    own.chain(of_instances)
-}
-
-/// Instances of a service with their nodes, in the one stable order (node, id).
-pub(crate) fn instances<'a>(
-    snapshot: &'a Snapshot,
-    name: &str,
-) -> impl Iterator<Item = (&'a Arc<NodeEntry>, &'a Arc<Service>, &'a Arc<Instance>)> {
-    let service = snapshot.service(name);
-    service.into_iter().flat_map(move |service| {
-        service.iter().filter_map(move |instance| Some((snapshot.node(&instance.node)?, service, instance)))
-    })
+/// Every check on a node with the instance that it judges, as far as it may be seen: the node's own first.
+pub(crate) fn checks_on<'a>(lens: &Lens<'a>, entry: &'a NodeEntry) -> impl Iterator<Item = HealthCheck> {
+    lens.checks_on(entry).map(|(check, instance)| health_check(check, instance.map(|instance| &**instance)))
 }
 
 /// What was registered, the address under the names that Consul gives it, and the virtual address.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acl::{Resource, Right};
 use catalog::query::{QueryCommand, QueryDef, Template, TemplateError};
 use catalog::{Command, Outcome, PreparedQuery, Snapshot};
 use consul::GoDuration;
@@ -12,6 +13,7 @@ use consul::query::{
 use http::StatusCode;
 
 use crate::Api;
+use crate::access::Caller;
 use crate::http::{Answer, Failure, Parts, Peer, Request};
 use crate::ids::new_id;
 use crate::plan;
@@ -24,8 +26,9 @@ const UUID_LENGTH: usize = 36;
 
 /// `GET query`: every definition.
 pub(crate) fn list(_: &Parts) -> Result<View, Failure> {
-    Ok(View::new(Scope::Queries, |_, snapshot, pretty| {
-        Answer::list(snapshot.queries().map(|query| shown(query)), pretty)
+    Ok(View::new(Scope::Queries, |_, lens, pretty| {
+        let told = lens.may_be_told_secrets();
+        Answer::list(lens.queries().map(|query| shown(query, told)), pretty)
     }))
 }
 
@@ -37,6 +40,7 @@ pub(crate) async fn create(api: Arc<Api>, request: Request) -> Result<Answer, Fa
         return Err(internal("ID must be empty when creating a new prepared query"));
     }
     let def = definition(sent, new_id()?)?;
+    may_write(&parts.caller, &def)?;
     let id = def.id.clone();
     submit(&api, QueryCommand::Set { def: Box::new(def), replace: false }).await?;
     Answer::json_as(&QueryCreated { id }, parts.query.has("pretty"))
@@ -46,15 +50,37 @@ pub(crate) async fn create(api: Arc<Api>, request: Request) -> Result<Answer, Fa
 pub(crate) async fn update(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     check(&api, &request.parts)?;
     let id = uuid(&request.parts.rest, "Prepared Query lookup failed: ")?;
-    let (_, sent) = request.json::<QueryDefinition>(api.config.max_body()).await?;
-    submit(&api, QueryCommand::Set { def: Box::new(definition(sent, id)?), replace: true }).await
+    let (parts, sent) = request.json::<QueryDefinition>(api.config.max_body()).await?;
+    let def = definition(sent, id)?;
+    may_write(&parts.caller, &def)?;
+    may_write_known(&api, &parts, &def.id)?;
+    submit(&api, QueryCommand::Set { def: Box::new(def), replace: true }).await
 }
 
 /// `DELETE query/:id`.
 pub(crate) async fn delete(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     check(&api, &request.parts)?;
     let id = uuid(&request.parts.rest, "Prepared Query lookup failed: ")?;
+    may_write_known(&api, &request.parts, &id)?;
     submit(&api, QueryCommand::Delete { id }).await
+}
+
+/// Judges by the name; one without is known by its id alone, and whoever knows that may have it, as in Consul.
+fn may(caller: &Caller, right: Right, def: &QueryDef) -> Result<(), Failure> {
+    caller.has_asked();
+    match def.name.is_empty() && def.template.is_none() {
+        true => Ok(()),
+        false => caller.may(Resource::Query, right, &def.name),
+    }
+}
+
+fn may_write(caller: &Caller, def: &QueryDef) -> Result<(), Failure> {
+    may(caller, Right::Write, def)
+}
+
+fn may_write_known(api: &Api, parts: &Parts, id: &str) -> Result<(), Failure> {
+    parts.caller.has_asked();
+    api.store.now().query(id).map_or(Ok(()), |known| may_write(&parts.caller, &known.def))
 }
 
 /// `GET query/:id`, `query/:id-or-name/execute`, `query/:id-or-name/explain`.
@@ -72,7 +98,12 @@ async fn show(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     let id = uuid(&parts.rest, "")?;
     let (snapshot, index) = settle(api, &Scope::Queries, &options).await?;
     let query = snapshot.query(&id).ok_or_else(unknown)?;
-    Ok(with_fields(api, Answer::json_as(&[shown(query)], options.pretty)?, index, &options))
+    let again = api.desk.again(&snapshot, &parts.caller)?;
+    let caller = again.as_ref().unwrap_or(&parts.caller);
+    may(caller, Right::Read, &query.def)?;
+    parts.caller.has_asked();
+    let told = caller.lens(&snapshot).may_be_told_secrets();
+    Ok(with_fields(api, Answer::json_as(&[shown(query, told)], options.pretty)?, index, &options))
 }
 
 async fn execute(api: &Api, parts: &Parts, name: &str) -> Result<Answer, Failure> {
@@ -95,7 +126,17 @@ async fn execute(api: &Api, parts: &Parts, name: &str) -> Result<Answer, Failure
         "_ip" => node_at(&snapshot, parts.peer).unwrap_or_default(),
         name => name.into(),
     };
-    let mut selected: Vec<_> = snapshot.select(&query).collect();
+    parts.caller.has_asked();
+    // A query that has a token runs with it, whoever asks.
+    let own = match query.token.is_empty() {
+        true => None,
+        false => Some(api.desk.holder_of(&snapshot, &query.token)?),
+    };
+    let lens = own.as_ref().unwrap_or(&parts.caller).lens(&snapshot);
+    let sees =
+        |node: &str, service: &str| lens.sees(Resource::Node, node) && lens.sees(Resource::Service, service);
+    let selected = snapshot.select(&query);
+    let mut selected: Vec<_> = selected.filter(|(n, s, _)| sees(&n.def.name, &s.name)).collect();
     fastrand::shuffle(&mut selected);
     if !near.is_empty() {
         // Nothing measures distances: a node is near to itself, and all others are equally far.
@@ -105,7 +146,7 @@ async fn execute(api: &Api, parts: &Parts, name: &str) -> Result<Answer, Failure
     let contact = api.contact.now();
     let result = QueryResult {
         service: query.service.clone(),
-        nodes: nodes.map(|(n, s, i)| plan::service_entry(&api.context, &snapshot, (n, s, i))).collect(),
+        nodes: nodes.map(|(n, s, i)| plan::service_entry(&api.context, &lens, (n, s, i))).collect(),
         dns: QueryDns { ttl: query.ttl.clone() },
         datacenter: api.node.datacenter.clone(),
         failovers: 0,
@@ -121,10 +162,12 @@ async fn explain(api: &Api, parts: &Parts, name: &str) -> Result<Answer, Failure
     let options = once(api, parts)?;
     let (snapshot, _) = settle(api, &Scope::Queries, &options).await?;
     let prepared = snapshot.query_called(name).ok_or_else(unknown)?;
+    may(&parts.caller, Right::Read, &prepared.def)?;
+    let told = parts.caller.lens(&snapshot).may_be_told_secrets();
     let rendered = PreparedQuery { def: Arc::new(found(&snapshot, name)?), ..(**prepared).clone() };
     let contact = api.contact.now();
     let explained = QueryExplained {
-        query: shown(&rendered),
+        query: shown(&rendered, told),
         index: 0,
         last_contact: contact.last_contact_ms(),
         known_leader: contact.known_leader() == "true",
@@ -238,7 +281,8 @@ fn compiling(why: String) -> Failure {
     internal(format!("failed compiling template: {why}"))
 }
 
-fn shown(query: &PreparedQuery) -> QueryDefinition {
+/// A definition; its token only to whoever may write all of them.
+fn shown(query: &PreparedQuery, told_secrets: bool) -> QueryDefinition {
     let def = &query.def;
     let some = |list: &[Arc<str>]| (!list.is_empty()).then(|| list.to_vec());
     let labels = |of: &catalog::Labels| {
@@ -253,7 +297,10 @@ fn shown(query: &PreparedQuery) -> QueryDefinition {
         id: def.id.clone(),
         name: def.name.clone(),
         session: def.session.clone(),
-        token: def.token.clone(),
+        token: match def.token.is_empty() || told_secrets {
+            true => def.token.clone(),
+            false => consul::acl::HIDDEN.into(),
+        },
         template: template.unwrap_or_default(),
         service: QueryService {
             service: def.service.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use acl::{Resource, Right};
 use catalog::{Behavior, Command, Outcome, Refusal, Session, SessionCommand, SessionDef};
 use consul::GoDuration;
 use consul::session::{SessionCheck, SessionCreated, SessionEntry, SessionRequest};
@@ -22,6 +23,7 @@ pub(crate) async fn create(api: Arc<Api>, request: Request) -> Result<Answer, Fa
     let (parts, body) = request.body(api.config.max_body()).await?;
     let sent = if body.is_empty() { SessionRequest::default() } else { decode(&body)? };
     let def = definition(sent, &api.node.name)?;
+    parts.may(Resource::Session, Right::Write, &def.node)?;
     let id = def.id.clone();
     let command = Command::Session(SessionCommand::Create(Box::new(def)));
     match api.store.propose(command).await?.outcome {
@@ -91,6 +93,7 @@ fn refused(refusal: Refusal) -> Failure {
 pub(crate) async fn destroy(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     check(&api, &request.parts)?;
     let id = named(&request.parts, "session")?;
+    may_write(&api, &request.parts, &id)?;
     api.store.submit(Command::Session(SessionCommand::End { id, claimed_index: None })).await?;
     Ok(Answer::truth(true))
 }
@@ -99,6 +102,7 @@ pub(crate) async fn destroy(api: Arc<Api>, request: Request) -> Result<Answer, F
 pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     check(&api, &request.parts)?;
     let id = named(&request.parts, "session")?;
+    may_write(&api, &request.parts, &id)?;
     let unknown = || Failure::not_found(format!("Session id '{id}' not found"));
     let try_renew = || api.leases.renew_session(&api.store.now(), &id, Instant::now());
     let mut renewed = try_renew();
@@ -116,6 +120,18 @@ pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Fai
     Answer::json_as(&[entry(session)], request.parts.query.has("pretty"))
 }
 
+/// Judges by the session's node. One that is not there is nobody's, and nothing is told about it that its id does
+/// not tell.
+fn may_write(api: &Api, parts: &Parts, id: &str) -> Result<(), Failure> {
+    match api.store.now().session(id) {
+        Some(session) => parts.may(Resource::Session, Right::Write, &session.def.node),
+        None => {
+            parts.caller.has_asked();
+            Ok(())
+        }
+    }
+}
+
 fn check(api: &Api, parts: &Parts) -> Result<(), Failure> {
     check_tenancy(&parts.query)?;
     check_datacenter(parts.query.get("dc"), &api.node.datacenter)
@@ -124,23 +140,23 @@ fn check(api: &Api, parts: &Parts) -> Result<(), Failure> {
 /// `GET session/info/:id`: a list of one or none.
 pub(crate) fn info(parts: &Parts) -> Result<View, Failure> {
     let id = named(parts, "session")?;
-    Ok(View::new(Scope::Sessions, move |_, snapshot, pretty| {
-        Answer::list(snapshot.session(&id).into_iter().map(|session| entry(session)), pretty)
+    Ok(View::new(Scope::Sessions, move |_, lens, pretty| {
+        Answer::list(lens.session(&id).into_iter().map(|session| entry(session)), pretty)
     }))
 }
 
 /// `GET session/node/:node`.
 pub(crate) fn on_node(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "node name")?;
-    Ok(View::new(Scope::Sessions, move |_, snapshot, pretty| {
-        Answer::list(snapshot.sessions_on(&name).map(|session| entry(session)), pretty)
+    Ok(View::new(Scope::Sessions, move |_, lens, pretty| {
+        Answer::list(lens.sessions_on(&name).map(|session| entry(session)), pretty)
     }))
 }
 
 /// `GET session/list`.
 pub(crate) fn list(_: &Parts) -> Result<View, Failure> {
-    Ok(View::new(Scope::Sessions, |_, snapshot, pretty| {
-        Answer::list(snapshot.sessions().map(|session| entry(session)), pretty)
+    Ok(View::new(Scope::Sessions, |_, lens, pretty| {
+        Answer::list(lens.sessions().map(|session| entry(session)), pretty)
     }))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Reply, Server};
 use log::{BoxFuture, Index, Log, LogError, LogStatus, WriteState};
-use portolan_api::{Config, OpenAccess};
+use portolan_api::Config;
 
 /// A log of three servers that can be cut off from the others.
 struct Shared {
@@ -60,7 +60,7 @@ fn freshness(reply: &Reply) -> (u16, Option<&str>, Option<&str>) {
 async fn a_node_that_is_cut_off_goes_on_and_says_so() {
     let (inner, events) = log::memory::open(log::memory::Config::default());
     let log = Arc::new(Shared { inner, is_cut_off: AtomicBool::new(false), barriers: AtomicUsize::new(0) });
-    let server = Server::start_on(log.clone(), events, Config::default(), Arc::new(OpenAccess)).await;
+    let server = Server::start_on(log.clone(), events, Config::default()).await;
     let ask = |query: &'static str| {
         let target = format!("/v1/catalog/nodes?{query}");
         let server = &server;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::acl::{Acl, AclIndexes, AclPolicy, AclRole, AclToken, DefaultPolicy};
 use crate::cluster::Cluster;
 use crate::exposure::Exposure;
 use crate::intention::Intention;
@@ -167,6 +168,14 @@ enum Record {
         id: Arc<str>,
         bytes: Bytes,
     },
+    /// Who may do what; this and the next three since version 3, only where it was ever touched.
+    Acl {
+        default: DefaultPolicy,
+        indexes: AclIndexes,
+    },
+    AclToken(AclToken),
+    AclPolicy(AclPolicy),
+    AclRole(AclRole),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -234,6 +243,7 @@ fn records(s: &Snapshot) -> impl Iterator<Item = Record> + '_ {
         .chain(gone_keys)
         .chain(cluster_records(&s.cluster))
         .chain(rule_records(&s.rules))
+        .chain(acl_records(&s.acl))
 }
 
 fn cluster_records(cluster: &Cluster) -> impl Iterator<Item = Record> + '_ {
@@ -259,6 +269,15 @@ fn rule_records(rules: &Rules) -> impl Iterator<Item = Record> + '_ {
     head.into_iter()
         .chain(rules.intentions().map(|intention| Record::Intention((**intention).clone())))
         .chain(rules.redirections().map(|redirection| Record::Redirection((**redirection).clone())))
+}
+
+fn acl_records(acl: &Acl) -> impl Iterator<Item = Record> + '_ {
+    let own = Record::Acl { default: acl.default, indexes: acl.indexes };
+    let own = (acl.index() > 0).then_some(own);
+    own.into_iter()
+        .chain(acl.policies.values().map(|policy| Record::AclPolicy((**policy).clone())))
+        .chain(acl.roles.values().map(|role| Record::AclRole((**role).clone())))
+        .chain(acl.tokens.values().map(|token| Record::AclToken((**token).clone())))
 }
 
 /// A topic comes before its messages.
@@ -424,6 +443,9 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         record @ (Record::Rules { .. } | Record::Intention(_) | Record::Redirection(_)) => {
             restore_rules(Arc::make_mut(&mut s.rules), record);
         }
+        record @ (Record::Acl { .. } | Record::AclToken(_) | Record::AclPolicy(_) | Record::AclRole(_)) => {
+            restore_acl(Arc::make_mut(&mut s.acl), record);
+        }
         record => restore_cluster(Arc::make_mut(&mut s.cluster), record),
     }
     Ok(())
@@ -452,6 +474,16 @@ fn restore_rules(rules: &mut Rules, record: Record) {
         Record::Redirection(redirection) => {
             rules.redirections.insert(redirection.name.clone(), Arc::new(redirection));
         }
+        _ => {}
+    }
+}
+
+fn restore_acl(acl: &mut Acl, record: Record) {
+    match record {
+        Record::Acl { default, indexes } => (acl.default, acl.indexes) = (default, indexes),
+        Record::AclToken(token) => acl.insert_token(token),
+        Record::AclPolicy(policy) => acl.insert_policy(policy),
+        Record::AclRole(role) => acl.insert_role(role),
         _ => {}
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::acl::{AclCommand, AclRefusal};
 use crate::exposure::ExposureCommand;
 use crate::intention::IntentionCommand;
 use crate::members::{ClusterCommand, ClusterRefusal};
@@ -85,6 +86,8 @@ pub enum Command {
     Query(QueryCommand),
     /// The whole state replaced by an earlier one.
     Restore(RestoreCommand),
+    /// Tokens, policies and roles.
+    Acl(AclCommand),
     /// Several in one place of the order; each has its own outcome and none depends on another's success.
     Batch(Vec<Command>),
 }
@@ -458,6 +461,9 @@ pub enum Refusal {
     /// A wish about the cluster itself.
     #[error(transparent)]
     Cluster(#[from] ClusterRefusal),
+    /// A wish about tokens, policies and roles.
+    #[error(transparent)]
+    Acl(#[from] AclRefusal),
     /// A name, size or reference that validation does not let through.
     #[error(transparent)]
     Invalid(#[from] crate::validate::Invalid),

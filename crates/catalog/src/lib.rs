@@ -8,8 +8,9 @@
 //! no unordered iteration. Two replicas that apply the same envelopes hold equal snapshots.
 //!
 //! Where to look: nouns in [`model`], sessions in [`session`], messages in [`topic`], prepared queries in [`query`], rules in [`intention`] and [`redirection`], reachability in [`exposure`], wishes in [`command`], rules for names and sizes in [`validate`],
-//! reading in [`snapshot`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
+//! reading in [`snapshot`], who may do what in [`acl`], the cluster itself in [`cluster`], [`members`] and [`trust`], differences in [`changes`], virtual addresses in [`virtual_ip`], persistence in [`checkpoint`].
 
+pub mod acl;
 mod apply;
 pub mod changes;
 pub mod checkpoint;
@@ -35,6 +36,7 @@ pub mod trust;
 pub mod validate;
 pub mod virtual_ip;
 
+pub use acl::{Acl, AclCommand, AclPolicy, AclRefusal, AclRole, AclToken};
 pub use apply::life::liveness_check;
 pub use apply::{Applied, Catalog, Topic};
 pub use changes::Change;

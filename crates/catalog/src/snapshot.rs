@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use crate::acl::Acl;
 use crate::cluster::Cluster;
 use crate::exposure::Exposure;
 use crate::model::{Check, Index, Instance, KvEntry, NodeEntry, Service, Settings, Status};
@@ -81,6 +82,7 @@ pub struct Snapshot {
     pub(crate) proposers: OrdMap<Arc<str>, Proposer>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) acl: Arc<Acl>,
     /// Instances that live by another node than the one they are registered on, by that other node.
     pub(crate) elsewhere: OrdMap<Arc<str>, OrdSet<InstanceKey>>,
 }

@@ -15,9 +15,11 @@ use crate::{
 
 use crate::query::Template;
 
+mod acl;
 mod cluster;
 mod rules;
 
+pub use acl::acl_command;
 pub use cluster::cluster_command;
 pub use rules::{caller_names, intention, intention_command, redirection_command};
 
@@ -63,6 +65,7 @@ pub fn command() -> impl Strategy<Value = Command> {
             |(node, check, status, output)| Command::SetStatus { node, check, status, output }
         ),
         3 => kv().prop_map(Command::Kv),
+        2 => acl_command().prop_map(Command::Acl),
         3 => cluster_command().prop_map(Command::Cluster),
         3 => session().prop_map(Command::Session),
         3 => topic().prop_map(Command::Topic),

@@ -123,6 +123,9 @@ enum Command {
     /// Make, list and revoke tokens to join with
     #[command(subcommand)]
     Token(commands::token::Tokens),
+    /// Who may do what: tokens, policies, the first token
+    #[command(subcommand)]
+    Acl(commands::acl::Acl),
     /// The cluster's certificates: issue, show, rotate, deny
     #[command(subcommand)]
     Ca(commands::ca::Ca),
@@ -225,6 +228,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Members(args) => commands::members::run(args, global)?,
         Command::Status(args) => commands::status::run(args, global)?,
         Command::Token(args) => commands::token::run(args, global)?,
+        Command::Acl(acl) => commands::acl::run(acl, global)?,
         Command::Ca(ca) => commands::ca::run(ca, global)?,
         Command::Leave(args) => commands::leave::leave(args, global)?,
         Command::Remove(args) => commands::leave::remove(args, global)?,

@@ -1,6 +1,7 @@
 //! A node from its parts, in the order in which they depend on each other. Read [`start`] from top to bottom;
 //! what each face is handed is in `faces`.
 
+mod acl;
 mod cluster;
 pub(crate) mod etcd;
 mod exposure;
@@ -218,6 +219,7 @@ fn begin_links(
 /// what it knows also where nothing can be decided, and `cluster` registers it.
 async fn alone(store: &Store, config: &Config, itself: &catalog::NodeDef) -> anyhow::Result<()> {
     settings::agree(store, &config.hostnet).await?;
+    acl::begin(store, &config.acl).await?;
     health::register_node(store, itself).await.context("register this node")
 }
 

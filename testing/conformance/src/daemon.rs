@@ -30,7 +30,6 @@ impl Daemon {
     ///
     /// # Panics
     /// When it does not become ready: that is a failed test.
-    #[allow(clippy::panic, reason = "a daemon that does not start is a failed test")]
     pub fn start() -> Result<Daemon, Missing> {
         Daemon::start_with(&[])
     }

@@ -19,6 +19,7 @@ pub struct Target {
 
 /// Every target. To add one: a row here, and its `[[bin]]` in `fuzz/Cargo.toml`.
 pub const TARGETS: &[Target] = &[
+    target("acl_rules", acl::fuzz_rules),
     target("api_filter", api::fuzz::filter),
     target("api_query", api::fuzz::query),
     target("api_register", api::fuzz::register_body),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalog::{NodeEntry, Status};
+use catalog::{Mode, NodeEntry, Status};
 use consul::agent::{AgentSelf, Member, SelfConfig, Version};
 use consul::{Empty, Labels, Text};
 use http::StatusCode;
@@ -41,15 +41,15 @@ pub(crate) fn show(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
 
 /// The few settings that clients look for, under Consul's names.
 fn settings(api: &Api) -> serde_json::Map<String, serde_json::Value> {
-    let node = &api.node;
+    let (node, now) = (&api.node, api.store.now());
     let settings = json!({
         "Datacenter": node.datacenter,
         "NodeName": node.name,
         "NodeID": node.id,
         "ServerMode": node.is_server,
         "AdvertiseAddrLAN": node.address,
-        "ACLsEnabled": false,
-        "ACLDefaultPolicy": "allow",
+        "ACLsEnabled": now.mode() != Mode::Open,
+        "ACLDefaultPolicy": now.acl().default_policy().as_str(),
         "EnableLocalScriptChecks": api.config.enable_script_checks,
         "EnableRemoteScriptChecks": api.config.enable_script_checks,
         "HTTPAddrs": api.config.listen.iter().map(|at| format!("tcp://{at}")).collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
         (
             "consul".into(),
             group(&[
-                ("acl", "disabled".to_owned()),
+                ("acl", if snapshot.mode() == Mode::Open { "disabled" } else { "enabled" }.to_owned()),
                 ("known_datacenters", "1".to_owned()),
                 ("leader", (log.stopped.is_none() && !log.cut_off).to_string()),
                 ("leader_addr", status::address(api)),
@@ -114,7 +114,8 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
 pub(crate) fn members(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     let snapshot = api.store.now();
     let is_wan = parts.query.has("wan");
-    let members: Vec<Member> = snapshot
+    let lens = parts.caller.lens(&snapshot);
+    let members: Vec<Member> = lens
         .nodes()
         .filter_map(|entry| {
             let alive = entry.checks.iter().find(|check| &*check.def.id == NODE_ALIVE)?;

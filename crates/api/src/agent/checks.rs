@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use acl::Resource;
 use catalog::{Command, Deregister, Register};
 use consul::listing::HealthCheck;
 use consul::register::CheckRegistration;
 
 use crate::Api;
+use crate::access::{may_deregister, may_register};
 use crate::agent::define_check;
 use crate::agent::services::submit;
 use crate::filter::Filter;
@@ -20,10 +22,13 @@ pub(crate) fn list(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     check_tenancy(&parts.query)?;
     let filter = Filter::<HealthCheck>::from_query(&parts.query)?;
     let snapshot = api.store.now();
+    let lens = parts.caller.lens(&snapshot);
     let entry = snapshot.node(&api.node.name);
+    let sees_node = lens.sees(Resource::Node, &api.node.name);
     let checks: BTreeMap<_, _> = entry
         .into_iter()
-        .flat_map(|entry| plan::checks_on(entry))
+        .flat_map(|entry| plan::checks_on(&lens, entry))
+        .filter(|check| sees_node || !check.service_id.is_empty())
         .filter(|check| &*check.check_id != plan::NODE_ALIVE)
         .map(|check| latest(api, check))
         .filter(|check| filter.lets(check))
@@ -44,7 +49,7 @@ pub(crate) fn latest(api: &Api, mut check: HealthCheck) -> HealthCheck {
 
 /// `PUT agent/check/register`.
 pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
-    let (_, sent) = request.json::<CheckRegistration>(api.config.max_body()).await?;
+    let (parts, sent) = request.json::<CheckRegistration>(api.config.max_body()).await?;
     if sent.name.is_empty() {
         return Err(Failure::bad_request("Missing check name"));
     }
@@ -57,13 +62,16 @@ pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, 
         return Err(Failure::not_found(format!("ServiceID {service:?} does not exist")));
     }
     let on = api.node.name.clone();
-    submit(&api, Register { node: None, on, instance: None, checks: vec![check] }).await?;
+    let register = Register { node: None, on, instance: None, checks: vec![check] };
+    may_register(&parts.caller, &api.store.now(), &register)?;
+    submit(&api, register).await?;
     Ok(Answer::empty())
 }
 
 /// `PUT agent/check/deregister/:id`.
 pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let what = Deregister::Check { node: api.node.name.clone(), id: request.parts.rest.as_str().into() };
+    may_deregister(&request.parts.caller, &api.store.now(), &what)?;
     api.store.submit(Command::Deregister(what)).await?;
     Ok(Answer::empty())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acl::{Resource, Right};
 use catalog::{Instance, Snapshot, Status};
 use consul::agent::AgentServiceHealth;
 use http::{StatusCode, header};
@@ -48,8 +49,9 @@ pub(crate) fn by_id(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         let nothing = json!({ "AggregatedStatus": "critical", "Service": null, "Checks": null });
         return shown(parts, StatusCode::NOT_FOUND, "critical", &reason, &nothing);
     };
+    parts.may(Resource::Service, Right::Read, &instance.def.service)?;
     let worst = aggregate(&snapshot, instance);
-    shown(parts, worst.code(), worst.as_str(), worst.as_str(), &health(api, &snapshot, instance))
+    shown(parts, worst.code(), worst.as_str(), worst.as_str(), &health(api, parts, &snapshot, instance))
 }
 
 /// Every instance of a service on this node.
@@ -69,7 +71,7 @@ pub(crate) fn by_name(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         let reason = format!("ServiceName {name} Not Found");
         return shown(parts, StatusCode::NOT_FOUND, "critical", &reason, &json!([]));
     };
-    let all: Vec<_> = found.into_iter().map(|instance| health(api, &snapshot, instance)).collect();
+    let all: Vec<_> = found.into_iter().map(|instance| health(api, parts, &snapshot, instance)).collect();
     shown(parts, worst.code(), worst.as_str(), worst.as_str(), &all)
 }
 
@@ -81,8 +83,8 @@ fn aggregate(snapshot: &Snapshot, instance: &Instance) -> Aggregated {
     each.max().unwrap_or(Aggregated::Status(Status::Passing))
 }
 
-fn health(api: &Api, snapshot: &Snapshot, instance: &Instance) -> AgentServiceHealth {
-    let checks = plan::checks_of(snapshot, instance);
+fn health(api: &Api, parts: &Parts, snapshot: &Snapshot, instance: &Instance) -> AgentServiceHealth {
+    let checks = plan::checks_of(&parts.caller.lens(snapshot), instance);
     AgentServiceHealth {
         aggregated_status: aggregate(snapshot, instance).as_str().into(),
         service: plan::agent_service(&api.context, instance),

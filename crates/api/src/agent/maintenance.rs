@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acl::{Resource, Right};
 use catalog::{CheckDef, CheckRegistration, Command, Deregister, InitialStatus, Probe, Register, Status};
 
 use crate::Api;
@@ -17,8 +18,9 @@ pub(crate) async fn of_service(api: Arc<Api>, request: Request) -> Result<Answer
         return Err(Failure::bad_request("Missing service ID"));
     }
     let enable = wanted(parts)?;
-    if api.store.now().instance(&api.node.name, id).is_none() {
-        return Err(Failure::not_found(format!("No service registered with ID {id:?}")));
+    match api.store.now().instance(&api.node.name, id) {
+        Some(instance) => parts.may(Resource::Service, Right::Write, &instance.def.service)?,
+        None => return Err(Failure::not_found(format!("No service registered with ID {id:?}"))),
     }
     let check = CheckDef {
         id: format!("{SERVICE_MAINTENANCE}{id}").into(),

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::Status;
+use acl::{Resource, Right};
+use catalog::{Snapshot, Status};
 use consul::register::CheckUpdate;
 use lease::{ReportError, Sign, checks_elsewhere};
 
 use crate::Api;
 use crate::agent::services::pass_on;
-use crate::http::{Answer, Failure, Request};
+use crate::http::{Answer, Failure, Parts, Request};
 
 pub(crate) async fn pass(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     noted(api, request, Status::Passing).await
@@ -27,7 +28,7 @@ pub(crate) async fn fail(api: Arc<Api>, request: Request) -> Result<Answer, Fail
 /// A report with its output in the `note` parameter.
 async fn noted(api: Arc<Api>, request: Request, status: Status) -> Result<Answer, Failure> {
     let parts = &request.parts;
-    report(&api, &parts.rest, status, parts.query.get("note").unwrap_or_default()).await
+    report(&api, parts, status, parts.query.get("note").unwrap_or_default()).await
 }
 
 /// A report with status and output in the body.
@@ -35,12 +36,13 @@ pub(crate) async fn update(api: Arc<Api>, request: Request) -> Result<Answer, Fa
     let (parts, sent) = request.json::<CheckUpdate>(api.config.max_body()).await?;
     let status = Status::parse(&sent.status)
         .ok_or_else(|| Failure::bad_request(format!("Invalid check status: '{}'", sent.status)))?;
-    report(&api, &parts.rest, status, &sent.output).await
+    report(&api, &parts, status, &sent.output).await
 }
 
-async fn report(api: &Api, id: &str, status: Status, output: &str) -> Result<Answer, Failure> {
-    let snapshot = api.store.now();
+async fn report(api: &Api, parts: &Parts, status: Status, output: &str) -> Result<Answer, Failure> {
+    let (snapshot, id) = (api.store.now(), parts.rest.as_str());
     let (node, now) = (&api.node.name, Instant::now());
+    may_report(parts, &snapshot, node, id)?;
     let command = match api.leases.report(&snapshot, node, id, status, output, now) {
         Ok(command) => command,
         Err(ReportError::NotTtl { .. }) => {
@@ -68,6 +70,19 @@ async fn report(api: &Api, id: &str, status: Status, output: &str) -> Result<Ans
         api.store.submit(command).await?;
     }
     Ok(Answer::empty())
+}
+
+/// Judges by what every check of that id judges, wherever it is.
+fn may_report(parts: &Parts, now: &Snapshot, node: &Arc<str>, id: &str) -> Result<(), Failure> {
+    parts.caller.has_asked();
+    let elsewhere = checks_elsewhere(now, node, id);
+    for check in [node].into_iter().chain(&elsewhere).filter_map(|node| now.check(node, id)) {
+        match check.def.service_id.is_empty() {
+            true => parts.may(Resource::Node, Right::Write, &check.node)?,
+            false => parts.may(Resource::Service, Right::Write, &check.service)?,
+        }
+    }
+    Ok(())
 }
 
 /// A report for a check whose deadline another node keeps.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Command, Deregister, Outcome, Refusal, Register, Topic};
+use acl::{Resource, Right};
+use catalog::{Command, Deregister, Outcome, Refusal, Register, Snapshot, Topic};
 use consul::agent::AgentService;
 use consul::own::Renewal;
 use consul::register::ServiceRegistration;
@@ -14,6 +15,7 @@ use store::Watched;
 use tokio::time::timeout_at;
 
 use crate::Api;
+use crate::access::{may_deregister, may_register};
 use crate::agent::define_service;
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts, Request};
@@ -25,10 +27,12 @@ pub(crate) fn list(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     check_tenancy(&parts.query)?;
     let filter = Filter::<AgentService>::from_query(&parts.query)?;
     let snapshot = api.store.now();
+    let lens = parts.caller.lens(&snapshot);
+    // What is registered here is told by its service alone, as Consul's agent does.
     let services: BTreeMap<_, _> = snapshot
         .node(&api.node.name)
         .into_iter()
-        .flat_map(|entry| entry.instances.values())
+        .flat_map(|entry| lens.instances_on(entry))
         .map(|instance| plan::agent_service(&api.context, instance))
         .filter(|service| filter.lets(service))
         .map(|service| (service.id.clone(), service))
@@ -61,7 +65,11 @@ pub(crate) async fn show(api: Arc<Api>, request: Request) -> Result<Answer, Fail
 fn current(api: &Api, parts: &Parts, seen: Option<&str>) -> Result<Answer, Failure> {
     let snapshot = api.store.now();
     let unknown = || Failure::not_found(format!("unknown service ID: {}", parts.rest));
+    let caller = api.desk.again(&snapshot, &parts.caller)?;
+    let caller = caller.as_ref().unwrap_or(&parts.caller);
     let instance = snapshot.instance(&api.node.name, &parts.rest).ok_or_else(unknown)?;
+    caller.may(Resource::Service, Right::Read, &instance.def.service)?;
+    parts.caller.has_asked();
     let mut service = plan::agent_service(&api.context, instance);
     let hash = content_hash(&Answer::json(&service)?.body);
     if seen == Some(hash.as_str()) {
@@ -86,6 +94,7 @@ pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, 
     check_tenancy(&parts.query)?;
     let replace = parts.query.get("replace-existing-checks").is_some_and(|value| value != "false");
     let register = define_service(&api.node.name, sent, replace, &api.config)?;
+    may_register(&parts.caller, &api.store.now(), &register)?;
     submit(&api, register).await?;
     Ok(Answer::empty())
 }
@@ -112,6 +121,7 @@ pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer
     let id = request.parts.rest.as_str().into();
     let node = api.node.name.clone();
     let what = Deregister::Instance { node, id, registered_index: None };
+    may_deregister(&request.parts.caller, &api.store.now(), &what)?;
     api.store.submit(Command::Deregister(what)).await?;
     Ok(Answer::empty())
 }
@@ -120,6 +130,7 @@ pub(crate) async fn deregister(api: Arc<Api>, request: Request) -> Result<Answer
 /// registered on another node is renewed there: a client whose node died goes on with any other.
 pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let (snapshot, id) = (api.store.now(), request.parts.rest.as_str());
+    may_renew(&request.parts, &snapshot, &api.node.name, id)?;
     let term = match api.leases.renew(&snapshot, &api.node.name, id, Instant::now()) {
         Ok(term) => term,
         Err(RenewError::Unknown { .. }) => match &instances_elsewhere(&snapshot, &api.node.name, id)[..] {
@@ -132,6 +143,17 @@ pub(crate) async fn renew(api: Arc<Api>, request: Request) -> Result<Answer, Fai
         Err(error @ RenewError::Expired { .. }) => return Err(Failure::not_found(error.to_string())),
     };
     Answer::json(&Renewal { expires_in_ms: u64::try_from(term.as_millis()).unwrap_or(u64::MAX) })
+}
+
+/// Judges by every service that an instance of that id is of, wherever it is registered.
+fn may_renew(parts: &Parts, now: &Snapshot, node: &str, id: &str) -> Result<(), Failure> {
+    parts.caller.has_asked();
+    let elsewhere = instances_elsewhere(now, node, id);
+    let found = [node].into_iter().chain(elsewhere.iter().map(|node| &**node));
+    for instance in found.filter_map(|node| now.instance(node, id)) {
+        parts.may(Resource::Service, Right::Write, &instance.def.service)?;
+    }
+    Ok(())
 }
 
 fn elsewhere(id: &str, nodes: &[Arc<str>]) -> Failure {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use catalog::Refusal;
+use catalog::{AclRefusal, Refusal};
 use http::StatusCode;
 use log::LogError;
 use store::SubmitError;
@@ -83,6 +83,10 @@ impl From<Refusal> for Failure {
             | Refusal::Cluster(_) => StatusCode::CONFLICT,
             // What Consul answers, whoever is to blame.
             Refusal::UnknownSession(_) | Refusal::CriticalCheck { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Acl(AclRefusal::Bootstrapped { .. } | AclRefusal::WrongReset { .. }) => {
+                StatusCode::FORBIDDEN
+            }
+            Refusal::Acl(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::UnknownQuery(_) | Refusal::QueryName { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Archive(_) | Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         };

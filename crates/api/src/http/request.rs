@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
+use crate::access::Caller;
 use crate::http::{Failure, Query};
 
 /// Who is at the other end.
@@ -43,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: Peer,
+    /// Who asks, and what may be done for them.
+    pub(crate) caller: Caller,
 }
 
 /// A request whose body is still to be read.

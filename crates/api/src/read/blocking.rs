@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use catalog::acl::DefaultPolicy;
+use catalog::{Mode, Snapshot};
 use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Api;
+use crate::access::{self, Caller, Demand};
 use crate::http::{Answer, Failure};
 use crate::read::{Consistency, ReadOptions, Scope, View};
 
@@ -66,11 +69,38 @@ pub(crate) async fn answer(
     query: &str,
     view: &View,
     options: &ReadOptions,
+    asked: &Asked,
 ) -> Result<Answer, Failure> {
     let (snapshot, index) = settle(api, &view.scope, options).await?;
-    let render = || view.render(&api.context, &snapshot, options.pretty);
-    let answer = api.cache.get(query, index, render)?;
+    // Whoever waited is judged again, when the rules changed meanwhile.
+    let again = asked.again(api, &snapshot)?;
+    let caller = again.as_ref().unwrap_or(&asked.caller);
+    let render = || view.render(&api.context, &caller.lens(&snapshot), options.pretty);
+    let answer = match caller.sight_id() {
+        0 => api.cache.get(query, index, render)?,
+        rights => api.cache.get(&format!("{rights}\0{query}"), index, render)?,
+    };
     Ok(with_fields(api, answer, index, options))
+}
+
+/// Who asks for what: all that is kept of a request that waits.
+pub(crate) struct Asked {
+    pub(crate) caller: Caller,
+    pub(crate) demand: Demand,
+}
+
+impl Asked {
+    /// The caller as the rules are now, when they are others.
+    ///
+    /// # Errors
+    /// 403 when it may not ask this any more.
+    pub(crate) fn again(&self, api: &Api, now: &Snapshot) -> Result<Option<Caller>, Failure> {
+        let again = api.desk.again(now, &self.caller)?;
+        if let Some(caller) = &again {
+            access::judge(&self.demand, caller, &api.node.name)?;
+        }
+        Ok(again)
+    }
 }
 
 /// Waits until this node has everything that was decided before the request, unless it may be stale. By default
@@ -145,11 +175,19 @@ pub(crate) fn with_fields(api: &Api, mut answer: Answer, index: u64, options: &R
     answer.fields.insert(KNOWN_LEADER, HeaderValue::from_static(contact.known_leader()));
     answer.fields.insert(LAST_CONTACT, HeaderValue::from(contact.last_contact_ms()));
     answer.fields.insert(CONSISTENCY, HeaderValue::from_static(effective.as_str()));
-    answer.fields.insert(DEFAULT_POLICY, HeaderValue::from_static("allow"));
+    answer.fields.insert(DEFAULT_POLICY, HeaderValue::from_static(default_policy(&api.store.now())));
     if options.cached {
         answer = answer
             .with_field("x-cache", HeaderValue::from_static("MISS"))
             .with_field("age", HeaderValue::from_static("0"));
     }
     answer
+}
+
+/// Consul knows two words.
+fn default_policy(now: &Snapshot) -> &'static str {
+    match now.mode() == Mode::Open || now.acl().default_policy() == DefaultPolicy::Allow {
+        true => "allow",
+        false => "deny",
+    }
 }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use store::Watched;
 
+use crate::access::Lens;
 use crate::http::{Answer, Failure};
 
 /// What rendering may know beside the snapshot. Constant while the daemon runs, so that equal indexes mean
@@ -43,6 +44,8 @@ pub(crate) enum Scope {
     Messages(Arc<str>),
     /// All topics.
     Topics,
+    /// Tokens, policies and roles.
+    Acl,
     /// One key.
     Key(Arc<str>),
     /// Every key with that prefix.
@@ -69,6 +72,7 @@ impl Scope {
             Scope::Events(_) => topic(Topic::Events),
             Scope::Messages(name) => topic(Topic::Messages(name.clone())),
             Scope::Topics => topic(Topic::Topics),
+            Scope::Acl => vec![Watched::Topic(Topic::Acl), Watched::Topic(Topic::Trust)],
             Scope::Key(key) => topic(Topic::Key(key.clone())),
             Scope::Prefix(prefix) => vec![Watched::Prefix(prefix.clone())],
         }
@@ -102,6 +106,7 @@ impl Scope {
             // A topic that is gone went at or before the table's last change.
             Scope::Messages(name) => snapshot.topic(name).map_or(tables.topics, |topic| topic.modify_index),
             Scope::Topics => tables.topics,
+            Scope::Acl => snapshot.acl_index(),
             Scope::Key(key) => snapshot.key_index(key),
             Scope::Prefix(prefix) => snapshot.prefix_index(prefix),
         };
@@ -109,7 +114,7 @@ impl Scope {
     }
 }
 
-type Render = Box<dyn Fn(&Context, &Snapshot, bool) -> Result<Answer, Failure> + Send + Sync>;
+type Render = Box<dyn Fn(&Context, &Lens<'_>, bool) -> Result<Answer, Failure> + Send + Sync>;
 
 /// A question about a snapshot, with its parameters already checked.
 pub(crate) struct View {
@@ -118,17 +123,22 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// A view of `scope`. What `render` shows must not change while the scope's index stands; its last
-    /// argument asks for indented JSON.
+    /// A view of `scope`. What `render` shows must not change while the scope's index and the caller's rights
+    /// stand; its last argument asks for indented JSON.
     pub(crate) fn new(
         scope: Scope,
-        render: impl Fn(&Context, &Snapshot, bool) -> Result<Answer, Failure> + Send + Sync + 'static,
+        render: impl Fn(&Context, &Lens<'_>, bool) -> Result<Answer, Failure> + Send + Sync + 'static,
     ) -> View {
         View { scope, render: Box::new(render) }
     }
 
-    pub(crate) fn render(&self, context: &Context, at: &Snapshot, pretty: bool) -> Result<Answer, Failure> {
-        (self.render)(context, at, pretty)
+    /// What the caller may see of it, with a field that says so where something was left out.
+    pub(crate) fn render(&self, context: &Context, at: &Lens<'_>, pretty: bool) -> Result<Answer, Failure> {
+        let answer = (self.render)(context, at, pretty)?;
+        Ok(match at.hides() {
+            true => answer.with_field("x-consul-results-filtered-by-acls", "true"),
+            false => answer,
+        })
     }
 }
 

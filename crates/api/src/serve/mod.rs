@@ -1,6 +1,5 @@
 //! Sockets: reserve, accept, hand each connection to hyper, drain.
 
-mod access;
 mod connection;
 mod dispatch;
 mod guard;

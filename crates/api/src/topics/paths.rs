@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acl::{Resource, Right};
 use bytes::Bytes;
 use catalog::{Command, Outcome, Producer, TopicCommand, TopicEntry};
 use consul::GoDuration;
@@ -72,6 +73,9 @@ pub(crate) async fn read(api: Arc<Api>, request: Request) -> Result<Answer, Fail
     let limit = number(query, "limit")?.map_or(MAX_MESSAGES, |limit| limit as usize).clamp(1, MAX_MESSAGES);
     let options = ReadOptions::parse(query, &api.node.datacenter)?;
     let (snapshot, index) = settle(&api, &Scope::Messages(topic.clone()), &options).await?;
+    if let Some(caller) = api.desk.again(&snapshot, &request.parts.caller)? {
+        caller.may(Resource::Topic, Right::Read, &topic)?;
+    }
     let found = page(snapshot.topic(&topic).map(|entry| &**entry), from, limit);
     let answer = match query.has("raw") {
         true => raw(&found),
@@ -113,8 +117,8 @@ fn raw(found: &Messages) -> Answer {
 
 /// `GET portolan/topics`.
 pub(crate) fn list(_: &Parts) -> Result<View, Failure> {
-    Ok(View::new(Scope::Topics, |_, snapshot, pretty| {
-        let topics = snapshot.topics().map(|entry| Topic {
+    Ok(View::new(Scope::Topics, |_, lens, pretty| {
+        let topics = lens.topics().map(|entry| Topic {
             topic: entry.name.clone(),
             first: entry.first(),
             next: entry.next,

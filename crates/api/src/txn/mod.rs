@@ -1,5 +1,6 @@
 //! `txn`: several operations on keys, nodes, services and checks, all or nothing.
 
+mod judge;
 mod operation;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::StatusCode;
 use serde_json::json;
 use store::View;
 
+use crate::access::Caller;
 use crate::http::{Answer, Failure, Request, decode};
 use crate::read::{check_datacenter, check_tenancy};
 use crate::{Api, kv, plan};
@@ -38,13 +40,18 @@ pub(crate) async fn put(api: Arc<Api>, request: Request) -> Result<Answer, Failu
             return Ok(Answer::json_as(&answer, pretty)?.with_status(StatusCode::CONFLICT));
         }
     };
+    let denied = judge::operations(&parts.caller, &api.store.now(), &operations);
+    if !denied.is_empty() {
+        let answer = TxnAnswer { results: None, errors: Some(denied) };
+        return Ok(Answer::json_as(&answer, pretty)?.with_status(StatusCode::CONFLICT));
+    }
     let only_reads = operations.iter().all(is_read);
     let command = Command::Transact(operations);
     let outcome = match only_reads {
         true => tried(&api, command).await?,
         false => api.store.propose(command).await?.outcome,
     };
-    answered(&api, outcome, only_reads, pretty)
+    answered(&api, &parts.caller, outcome, only_reads, pretty)
 }
 
 /// The operations; or those that cannot be meant, which Consul answers as it answers a transaction that was
@@ -86,11 +93,18 @@ async fn tried(api: &Api, command: Command) -> Result<Outcome, Failure> {
     Ok(scratch.apply(view.index(), &envelope).outcome)
 }
 
-fn answered(api: &Api, outcome: Outcome, only_reads: bool, pretty: bool) -> Result<Answer, Failure> {
+fn answered(
+    api: &Api,
+    caller: &Caller,
+    outcome: Outcome,
+    only_reads: bool,
+    pretty: bool,
+) -> Result<Answer, Failure> {
     let (answer, status) = match outcome {
         Outcome::Transacted(found) => {
             let now = api.store.now();
-            let results = found.into_iter().map(|found| result(api, &now, found)).collect();
+            let shown = found.into_iter().filter(|found| judge::may_see(caller, &now, found));
+            let results = shown.map(|found| result(api, &now, found)).collect();
             (TxnAnswer { results: Some(results), errors: None }, StatusCode::OK)
         }
         Outcome::Refused(Refusal::RolledBack(failures)) => {

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use catalog::acl::{DefaultPolicy, Links};
 use catalog::{
-    CheckDef, CheckRegistration, Command, InitialStatus, NodeDef, NodeRegistration, Probe, Register, Status,
+    AclCommand, AclPolicy, AclToken, CheckDef, CheckRegistration, Command, InitialStatus, NodeDef,
+    NodeRegistration, Probe, Register, Status,
 };
 use lease::Leases;
 use portolan_api::{self as api, Condition, Config, Control, Identity, Inputs, Metrics};
@@ -81,6 +83,28 @@ fn follow_routes(store: &Store) -> state::Reader<Routes> {
     routes
 }
 
+/// Somebody else's endpoints on this port.
+struct FakeGuest;
+
+impl api::Guest for FakeGuest {
+    fn serves(&self, path: &str) -> bool {
+        path == "/sd/guest"
+    }
+
+    fn asks_by_itself(&self) -> bool {
+        false
+    }
+
+    fn handle(
+        &self,
+        _: http::Request<hyper::body::Incoming>,
+        _: std::net::IpAddr,
+    ) -> Pin<Box<dyn Future<Output = api::GuestReply> + Send + '_>> {
+        let body = http_body_util::BodyExt::boxed(http_body_util::Full::from("a guest's answer"));
+        Box::pin(std::future::ready(http::Response::new(body)))
+    }
+}
+
 /// The node as the daemon registers it, with the check that clients of Consul expect on it.
 fn own_node(node: &Identity) -> Register {
     let tagged = ["lan", "lan_ipv4", "wan", "wan_ipv4"].map(|name| (name, node.address.clone()));
@@ -114,13 +138,61 @@ impl Server {
     }
 
     pub(crate) async fn start_with(config: Config) -> Server {
-        Server::start_guarded(config, Arc::new(api::OpenAccess)).await
+        let (log, events) = log::memory::open(log::memory::Config::default());
+        Server::start_on(log, events, config).await
     }
 
-    /// A server that judges who may change something.
-    pub(crate) async fn start_guarded(config: Config, access: Arc<dyn api::Access>) -> Server {
-        let (log, events) = log::memory::open(log::memory::Config::default());
-        Server::start_on(log, events, config, access).await
+    /// A server that judges who may do what, with this where no rule says anything.
+    pub(crate) async fn start_guarded(config: Config, mode: catalog::Mode, default: DefaultPolicy) -> Server {
+        let server = Server::start_with(config).await;
+        let settings = catalog::Settings { mode, ..server.store.now().settings().clone() };
+        server.submit(Command::Configure(settings)).await;
+        server.submit(Command::Acl(AclCommand::SetDefault(default))).await;
+        server
+    }
+
+    /// Submits a command that must be done.
+    pub(crate) async fn submit(&self, command: Command) {
+        self.store.submit(command).await.expect("is done");
+    }
+
+    /// Makes a token with these rules, good before `expires_ms`.
+    pub(crate) async fn token(&self, secret: &str, rules: &str, expires_ms: Option<u64>) {
+        let policy = AclPolicy {
+            id: format!("policy-of-{secret}").into(),
+            name: secret.into(),
+            description: "".into(),
+            rules: rules.into(),
+            datacenters: Vec::new(),
+            create_index: 0,
+            modify_index: 0,
+        };
+        let links = Links { policies: vec![policy.id.clone()], ..Links::default() };
+        let put = AclCommand::PutPolicy { policy: Box::new(policy), is_new: true };
+        self.submit(Command::Acl(put)).await;
+        self.linked_token(secret, links, expires_ms).await;
+    }
+
+    /// Makes a token that may do everything.
+    pub(crate) async fn management_token(&self, secret: &str) {
+        let links = Links { policies: vec![catalog::acl::MANAGEMENT.into()], ..Links::default() };
+        self.linked_token(secret, links, None).await;
+    }
+
+    async fn linked_token(&self, secret: &str, links: Links, expires_ms: Option<u64>) {
+        let token = AclToken {
+            accessor: format!("accessor-of-{secret}").into(),
+            secret: acl::hash(secret),
+            description: "".into(),
+            links,
+            local: false,
+            expires_ms,
+            created_ms: 0,
+            create_index: 0,
+            modify_index: 0,
+        };
+        let put = AclCommand::PutToken { token: Box::new(token), is_new: true };
+        self.submit(Command::Acl(put)).await;
     }
 
     /// A server over this log.
@@ -128,7 +200,6 @@ impl Server {
         log: Arc<dyn log::Log>,
         events: store::Events,
         mut config: Config,
-        access: Arc<dyn api::Access>,
     ) -> Server {
         let store = store::open(store::Config::new("n1"), log, events).await.expect("opens");
         let node = Identity {
@@ -162,12 +233,11 @@ impl Server {
             open_virtual: Arc::new(FakeVirtual(Arc::new(facts_writer))),
             node,
             control: control.clone(),
-            access,
             cluster: Arc::new(api::Alone),
             exposure: Arc::new(portolan_api::Unexposed),
             exposition: Arc::new(registry),
             metrics: metrics.clone(),
-            guests: Vec::new(),
+            guests: vec![Arc::new(FakeGuest)],
         };
         let serving = tokio::spawn(api::run(config, listeners, inputs, drain));
         Server { address, store, leases, control, metrics, trigger: Mutex::new(Some(trigger)), serving }
@@ -250,7 +320,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn parse(bytes: &[u8]) -> Reply {
+    pub(crate) fn parse(bytes: &[u8]) -> Reply {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.lines();

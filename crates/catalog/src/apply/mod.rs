@@ -1,5 +1,6 @@
 //! The one place where replicated state changes.
 
+mod acl;
 mod check;
 mod compact;
 mod deregister;
@@ -61,6 +62,8 @@ pub enum Topic {
     Trust,
     /// Rules and redirections.
     Rules,
+    /// Tokens, policies and roles.
+    Acl,
 }
 
 /// What one envelope did.
@@ -154,6 +157,7 @@ impl Turn<'_> {
             Command::Cluster(command) => self.cluster(command),
             Command::Intention(command) => self.intention(command),
             Command::Redirection(command) => self.redirection(command),
+            Command::Acl(command) => self.acl(command),
             Command::Batch(commands) => {
                 Outcome::Batch(commands.iter().map(|command| self.command(command)).collect())
             }

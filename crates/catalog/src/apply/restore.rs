@@ -127,6 +127,7 @@ fn stamped(mut state: Snapshot, index: Index) -> Snapshot {
     state.queries.stamp(index);
     state.topics.stamp(index);
     Arc::make_mut(&mut state.rules).stamp(index);
+    Arc::make_mut(&mut state.acl).stamp(index);
     state
 }
 

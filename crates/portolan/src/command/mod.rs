@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod acl;
 mod begin;
 pub(crate) mod ca;
 pub(crate) mod check_config;

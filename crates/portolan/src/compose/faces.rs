@@ -25,7 +25,6 @@ use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
 use crate::daemon::memory;
 use crate::daemon::tasks::Tasks;
-use crate::many::access::Rules;
 use crate::many::face::Linked;
 use crate::many::member::Membership;
 use crate::many::reach::{self, Reach};
@@ -208,7 +207,6 @@ impl Shared {
         Seen { control, cluster, exposure }: Seen,
         guests: Vec<Arc<dyn api::Guest>>,
     ) -> Tasks {
-        let access = Arc::new(Rules(self.store.clone()));
         let metrics = api::Metrics::default();
         metrics.register(self.counted());
         let inputs = api::Inputs {
@@ -219,7 +217,6 @@ impl Shared {
             open_virtual: self.open_virtual,
             node,
             control,
-            access,
             cluster,
             exposure,
             pass_on: self.pass_on,
@@ -228,7 +225,11 @@ impl Shared {
             guests,
         };
         // One switch lets commands run, and health owns it.
-        let config = api::Config { enable_script_checks: config.health.commands, ..config.api.clone() };
+        let config = api::Config {
+            enable_script_checks: config.health.commands,
+            bootstrap_reset: Some(config.node.data_dir.join("acl-bootstrap-reset")),
+            ..config.api.clone()
+        };
         self.tasks.spawn("api", api::run(config, listeners, inputs, self.drain));
         self.tasks
     }

@@ -3,6 +3,7 @@
 //! One loader serves start, `check-config`, `config show` and reload. TOML and JSON are read through the same
 //! types; a flag wins over the environment, that over the file, that over the default.
 
+mod acl;
 mod layers;
 mod load;
 mod parse;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::listeners::Addresses;
 
+pub use acl::Acl;
 pub use layers::Origin;
 pub(crate) use load::load_over;
 pub use load::{Flag, LoadError, Loaded, Setting, Sources, load};
@@ -34,6 +36,8 @@ pub struct Config {
     pub storage: Storage,
     /// The HTTP API.
     pub api: api::Config,
+    /// Who may do what.
+    pub acl: Acl,
     /// Health checks and leases.
     pub health: health::Config,
     /// Names.

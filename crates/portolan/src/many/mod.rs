@@ -3,7 +3,6 @@
 //! The mesh knows streams, the log knows frames, leases know signs of life, the relay knows endpoints. None of them
 //! knows another; they meet here.
 
-pub(crate) mod access;
 pub(crate) mod begin;
 pub(crate) mod carrier;
 pub(crate) mod face;

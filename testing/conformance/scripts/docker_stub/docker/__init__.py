@@ -9,8 +9,6 @@ import socket
 import subprocess
 import tempfile
 
-import pytest
-
 from . import errors
 
 
@@ -25,10 +23,7 @@ def from_env():
 
 class Containers:
     def run(self, image, command, **config):
-        asked = json.loads(config["environment"]["CONSUL_LOCAL_CONFIG"])
-        if asked.get("acl", {}).get("enabled"):
-            pytest.skip("skipped: access control lists are not there")
-        return Container(asked)
+        return Container(json.loads(config["environment"]["CONSUL_LOCAL_CONFIG"]))
 
     def get(self, name):
         raise errors.NotFound(name)
@@ -40,6 +35,7 @@ class Container:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._log = tempfile.TemporaryFile()
+        self._secret = tempfile.NamedTemporaryFile("w", suffix=".token")
         settings = {
             "PORTOLAN_API__LISTEN": f"127.0.0.1:{port}",
             "PORTOLAN_DNS__LISTEN": "127.0.0.1:0",
@@ -47,11 +43,24 @@ class Container:
             "PORTOLAN_PROXY__HTTP__LISTEN": "127.0.0.1:0",
             "PORTOLAN_HEALTH__COMMANDS": str(asked.get("enable_script_checks", False)).lower(),
         }
+        settings.update(self._lists(asked.get("acl", {})))
         self._process = subprocess.Popen(
             [os.environ["PORTOLAN_BIN"], "dev"], env={**os.environ, **settings},
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
         )
         self.attrs = {"NetworkSettings": {"Ports": {"8500/tcp": [{"HostPort": str(port)}]}}}
+
+    def _lists(self, acl):
+        """Our settings for Consul's access control lists."""
+        if not acl.get("enabled"):
+            return {}
+        settings = {"PORTOLAN_ACL__ENABLED": "true", "PORTOLAN_ACL__DEFAULT_POLICY": acl.get("default_policy", "allow")}
+        secret = acl.get("tokens", {}).get("initial_management")
+        if secret:
+            self._secret.write(secret)
+            self._secret.flush()
+            settings["PORTOLAN_ACL__INITIAL_MANAGEMENT_FILE"] = self._secret.name
+        return settings
 
     def reload(self):
         pass
@@ -66,3 +75,4 @@ class Container:
 
     def remove(self, force=False):
         self._log.close()
+        self._secret.close()
