@@ -81,6 +81,10 @@ const TCP: &Cow<'static, str> = &Cow::Borrowed("tcp");
 
 impl<'a> Caller<'a> {
     /// Who comes by `scheme`.
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a permit keeps a copy of the word, which costs nothing while it is static"
+    )]
     pub fn by(principal: &'a Principal, scheme: &'a Cow<'static, str>) -> Caller<'a> {
         let from = match principal {
             Principal::Anonymous { from } => Some(*from),

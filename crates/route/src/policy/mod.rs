@@ -5,7 +5,7 @@ mod networks;
 mod redirects;
 mod ruleset;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -222,4 +222,4 @@ impl fmt::Display for RuleShown {
 }
 
 /// Kept from one compilation to the next, so that nothing is counted twice or forgotten.
-type Counters = HashMap<(Arc<str>, bool), Arc<std::sync::atomic::AtomicU64>>;
+type Counters = BTreeMap<(Arc<str>, bool), Arc<std::sync::atomic::AtomicU64>>;

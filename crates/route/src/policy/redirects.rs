@@ -1,6 +1,6 @@
 //! Names that lead elsewhere, followed to their end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -133,7 +133,7 @@ fn tcp_backend(name: &Arc<str>, destination: &Destination) -> Option<Arc<Backend
 /// Every redirection, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Redirects {
-    by_name: HashMap<Arc<str>, Compiled>,
+    by_name: BTreeMap<Arc<str>, Compiled>,
     sorted: Vec<Arc<Redirection>>,
 }
 

@@ -1,6 +1,6 @@
 //! Rules in order, indexed by service and by each kind of source: what is asked does not grow with their number.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -63,10 +63,10 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Class {
     any: Leaf,
-    uids: HashMap<u32, Leaf>,
-    names: HashMap<Arc<str>, Leaf>,
-    nodes: HashMap<Arc<str>, Leaf>,
-    hosts: HashMap<Arc<str>, Leaf>,
+    uids: BTreeMap<u32, Leaf>,
+    names: BTreeMap<Arc<str>, Leaf>,
+    nodes: BTreeMap<Arc<str>, Leaf>,
+    hosts: BTreeMap<Arc<str>, Leaf>,
     networks: Networks,
 }
 
@@ -102,7 +102,7 @@ impl Class {
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Entry>,
-    by_service: HashMap<Box<str>, Class>,
+    by_service: BTreeMap<Box<str>, Class>,
     of_any: Class,
     /// Connections that no rule matched.
     unmatched: Arc<AtomicU64>,
@@ -117,7 +117,7 @@ impl RuleSet {
         let counters: Counters = before.map(RuleSet::counters).unwrap_or_default();
         let unmatched = before.map(|before| before.unmatched.clone()).unwrap_or_default();
         let mut set = RuleSet { unmatched, ..RuleSet::default() };
-        let mut networks: HashMap<Box<str>, Collected> = HashMap::new();
+        let mut networks: BTreeMap<Box<str>, Collected> = BTreeMap::new();
         for (at, (intention, is_local)) in (0..).zip(rules) {
             let key: Box<str> = intention.service.to_ascii_lowercase().into();
             let class = match &*key {
