@@ -71,11 +71,6 @@ impl Face {
         self.live.store(Arc::new(Live::new(config.clone())));
     }
 
-    /// Who speaks from an address, as far as the kernel tells: TCP and UDP on this host are the node's.
-    pub(crate) fn identify(&self, from: IpAddr) -> Principal {
-        identify(&self.node, &self.facts, from)
-    }
-
     /// Whether an address is one of this host's own.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         is_local(&self.facts, address)
@@ -113,6 +108,28 @@ pub(crate) struct Context {
     pub(crate) face: Arc<Face>,
     pub(crate) local: Rc<Local>,
     _alive: mpsc::Sender<()>,
+}
+
+impl Context {
+    /// Who connected, as far as the kernel tells: a user of this host where the rules ask for users, else this node.
+    /// Asking costs some ten microseconds, and so it is only done where it matters. A client that a proxy before us
+    /// announced has no socket that leads here, and so is nobody's.
+    pub(crate) fn identify(&self, stream: &tokio::net::TcpStream, peer: SocketAddr) -> Principal {
+        let principal = identify(&self.face.node, &self.face.facts, peer.ip());
+        let asks = || self.local.with_routes(|routes| routes.policy().asks_users());
+        if !matches!(principal, Principal::Node { .. }) || !asks() {
+            return principal;
+        }
+        match stream.local_addr().and_then(|at| sys::host::owner(peer, at)) {
+            Ok(Some(uid)) => Principal::Local { uid },
+            // Another network namespace of this host has it.
+            Ok(None) => principal,
+            Err(cause) => {
+                tracing::warn!(client = %peer, %cause, "cannot tell whose a connection is");
+                principal
+            }
+        }
+    }
 }
 
 /// What a listener is for.
@@ -180,7 +197,7 @@ impl Accept for Entrance {
                 let serving = async move {
                     let listed = &context.face.live.load_full().config.http.accept_proxy;
                     if let Some((stream, ends)) = preface::ends(&context, stream, peer, listed).await {
-                        let principal = context.face.identify(ends.from.ip());
+                        let principal = context.identify(&stream, ends.from);
                         let arrival = Arrival { peer: ends.from, principal, site: None };
                         crate::http::conn::serve(context, Stream::Tcp(stream), arrival).await;
                     }

@@ -32,7 +32,7 @@ pub(crate) async fn named(context: Context, mut stream: TcpStream, peer: SocketA
             return;
         }
     };
-    let who = (peer, context.face.identify(peer.ip()));
+    let who = (peer, context.identify(&stream, peer));
     relay(context, &service, Stream::Tcp(stream), who, rest, None).await;
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn by_listener(
         return;
     };
     let header = listener.send_proxy.map(|version| proxy_header::write(version, ends).into());
-    let who = (ends.from, context.face.identify(ends.from.ip()));
+    let who = (ends.from, context.identify(&stream, ends.from));
     relay(context, &listener.service, Stream::Tcp(stream), who, header.unwrap_or_default(), Some(at)).await;
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn to_service(
     peer: SocketAddr,
     at: SocketAddr,
 ) {
-    let who = (peer, context.face.identify(peer.ip()));
+    let who = (peer, context.identify(&stream, peer));
     relay(context, &service, Stream::Tcp(stream), who, Bytes::new(), Some(at)).await;
 }
 

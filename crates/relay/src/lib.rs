@@ -12,6 +12,7 @@ pub mod balance;
 mod config;
 mod dial;
 pub mod http;
+mod judge;
 pub mod limit;
 mod local;
 mod metrics;

@@ -15,6 +15,7 @@ use crate::balance::{Balancer, Flight};
 use crate::config::Config;
 use crate::dial::Dial;
 use crate::http::Pools;
+use crate::judge::Changes;
 use crate::metrics::Metrics;
 use crate::threads::{Remote, Shared};
 use crate::tls::Upstreams;
@@ -37,6 +38,7 @@ pub struct Local {
     buffer: Cell<Option<Box<[u8]>>>,
     pipes: RefCell<Vec<Pipe>>,
     pub(crate) pools: Pools,
+    pub(crate) changes: Changes,
     pub(crate) datagrams: RefCell<Option<Batches>>,
 }
 
@@ -54,6 +56,7 @@ impl Local {
             pipes: RefCell::default(),
             pools: Pools::new(shared.config.pool_size, shared.config.pool_idle),
             datagrams: RefCell::default(),
+            changes: Changes::default(),
             shared,
         })
     }

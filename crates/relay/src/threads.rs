@@ -178,7 +178,8 @@ fn run(
         }
     };
     runtime.block_on(async move {
-        let local = Local::new(index, shared, routes);
+        let local = Local::new(index, shared, routes.clone());
+        tokio::task::spawn_local(crate::judge::follow(Rc::downgrade(&local), routes));
         tokio::task::spawn_local(crate::http::sweep(Rc::downgrade(&local)));
         while let Some(Message::Run(job)) = messages.recv().await {
             job(&local);

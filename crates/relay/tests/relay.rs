@@ -212,3 +212,27 @@ fn an_address_that_nobody_has_is_told_with_its_reason() {
     assert!(said.0.starts_with("connect to service \"web\": ") && said.0.contains(&said.1), "{}", said.0);
     assert!(said.0.contains("refused"), "{}", said.0);
 }
+
+#[test]
+fn a_connection_ends_when_the_rules_no_longer_allow_it() {
+    let (publisher, reader) = state::channel(routes());
+    let config = Config { threads: 1, ..Config::default() };
+    let relay = Relay::start(config, &reader, Arc::new(TcpDial), &mut Registry::default()).unwrap();
+    let (tell, told) = mpsc::channel();
+    relay.run_on(0, move |local| {
+        let local = local.clone();
+        tokio::task::spawn_local(async move {
+            let (client, server, running) = start(&local, Prefix::default(), None, 64);
+            tell.send(None).unwrap();
+            let outcome = running.await.unwrap();
+            drop((client, server));
+            tell.send(outcome.broken).unwrap();
+        });
+    });
+    let hear = || told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(hear().is_none(), "it runs");
+    let strict = route::Here { mode: route::Mode::Enforce, ..route::Here::default() };
+    publisher.publish(publisher.now().with_here(&catalog::Snapshot::default(), strict.into()));
+    assert!(matches!(hear(), Some(Broken::Forbidden(_))));
+    relay.stop();
+}

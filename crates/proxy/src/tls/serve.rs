@@ -28,6 +28,7 @@ enum Opened {
 pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr) {
     let Some(handshake) = context.face.tls.handshakes.begin() else { return };
     let patience = context.face.live.load().config.tls.handshake_timeout;
+    let by_address = context.identify(&stream, peer);
     let opened = match timeout(patience, open(&context, stream)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => {
@@ -42,12 +43,11 @@ pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr)
     handshake.done();
     match opened {
         Opened::Passed { service, stream, seen } => {
-            let principal = context.face.identify(peer.ip());
-            tcp::relay(context, &service, stream, (peer, principal), seen, None).await;
+            tcp::relay(context, &service, stream, (peer, by_address), seen, None).await;
         }
         Opened::Secured { site, secured } => {
             let known = site.principal(&secured.chain);
-            let principal = known.unwrap_or_else(|| context.face.identify(peer.ip()));
+            let principal = known.unwrap_or(by_address);
             go_on(context, site, secured.stream, (peer, principal)).await;
         }
     }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use route::Permit;
+use route::{Permit, Principal};
 use tokio::time::{Instant, Sleep};
 
 use crate::local::Local;
@@ -70,6 +70,9 @@ pub enum Broken {
         #[source]
         cause: io::Error,
     },
+    /// The rules no longer allow it.
+    #[error("relay a connection: the rules no longer let {0} reach it")]
+    Forbidden(Box<Principal>),
     /// Nothing moved for too long.
     #[error("relay a connection: nothing moved for {} s", .0.as_secs())]
     Idle(Duration),
@@ -88,7 +91,7 @@ pub struct Outcome {
 /// `idle` (checked twice in that time, so it may take half as long again).
 pub async fn run(
     local: &Rc<Local>,
-    _permit: Permit,
+    permit: Permit,
     down: Stream,
     up: Stream,
     prefix: Prefix,
@@ -103,12 +106,15 @@ pub async fn run(
         counted: Moved::default(),
         write_fault: None,
     };
-    match idle {
-        None => Running { pump, idle: None }.await,
-        Some(limit) => {
-            let sleep = Box::pin(tokio::time::sleep(limit / 2));
-            Running { pump, idle: Some(Idle { limit, sleep, seen: 0, quiet: 0 }) }.await
-        }
+    let idle = idle.map(|limit| {
+        let sleep = Box::pin(tokio::time::sleep(limit / 2));
+        Idle { limit, sleep, seen: 0, quiet: 0 }
+    });
+    let mut running = Running { pump, idle };
+    tokio::select! {
+        biased;
+        () = local.forbidden(&permit) => running.pump.stop(Broken::Forbidden(Box::new(permit.principal().clone()))),
+        outcome = &mut running => outcome,
     }
 }
 
@@ -149,10 +155,10 @@ impl Future for Running {
                 None => return Poll::Pending,
             },
         };
-        if broken.is_some() {
-            pump.reset();
-        }
-        Poll::Ready(Outcome { moved: pump.counted, broken })
+        Poll::Ready(match broken {
+            Some(broken) => pump.stop(broken),
+            None => Outcome { moved: pump.counted, broken: None },
+        })
     }
 }
 
@@ -194,6 +200,12 @@ impl Pump {
             }
         }
         self.counted = now;
+    }
+
+    /// The end of a connection that did not end by itself.
+    fn stop(&self, broken: Broken) -> Outcome {
+        self.reset();
+        Outcome { moved: self.counted, broken: Some(broken) }
     }
 
     fn reset(&self) {

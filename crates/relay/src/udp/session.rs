@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +39,7 @@ pub(super) struct Session {
     socket: UdpSocket,
     flight: Flight,
     /// Proof that this conversation was allowed; kept as long as it lasts.
-    _permit: Permit,
+    permit: Permit,
     _seat: Seat,
     _busy: Busy,
     /// When a datagram last passed.
@@ -67,7 +68,7 @@ impl Session {
         Ok(Rc::new(Session {
             socket: UdpSocket::from_std(socket)?,
             flight,
-            _permit: permit,
+            permit,
             _seat: seat,
             _busy: local.busy(),
             active: Cell::new(Instant::now()),
@@ -101,10 +102,18 @@ pub(super) async fn answer(table: Rc<Table>, client: SocketAddr, session: Rc<Ses
     let idle = table.config.idle;
     // What ICMP brings back ("port unreachable") makes a socket erroneous and not readable.
     let interest = Interest::READABLE | Interest::ERROR;
+    let mut forbidden = pin!(table.local.forbidden(&session.permit));
     loop {
         let quiet = session.active.get() + idle;
         let batch = session.socket.async_io(interest, || receive_batch(&table, client, &session));
-        match tokio::time::timeout_at(quiet.into(), batch).await {
+        let batch = tokio::select! {
+            batch = tokio::time::timeout_at(quiet.into(), batch) => batch,
+            () = &mut forbidden => {
+                tracing::info!(%client, principal = %session.permit.principal(), "the rules no longer allow it");
+                break;
+            }
+        };
+        match batch {
             Ok(Ok(())) => session.active.set(Instant::now()),
             Ok(Err(cause)) => {
                 tracing::debug!(%client, %cause, "a UDP session failed");

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod gateways;
+mod owner;
 mod sockets;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use addresses::addresses;
 pub use gateways::{Gateway, gateways, local_address};
+pub use owner::{destroy, owner};
 pub use sockets::{Listening, ParseError, Transport, listening, parse};
 
 /// Observes a host.

@@ -1,0 +1,110 @@
+//! Judges live connections again when the rules change. Each holds its own permit and asks about it; here is only
+//! how it hears of a change.
+
+use std::cell::{Cell, RefCell};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use route::{Permit, Routes};
+use state::Reader;
+
+use crate::local::Local;
+
+/// Changes of the rules, as one thread's connections wait for them.
+#[derive(Default)]
+pub(crate) struct Changes {
+    count: Cell<u64>,
+    waiting: RefCell<Waiting>,
+}
+
+/// Places of those who wait; an empty one is taken again.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Option<Waker>>,
+    empty: Vec<usize>,
+}
+
+impl Changes {
+    fn happened(&self) {
+        self.count.set(self.count.get() + 1);
+        let woken: Vec<Waker> = self.waiting.borrow().places.iter().flatten().cloned().collect();
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Resolves at the next change of the rules. Polling it again for nothing costs two comparisons.
+pub(crate) struct Changed {
+    local: Rc<Local>,
+    seen: u64,
+    place: Option<usize>,
+}
+
+impl Future for Changed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let local = self.local.clone();
+        let changes = &local.changes;
+        if changes.count.get() != self.seen {
+            self.seen = changes.count.get();
+            return Poll::Ready(());
+        }
+        let mut waiting = changes.waiting.borrow_mut();
+        let Waiting { places, empty } = &mut *waiting;
+        let place = *self.place.get_or_insert_with(|| {
+            empty.pop().unwrap_or_else(|| {
+                places.push(None);
+                places.len() - 1
+            })
+        });
+        if !places[place].as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            places[place] = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let mut waiting = self.local.changes.waiting.borrow_mut();
+            waiting.places[place] = None;
+            waiting.empty.push(place);
+        }
+    }
+}
+
+impl Local {
+    /// Resolves when the rules change, each time that it is awaited.
+    pub(crate) fn changed(self: &Rc<Self>) -> Changed {
+        Changed { local: self.clone(), seen: self.changes.count.get(), place: None }
+    }
+
+    /// Resolves when the rules no longer allow what `permit` allowed; for ever pending while they do. A connection
+    /// that was permitted a moment ago is judged at once, since they may have changed before it came here.
+    pub async fn forbidden(self: &Rc<Self>, permit: &Permit) {
+        self.until(|routes| !routes.still_permits(permit)).await;
+    }
+
+    /// Resolves when `is_over` says so, which is asked now and whenever the rules change.
+    pub async fn until(self: &Rc<Self>, is_over: impl Fn(&Routes) -> bool) {
+        let mut changed = pin!(self.changed());
+        while !self.with_routes(&is_over) {
+            changed.as_mut().await;
+        }
+    }
+}
+
+/// Tells a thread's connections of every change of the rules, until the thread or the routes are gone.
+pub(crate) async fn follow(local: Weak<Local>, mut routes: Reader<Routes>) {
+    let mut seen = routes.now().policy().clone();
+    while let Some(now) = routes.next().await {
+        let Some(local) = local.upgrade() else { return };
+        if !Arc::ptr_eq(&seen, now.policy()) {
+            seen = now.policy().clone();
+            local.changes.happened();
+        }
+    }
+}
