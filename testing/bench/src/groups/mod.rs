@@ -11,6 +11,7 @@ mod start;
 mod tree;
 mod tunnels;
 mod visible;
+mod web;
 mod writes;
 
 use anyhow::Result;
@@ -65,6 +66,7 @@ pub(crate) const GROUPS: &[Group] = &[
         run: relayed::tcp::run,
         needs_portolan: true,
     },
+    Group { name: "http", about: "HTTP beside HAProxy and nginx", run: web::run, needs_portolan: true },
     Group { name: "udp", about: "UDP beside nginx", run: relayed::udp::run, needs_portolan: true },
     Group { name: "scaling", about: "costs while something grows", run: scaling::run, needs_portolan: true },
     Group {

@@ -5,4 +5,5 @@ pub(crate) mod etcd;
 pub(crate) mod portolan;
 pub(crate) mod relay;
 pub(crate) mod trio;
+pub(crate) mod web;
 pub(crate) mod zone;

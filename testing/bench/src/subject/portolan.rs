@@ -31,6 +31,7 @@ pub(crate) struct Home {
     folder: TempDir,
     api: SocketAddr,
     dns: SocketAddr,
+    http: SocketAddr,
     /// Further lines of its configuration.
     more: String,
 }
@@ -40,13 +41,22 @@ impl Home {
         Self::with(scratch, "")
     }
 
+    /// With the HTTP proxy at this address, and one data thread.
+    pub(crate) fn serving(scratch: &Path, http: SocketAddr) -> Result<Self> {
+        Self::made(scratch, http, "relay.threads = 1")
+    }
+
     /// With further lines of configuration, `key.in.full = value` each.
     pub(crate) fn with(scratch: &Path, more: &str) -> Result<Self> {
+        Self::made(scratch, (Ipv4Addr::LOCALHOST, 0).into(), more)
+    }
+
+    fn made(scratch: &Path, http: SocketAddr, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir_in(scratch).context("make a folder for portolan")?;
         let port = || -> Result<SocketAddr> {
             Ok((Ipv4Addr::LOCALHOST, reserve_port().context("find a port")?).into())
         };
-        let home = Home { folder, api: port()?, dns: port()?, more: more.to_owned() };
+        let home = Home { folder, api: port()?, dns: port()?, http, more: more.to_owned() };
         let path = home.config();
         std::fs::write(&path, home.settings()).with_context(|| format!("write {}", path.display()))?;
         Ok(home)
@@ -58,10 +68,10 @@ impl Home {
 
     /// Defaults but for the addresses; the proxies are there, on ports that nobody asks for.
     fn settings(&self) -> String {
-        let Home { api, dns, more, .. } = self;
+        let Home { api, dns, http, more, .. } = self;
         format!(
             "api.listen = [\"{api}\"]\ndns.listen = [\"{dns}\"]\n\
-             proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"127.0.0.1:0\"]\n{more}\n"
+             proxy.named = [\"127.0.0.1:0\"]\nproxy.http.listen = [\"{http}\"]\n{more}\n"
         )
     }
 
