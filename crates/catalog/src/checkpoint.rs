@@ -424,9 +424,7 @@ fn restore(s: &mut Snapshot, record: Record) -> Result<(), String> {
         }
         Record::Query(query) => s.queries.insert(Arc::new(query)),
         Record::Session(session) => s.sessions.insert(Arc::new(session)),
-        Record::Exposure(exposure) => {
-            drop(s.exposures.insert(exposure.def.service.clone(), Arc::new(exposure)));
-        }
+        Record::Exposure(exposure) => s.restore_exposure(exposure),
         Record::LockDelay { key, until_ms } => s.sessions.delay(&key, until_ms),
         Record::Key { key, entry } => {
             if let Some(session) = &entry.session {

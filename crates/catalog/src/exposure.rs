@@ -192,6 +192,10 @@ impl Snapshot {
         self.exposures.get(service)
     }
 
+    pub(crate) fn restore_exposure(&mut self, exposure: Exposure) {
+        self.exposures.insert(exposure.def.service.clone(), Arc::new(exposure));
+    }
+
     /// All of them, by service.
     pub fn exposures(&self) -> impl Iterator<Item = &Arc<Exposure>> {
         self.exposures.values()

@@ -27,6 +27,8 @@ pub struct Exposures {
     pub enabled: bool,
     /// The address that the world sees, as far as it is known.
     pub public_address: Text,
+    /// What stands between this node and the world, in words; empty until it is known.
+    pub verdict: Text,
     /// Routers that answered, each with its language.
     pub routers: Vec<Text>,
     /// One for each port that is wished.

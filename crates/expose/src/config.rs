@@ -20,6 +20,10 @@ pub struct Config {
     pub pinholes: bool,
     /// The address that the world sees, where the router cannot know it.
     pub public: Option<Ipv4Addr>,
+    /// Servers outside that tell what they see, `host:port`: RFC 8489. Without any, routers are believed.
+    pub stun: Vec<String>,
+    /// Why nobody looks after this host's firewall; `None` when somebody does.
+    pub unguarded: Option<String>,
     /// What was mapped is left to its lease at the end, as the original does, instead of removed.
     pub leave: bool,
 }
@@ -34,6 +38,8 @@ impl Default for Config {
             mappings: true,
             pinholes: true,
             public: None,
+            stun: Vec::new(),
+            unguarded: None,
             leave: false,
         }
     }

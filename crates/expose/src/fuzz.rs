@@ -25,12 +25,13 @@ pub fn tag(text: &str) {
     );
 }
 
-/// An answer to a search, and those of PCP and NAT-PMP.
+/// An answer to a search, and those of PCP, NAT-PMP and STUN.
 pub fn datagram(bytes: &[u8]) {
     let from: IpAddr = [192, 168, 77, 1].into();
     if let Some(answer) = ssdp::parse(bytes, from) {
         assert!(answer.location.starts_with("http://192.168.77.1"), "{answer:?}");
     }
+    crate::stun::fuzz(bytes);
     let _ = pcp::parse(bytes);
     for opcode in 0..3 {
         let _ = natpmp::parse(bytes, opcode);

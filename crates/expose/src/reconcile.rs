@@ -14,6 +14,8 @@ use crate::answer;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::names::{Names, Provider, Targets};
+use crate::nat::Verdict;
+use crate::outlook::Outlook;
 use crate::plan::{Plan, plan};
 use crate::router::{Everywhere, Keeper, Search, is_public};
 use crate::source::Said;
@@ -64,6 +66,8 @@ pub async fn run_with(
         names,
         inputs,
         public: config.public,
+        unguarded: config.unguarded.clone(),
+        outlook: Outlook::new(config.stun.clone()),
         plan: Plan::default(),
         answers: BTreeMap::new(),
     };
@@ -97,6 +101,9 @@ struct Face {
     names: Option<Names>,
     /// What counts before the router's word.
     public: Option<Ipv4Addr>,
+    /// Why nobody looks after the firewall.
+    unguarded: Option<String>,
+    outlook: Outlook,
     plan: Plan,
     answers: answer::Answers,
 }
@@ -116,6 +123,7 @@ impl Face {
         let is_open = report.failures.is_empty();
         failures.extend(report.failures.iter().cloned());
         failures.extend(self.provide(renew).await);
+        failures.extend(self.look_out(renew).await);
         self.ask_services().await;
         failures.extend(self.show(wishes, is_open).await);
         self.publish(wishes, trouble, failures, report.failures);
@@ -177,9 +185,25 @@ impl Face {
         answer::ask(host, &wanted, &mut self.answers).await;
     }
 
+    /// What stands between this host and the world.
+    async fn look_out(&mut self, renew: bool) -> Option<Failure> {
+        let keeper = self.mappings.as_ref()?;
+        let own = keeper.gateways().first().map(|gateway| gateway.client());
+        let (asks, told) = (self.outlook.asks(), keeper.public());
+        let verdict = self.outlook.look(own, told, renew).await?;
+        // A router's own word has been told already.
+        let is_news = asks && self.public.is_none() && !verdict.is_reachable();
+        is_news.then(|| Failure {
+            attempted: crate::router::BE_REACHABLE.into(),
+            cause: format!("{verdict}; {}", verdict.hint()),
+        })
+    }
+
     /// The address that the world sees.
     fn public(&self) -> Option<IpAddr> {
-        let told = self.mappings.as_ref().and_then(Keeper::public).filter(|address| is_public(*address));
+        let is_reachable = self.outlook.verdict().is_none_or(Verdict::is_reachable);
+        let told = self.mappings.as_ref().and_then(Keeper::public);
+        let told = told.filter(|address| is_public(*address) && is_reachable);
         self.public.map(IpAddr::from).or(told)
     }
 
@@ -227,6 +251,8 @@ impl Face {
             shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
             hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
             public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
+            verdict: self.outlook.verdict().cloned(),
+            unguarded: self.unguarded.clone(),
             failures,
             complaints: wishes.complaints.clone(),
             trouble,

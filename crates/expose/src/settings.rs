@@ -1,5 +1,6 @@
 //! What is configured: `[exposure]`, each `[[expose]]` and each `[[public_dns]]`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub private_address: Option<Ipv4Addr>,
     /// The address that the world sees, where no router can tell it: a static forward, a rented address.
     pub public_address: Option<Ipv4Addr>,
+    /// STUN servers that are asked what the world sees, `host:port`; two tell more than one.
+    pub stun: Vec<String>,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             pinholes: true,
             private_address: None,
             public_address: None,
+            stun: Vec::new(),
         }
     }
 }
@@ -62,6 +66,8 @@ impl Settings {
             mappings: self.mappings,
             pinholes: self.pinholes,
             public: self.public_address,
+            stun: self.stun.clone(),
+            unguarded: None,
             leave: false,
         }
     }
@@ -116,6 +122,47 @@ impl Wish {
 pub enum NameSettings {
     /// A name server that takes signed updates (RFC 2136): BIND, Knot, PowerDNS.
     Rfc2136(Rfc2136Settings),
+    /// A provider with an API over HTTP, spoken to by a template.
+    Http(HttpSettings),
+    /// A program of one's own.
+    Exec(ExecSettings),
+}
+
+/// See [`NameSettings::Http`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Zones that may be written, and no others.
+    pub zones: Vec<String>,
+    /// `gandi`, `cloudflare`, `desec`, `dyndns2`, or the path of a template.
+    pub template: String,
+    /// File with what proves to the provider that it is us.
+    pub secret_file: PathBuf,
+    /// Filled in where the template says so: `zone_id` for Cloudflare, `server` for dyndns2.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// See [`Rfc2136Settings::owner`].
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// How long others may remember a name; some providers take no less than an hour.
+    #[serde(default = "minute", with = "state::units::duration")]
+    pub ttl: Duration,
+}
+
+/// See [`NameSettings::Exec`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecSettings {
+    /// Zones that may be written, and no others.
+    pub zones: Vec<String>,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// See [`Rfc2136Settings::owner`].
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Told to the program.
+    #[serde(default = "minute", with = "state::units::duration")]
+    pub ttl: Duration,
 }
 
 /// See [`NameSettings::Rfc2136`].

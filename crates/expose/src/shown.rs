@@ -32,6 +32,7 @@ impl Status {
             node: node.into(),
             enabled,
             public_address: self.public.map(|address| address.to_string()).unwrap_or_default().into(),
+            verdict: self.verdict.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             routers: routers.cloned().collect(),
             chains,
             problems: self.failures.iter().map(problem).collect(),
@@ -87,6 +88,9 @@ impl Status {
 
     fn firewall_link(&self, port: Port) -> Link {
         match self.firewall.first() {
+            None if self.unguarded.is_some() => {
+                link("firewall", NONE, self.unguarded.as_deref().unwrap_or_default())
+            }
             None => link("firewall", HOLDS, format!("lets {port} in")),
             Some(failure) => link("firewall", BROKEN, format!("{}: {}", failure.attempted, failure.cause)),
         }

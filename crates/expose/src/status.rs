@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use state::Failure;
 
 use crate::names::{Key, Rdata};
+use crate::nat::Verdict;
 use crate::plan::{Plan, plan};
 use crate::router::Keeper;
 use crate::wish::{Complaint, Port, Waiting, Wishes};
@@ -33,6 +34,10 @@ pub struct Status {
     pub hidden: BTreeMap<Key, String>,
     /// The address that the world sees.
     pub public: Option<IpAddr>,
+    /// What stands between this host and the world.
+    pub verdict: Option<Verdict>,
+    /// Why nobody looks after this host's firewall.
+    pub unguarded: Option<String>,
     /// What does not hold, and why.
     pub failures: Vec<Failure>,
     /// Tags that cannot be read.

@@ -112,6 +112,11 @@ enum Command {
     Rules(commands::rules::Args),
     /// Lead a name elsewhere
     Redirect(commands::redirect::Args),
+    /// Names of the registry in this host's resolver
+    #[command(subcommand)]
+    Dns(commands::dns::Dns),
+    /// Look for what keeps services from being reached: rights, firewall, router, NAT, resolver
+    Doctor(commands::doctor::Args),
     /// Make this node the first of a cluster
     Init(commands::init::Args),
     /// Make this node part of a cluster
@@ -149,6 +154,8 @@ enum Command {
     DemoService(commands::demo::service::Args),
     /// Open ports and map them at the router as tags of a Consul node's services say (Diplonat's role)
     Diplonat(commands::diplonat::Args),
+    #[command(hide = true)]
+    Guard,
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
 }
@@ -223,6 +230,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Deny(change) => commands::rules::change("deny", change, global)?,
         Command::Rules(args) => commands::rules::run(args, global)?,
         Command::Redirect(args) => commands::redirect::run(args, global)?,
+        Command::Dns(dns) => commands::dns::run(dns, global)?,
+        Command::Doctor(args) => return commands::doctor::run(args, global),
         Command::Init(args) => commands::init::run(args, global)?,
         Command::Join(args) => commands::join::run(args, global)?,
         Command::Members(args) => commands::members::run(args, global)?,
@@ -235,6 +244,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,
         Command::Diplonat(args) => commands::diplonat::run(args, global)?,
+        Command::Guard => commands::guard::run(global)?,
         Command::Completions(args) => commands::completions::run(args, &mut command())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -25,6 +25,7 @@ use sys::host::ThisHost;
 
 use crate::config::Config;
 use crate::daemon::control::{Control, End};
+use crate::daemon::guard::Guard;
 use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
@@ -73,6 +74,7 @@ pub(crate) async fn start(
     home: Option<Arc<Home>>,
     control: Arc<Control>,
     live: &Live,
+    guard: Option<Arc<Guard>>,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     prepare(&config, home.as_deref())?;
@@ -100,11 +102,10 @@ pub(crate) async fn start(
     let (virtuals, virtual_work) = hostnet::handle(&ThisHost);
     let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
     let linked = link(membership.as_ref(), links.as_ref(), log);
-    let pass_on = pass_on(linked.as_ref(), &store, &leases);
     let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&identity).into()));
     let mut shared = Shared {
+        pass_on: pass_on(linked.as_ref(), &store, &leases),
         leases,
-        pass_on,
         registry: metrics::registry(&store, &control),
         store: store.clone(),
         facts: virtuals.facts(),
@@ -127,7 +128,7 @@ pub(crate) async fn start(
     shared.broker(&config, domain.unwrap_or_else(|| identity.name.clone()), listeners.broker, &relay);
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
-    let exposure = shared.exposure(&config, &identity)?;
+    let exposure = shared.exposure(&config, &identity, guard)?;
     shared.memory();
     shared.topics(&config);
     let introduction = introduction(&config, &identity, address, membership.as_ref());

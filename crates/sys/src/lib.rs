@@ -5,12 +5,13 @@
 //!
 //! [`listen`] opens sockets, [`mmsg`] moves datagrams in batches, [`splice`] moves streams inside the
 //! kernel, [`pass`] hands descriptors to other processes, [`host`] observes this host, [`process`] adjusts this
-//! process.
+//! process, [`privilege`] gives up what it may.
 
 pub mod host;
 pub mod listen;
 pub mod mmsg;
 pub mod pass;
+pub mod privilege;
 pub mod process;
 pub mod splice;
 #[cfg(feature = "testing")]

@@ -8,29 +8,43 @@ use peers::{Running, until};
 use crate::LIMIT;
 use crate::home::{Fallible, Home};
 
+/// Beside Consul's, which may run on the same host.
+const API: &str = "127.0.0.1:8510";
+
 /// `portolan serve` with `[exposure]` enabled.
 pub struct Daemon<'a> {
     home: &'a Home,
     config: PathBuf,
+    wrap: Vec<String>,
     running: Option<Running>,
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it with this beside what every test needs, and waits until it answers.
+    /// Starts it with this beside what every test needs, which goes on the section `[exposure]`, and waits until
+    /// it answers.
     ///
     /// # Errors
     /// What it said.
     pub fn start(home: &'a Home, more: &str) -> Fallible<Daemon<'a>> {
+        Daemon::start_by(home, &[], more)
+    }
+
+    /// The same by another program, given with its arguments, that starts it.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start_by(home: &'a Home, wrap: &[String], more: &str) -> Fallible<Daemon<'a>> {
         let mut text = String::new();
         let folder = home.folder.path().display();
         let _ = write!(
             text,
             "[node]\nname = \"house\"\ndata_dir = \"{folder}/data\"\n[logging]\nlevel = \"info\"\n\
+             [api]\nlisten = [\"{API}\"]\n\
              [exposure]\nenabled = true\nrefresh = \"1s\"\nlease = \"60s\"\n{more}\n"
         );
         let config = home.folder.path().join("portolan.toml");
         std::fs::write(&config, text)?;
-        let mut daemon = Daemon { home, config, running: None };
+        let mut daemon = Daemon { home, config, wrap: wrap.to_vec(), running: None };
         daemon.restart()?;
         Ok(daemon)
     }
@@ -41,7 +55,15 @@ impl<'a> Daemon<'a> {
     /// What it said.
     pub fn restart(&mut self) -> Fallible<()> {
         self.kill();
-        let mut command = self.home.inside(peers::portolan()?);
+        let program = peers::portolan()?;
+        let mut command = match self.wrap.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut command = self.home.inside(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+            None => self.home.inside(program),
+        };
         command.arg("serve").arg("--config").arg(&self.config).env("RUST_LOG", "info");
         let mut running = Running::start(&mut command)?;
         running.wait_until(LIMIT, "the daemon to answer", || self.say(&["services"]).is_ok())?;
@@ -55,7 +77,7 @@ impl<'a> Daemon<'a> {
     /// What it said when it failed.
     pub fn say(&self, args: &[&str]) -> Fallible<String> {
         let mut command = self.home.inside(peers::portolan()?);
-        let output = command.args(["--api", "127.0.0.1:8500"]).args(args).output()?;
+        let output = command.args(["--api", API]).args(args).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         match output.status.success() {
             true => Ok(said),
@@ -87,6 +109,21 @@ impl<'a> Daemon<'a> {
             (last == wanted).then_some(())
         });
         done.map_err(|timeout| format!("{timeout}; it held {last:?}\n{}", self.said()).into())
+    }
+
+    /// What each of its threads may: the effective sets of proc(5).
+    ///
+    /// # Errors
+    /// Tables that cannot be read.
+    pub fn rights(&self) -> Fallible<Vec<u64>> {
+        let pid = self.running.as_ref().ok_or("it does not run")?.pid();
+        let mut rights = Vec::new();
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let status = std::fs::read_to_string(thread?.path().join("status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).ok_or("no CapEff")?;
+            rights.push(u64::from_str_radix(line.trim(), 16)?);
+        }
+        Ok(rights)
     }
 
     /// Everything that it has said.

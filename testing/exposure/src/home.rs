@@ -191,6 +191,23 @@ impl Home {
         nft(&self.gateway, "flush chain inet filter prerouting_miniupnpd\nflush chain inet filter miniupnpd")
     }
 
+    /// Makes the router claim another address outside than it has, as one behind another router does.
+    ///
+    /// # Errors
+    /// What went wrong with its file or with it.
+    pub fn claim_address(&self, address: &str) -> Fallible<()> {
+        let path = self.folder.path().join("mini.conf");
+        let text = std::fs::read_to_string(&path)?;
+        let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("ext_ip=")).collect();
+        std::fs::write(&path, format!("ext_ip={address}\n{}\n", rest.join("\n")))?;
+        self.restart_router()
+    }
+
+    /// Ends the router's daemon; packets go on.
+    pub fn stop_router(&self) {
+        drop(self.take_router());
+    }
+
     fn take_router(&self) -> Option<Running> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

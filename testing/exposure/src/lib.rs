@@ -8,10 +8,12 @@ mod daemon;
 mod home;
 mod names;
 mod role;
+mod stun;
 
 pub use daemon::Daemon;
 pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use role::{Consul, NameServer, Role};
+pub use stun::Stun;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::{Running, until};
-use portolan_exposure::{Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+use portolan_exposure::{Consul, Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
 
 const MAPPED: &str = "8443/tcp>192.168.77.2:1337";
 
@@ -91,6 +91,35 @@ fn what_a_killed_daemon_left_is_taken_up_again_by_the_next() {
     // Nobody wishes it any more, and nobody was there to remove it.
     daemon.say(&["unexpose", "other"]).unwrap();
     daemon.mapped(&[MAPPED]).unwrap();
+    daemon.stop().unwrap();
+    assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn the_services_of_a_consul_beside_it_count_too() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::tool("curl"));
+    let consul = Consul::start(&home).unwrap();
+    consul.register("fake_dns", "(diplonat (udp_port 5353) (tcp_port 5353))").unwrap();
+    consul.register("bad", "(diplonat (tcp_port 80) (tcp_prt 81))").unwrap();
+    let source = "[[consul]]\naddress = \"http://127.0.0.1:8500\"\nnode = \"lheureduthe\"\n";
+    let mut daemon = Daemon::start(&home, source).unwrap();
+    daemon.say(&["expose", "web", "--port", "8443:1337"]).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    let (dns, web) = (["5353/tcp>192.168.77.2:5353", "5353/udp>192.168.77.2:5353"], MAPPED);
+    daemon.mapped(&[dns[0], dns[1], web]).unwrap();
+    daemon
+        .shows("cannot be read: service \"bad\", \"(diplonat (tcp_port 80) (tcp_prt 81))\", column 26")
+        .unwrap();
+    consul.deregister("fake_dns").unwrap();
+    daemon.mapped(&[web]).unwrap();
+    // What is gone is not what is not heard.
+    consul.register("fake_dns", "(diplonat (tcp_port 5353))").unwrap();
+    daemon.mapped(&[dns[0], web]).unwrap();
+    drop(consul);
+    daemon.shows("a source is not heard").unwrap();
+    daemon.mapped(&[dns[0], web]).unwrap();
     daemon.stop().unwrap();
     assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
 }

@@ -1,5 +1,7 @@
 //! Public names: which are shown, and who is told.
 
+mod exec;
+mod http;
 mod keep;
 mod key;
 mod server;
@@ -10,6 +12,8 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use exec::Exec;
+pub use http::{Http, HttpConfig, ProviderError, TemplateError};
 pub use keep::{Names, Targets};
 pub use key::{KeyError, parse_key, read_key};
 pub use server::{Config, Rfc2136};

@@ -56,6 +56,11 @@ impl Owner {
         Err(ZoneError::Owner(text.chars().take(80).collect()))
     }
 
+    /// The word.
+    pub fn word(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn mark(&self) -> String {
         format!("portolan-owner={}", self.0)
     }
@@ -197,7 +202,7 @@ fn rtype(kind: NameKind) -> Type {
 }
 
 /// Where the mark stands: beside the name, since nothing may stand with an alias, and for each kind.
-fn side_name((name, kind): &Key) -> String {
+pub(super) fn side_name((name, kind): &Key) -> String {
     let kind = match kind {
         NameKind::A => "a",
         NameKind::Aaaa => "aaaa",

@@ -3,6 +3,8 @@
 mod epoch;
 pub mod igd;
 mod keep;
+#[cfg(test)]
+mod keep_tests;
 pub mod natpmp;
 pub mod pcp;
 mod search;

@@ -10,6 +10,7 @@
 //! What is absent: editing rule by rule. A chain is always replaced as a whole.
 
 mod found;
+pub mod guard;
 mod iptables;
 mod nft;
 mod tool;
@@ -146,6 +147,17 @@ async fn remove(config: &Config) -> Vec<FirewallError> {
     }
     errors.extend(nft::remove(&found.hooks, chain).await.err().map(FirewallError::from));
     errors
+}
+
+/// What keeps ports of this host shut, for people: each chain that blocks, in the words of its tool.
+///
+/// # Errors
+/// When the rules cannot be read.
+pub async fn blockers(config: &Config) -> Result<Vec<String>, FirewallError> {
+    let found = Found::look(config.mode, checked(&config.chain)?).await?;
+    let families = found.iptables.iter().map(|family| format!("{} INPUT", family.iptables.display()));
+    let hooks = found.hooks.iter().map(|hook| format!("nft {} {} {}", hook.family, hook.table, hook.base));
+    Ok(families.chain(hooks).collect())
 }
 
 /// Fuzz target: what `nft` lists of other people's rules.

@@ -12,6 +12,7 @@ use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
 use crate::consul_cli::Definitions;
 use crate::daemon::control::{Control, End};
+use crate::daemon::guard::Guard;
 use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
 use crate::exit::{Failure, Result};
@@ -44,16 +45,25 @@ pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
     if let Err(cause) = sys::process::raise_descriptor_limit() {
         tracing::warn!(error = %cause, "could not raise the limit of open descriptors");
     }
+    let config = &daemon.loaded.config;
+    // Before there are other threads: rights are given up one by one.
+    let guard = if config.exposure.enabled { Guard::start(&config.firewall)? } else { None };
+    let guard = guard.map(Arc::new);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(daemon.loaded.config.node.control_threads.max(1))
         .thread_name("control")
         .enable_all()
         .build()
         .context("start the control runtime")?;
-    runtime.block_on(serve(daemon, level, global))
+    runtime.block_on(serve(daemon, guard, level, global))
 }
 
-async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> Result {
+async fn serve(
+    daemon: Daemon,
+    guard: Option<Arc<Guard>>,
+    level: logging::LevelHandle,
+    global: &Global,
+) -> Result {
     let mut signals = Signals::listen()?;
     let Daemon { sources, defaults, loaded, memory, greet, notes, definitions } = daemon;
     notes.iter().for_each(|note| tracing::warn!("{note}"));
@@ -74,7 +84,7 @@ async fn serve(daemon: Daemon, level: logging::LevelHandle, global: &Global) -> 
     let mut greet = greet;
     loop {
         let mut node = tokio::select! {
-            started = compose::start(config.clone(), home.clone(), control.clone(), &live) => started?,
+            started = compose::start(config.clone(), home.clone(), control.clone(), &live, guard.clone()) => started?,
             Word::Leave(signal) = signals.next() => {
                 tracing::info!(signal, "stopped before it had started");
                 return Ok(());

@@ -19,6 +19,7 @@ use state::{Report, channel};
 
 use crate::cli::Global;
 use crate::config::{LogFormat, Logging};
+use crate::daemon::guard::Guard;
 use crate::exit::{Exit, Failure, Result};
 use crate::logging;
 use crate::signals::{Signals, Word};
@@ -159,10 +160,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     let level = level.unwrap_or_else(|| "info".to_owned());
     logging::start(&Logging { level, format: LogFormat::Human }, global.out().colored_errors())?;
     let (source, expose, firewall, names) = settings(args)?;
+    // Before there are other threads: rights are given up one by one.
+    let guard = Guard::start(&firewall)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .context("start a runtime")?
-        .block_on(serve(source, expose, firewall, names))
+        .block_on(serve(source, expose, firewall, guard, names))
         .map_err(Failure::from)
 }
 
@@ -207,6 +210,8 @@ fn settings(args: Args) -> Result<Settings> {
         mappings: !args.ipv6_only,
         pinholes: true,
         public: None,
+        stun: Vec::new(),
+        unguarded: None,
         leave: args.leave_mappings,
     };
     let firewall =
@@ -218,6 +223,7 @@ async fn serve(
     source: consul::Config,
     config: expose::Config,
     firewall: firewall::Config,
+    guard: Option<Guard>,
     names: Option<Arc<dyn Provider>>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
@@ -230,7 +236,12 @@ async fn serve(
     let metrics = expose::Metrics::default();
     let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names, metrics };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
-    let guard = tokio::spawn(firewall::run(firewall, doors, reports));
+    let guard = tokio::spawn(async move {
+        match guard {
+            Some(guard) => guard.run(firewall, doors, reports).await,
+            None => firewall::run(firewall, doors, reports).await,
+        }
+    });
     let carry = tokio::spawn(expose::run(config, inputs, drain));
     loop {
         if let Word::Leave(signal) = signals.next().await {

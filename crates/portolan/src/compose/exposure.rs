@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use catalog::exposure::Openings;
-use expose::names::{self, Owner, Provider, Rfc2136, Several};
+use expose::names::{self, Exec, Http, HttpConfig, Owner, Provider, Rfc2136, Several};
 use expose::source::{Said, both, consul, own};
-use expose::{NameSettings, Status};
+use expose::{HttpSettings, NameSettings, Status};
 use hostnet::firewall;
 use state::{Reader, Report, channel};
 use store::Store;
 
 use super::faces::Shared;
 use crate::config::Config;
+use crate::daemon::guard::Guard;
 use crate::daemon::identity::Identity;
 
 impl Shared {
@@ -25,6 +26,7 @@ impl Shared {
         &mut self,
         config: &Config,
         identity: &Identity,
+        guard: Option<Arc<Guard>>,
     ) -> anyhow::Result<Arc<dyn api::Exposure>> {
         let wished = own::Config {
             node: identity.name.as_str().into(),
@@ -52,26 +54,65 @@ impl Shared {
 
         let (openings, doors) = channel(Openings::default());
         let (reports, reported) = channel(Report::default());
-        self.tasks.spawn("firewall", firewall::run(config.firewall.clone(), doors, reports));
+        let mut firewall = config.firewall.clone();
+        let unguarded = unguarded(&mut firewall, guard.is_some());
+        self.tasks.spawn("firewall", async move {
+            match guard {
+                Some(guard) => guard.run(firewall, doors, reports).await,
+                None => firewall::run(firewall, doors, reports).await,
+            }
+        });
         let (status, shown) = channel(Status::default());
         let metrics = expose::Metrics::default();
         metrics.register(self.counted());
         let inputs = expose::Inputs { said: together, openings, firewall: reported, status, names, metrics };
-        self.tasks.spawn("expose", expose::run(config.exposure.config(), inputs, self.drain.clone()));
+        let carried = expose::Config { unguarded, ..config.exposure.config() };
+        self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
         Ok(Arc::new(Carried { node, shown }))
     }
+}
+
+/// Without the right to look at it, a firewall that is only taken as found is left alone: everything else works.
+fn unguarded(config: &mut firewall::Config, has_guard: bool) -> Option<String> {
+    if config.mode == firewall::Mode::Off {
+        return Some("somebody else opens ports: firewall.mode is off".into());
+    }
+    if has_guard || config.mode != firewall::Mode::Auto || sys::privilege::may_change_network() {
+        return None;
+    }
+    config.mode = firewall::Mode::Off;
+    let why = "this process may not look at it: give it CAP_NET_ADMIN, or open ports by hand";
+    tracing::warn!(why, "the host's firewall is left alone");
+    Some(why.into())
 }
 
 fn keepers(settings: &[NameSettings], node: &str) -> anyhow::Result<Option<Arc<dyn Provider>>> {
     let mut several = Several::default();
     for one in settings {
-        let NameSettings::Rfc2136(one) = one;
-        let owner = Owner::new(one.owner.as_deref().unwrap_or(node))?;
-        let config = names::Config { server: one.server, zones: one.zones.clone(), owner, ttl: one.ttl };
-        let keeper = Rfc2136::new(&config, names::read_key(&one.key_file)?)?;
-        several = several.with(&one.zones, Arc::new(keeper));
+        let owner = |said: &Option<String>| Owner::new(said.as_deref().unwrap_or(node));
+        several = match one {
+            NameSettings::Rfc2136(one) => {
+                let (zones, owner) = (one.zones.clone(), owner(&one.owner)?);
+                let config = names::Config { server: one.server, zones, owner, ttl: one.ttl };
+                let keeper = Rfc2136::new(&config, names::read_key(&one.key_file)?)?;
+                several.with(&one.zones, Arc::new(keeper))
+            }
+            NameSettings::Http(one) => several.with(&one.zones, Arc::new(by_http(one, owner(&one.owner)?)?)),
+            NameSettings::Exec(one) => {
+                let keeper = Exec::new(one.command.clone(), owner(&one.owner)?, one.ttl);
+                several.with(&one.zones, Arc::new(keeper))
+            }
+        };
     }
     Ok((!several.is_empty()).then(|| Arc::new(several) as Arc<dyn Provider>))
+}
+
+fn by_http(settings: &HttpSettings, owner: Owner) -> anyhow::Result<Http> {
+    let file = &settings.secret_file;
+    let secret =
+        std::fs::read_to_string(file).with_context(|| format!("read the secret in {}", file.display()))?;
+    let HttpSettings { zones, template, variables, ttl, .. } = settings.clone();
+    Ok(Http::new(HttpConfig { zones, template, variables, secret: secret.trim().to_owned(), owner, ttl })?)
 }
 
 /// A node that carries wishes out.
