@@ -1,4 +1,5 @@
 //! Rules as people write them, and what they come to.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use catalog::acl::DefaultPolicy;
 use portolan_acl::{Level, Resource, Right, Rights, Rule, Rules, fuzz_rules};

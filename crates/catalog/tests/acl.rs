@@ -1,4 +1,5 @@
 //! Tokens, policies and roles: what is let in, what follows what, what is kept.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use catalog::acl::{ANONYMOUS, DefaultPolicy, Links, MANAGEMENT};
 use catalog::{
