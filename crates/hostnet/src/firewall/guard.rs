@@ -116,7 +116,9 @@ async fn through(
     reports: &Publisher<Report>,
 ) -> io::Result<()> {
     stream.set_nonblocking(true)?;
-    let (from, mut to) = UnixStream::from_std(stream)?.into_split();
+    // Borrowed halves: an owned one shuts the socket down when it is dropped, and with it the next session's.
+    let mut stream = UnixStream::from_std(stream)?;
+    let (from, mut to) = stream.split();
     let mut answers = Messages::new(from);
     send(&mut to, &Word::Begin(config)).await?;
     let mut sent = 0;
