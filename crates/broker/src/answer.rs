@@ -11,7 +11,8 @@ use relay::Local;
 use route::{Caller, Decision, Denial};
 
 use crate::door::{Door, UNIX, Who};
-use crate::hand::{self, Handed};
+use crate::hand::Handed;
+use crate::reach::{self, Ask, malformed};
 
 /// A reply with what travels along.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ pub(crate) async fn to(
     match request.op {
         Operation::Connect => {
             let name = named(&request)?;
-            let Handed { descriptor, connected } = hand::connect(door, local, who, name).await?;
+            let ask = Ask { name, network: request.network.as_deref(), folder: None };
+            let Handed { descriptor, connected } = reach::connect(door, local, who, &ask).await?;
             let reply = Reply { connected: Some(connected), ..reply };
             Ok(Answer { reply, descriptor: Some(descriptor) })
         }
@@ -61,10 +63,6 @@ pub(crate) async fn to(
             Err(Problem::new(ProblemKind::Unsupported, "this broker takes no offers: register at the API"))
         }
     }
-}
-
-fn malformed(text: &str) -> Problem {
-    Problem::new(ProblemKind::Malformed, text)
 }
 
 fn named(request: &Request) -> Result<&str, Problem> {

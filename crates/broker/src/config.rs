@@ -8,6 +8,8 @@ use route::Principal;
 use serde::{Deserialize, Serialize};
 use sys::pass::Caller;
 
+use crate::libipc::{Folder, Generation};
+
 /// `[broker]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,12 @@ pub struct Config {
     pub socket_mode: String,
     /// Users and groups with names of their own; the first that fits is it.
     pub identities: Vec<Identity>,
+    /// Folders in which libipc's programs look for services, and for this broker.
+    pub libipc: Libipc,
+    /// Where names lead that nobody here knows, as a URI; the name is put behind it. Unset: nowhere.
+    pub default_route: Option<String>,
+    /// Authorities that servers of `tls` routes are verified by, in a PEM file. Unset: those of this host's system.
+    pub tls_ca: Option<PathBuf>,
     /// Programs connected at a time, of all users.
     pub max_connections: usize,
     /// Of these, how many of one user.
@@ -27,6 +35,16 @@ pub struct Config {
     /// How long a program may leave a reply unread.
     #[serde(with = "state::units::duration")]
     pub reply_timeout: Duration,
+}
+
+/// `[broker.libipc]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Libipc {
+    /// Folder of the generation in C, where `network` is opened. Its own default is `/run/ipc`.
+    pub c: Option<PathBuf>,
+    /// Folder of the generation in Zig, where `ipc` is opened. Its own default is `/tmp/.libipc-run`.
+    pub zig: Option<PathBuf>,
 }
 
 /// A user or a group that has a name.
@@ -49,6 +67,9 @@ impl Default for Config {
             socket: None,
             socket_mode: "666".into(),
             identities: Vec::new(),
+            libipc: Libipc::default(),
+            default_route: None,
+            tls_ca: None,
             max_connections: 4096,
             max_connections_per_user: 256,
             max_relayed_per_user: 1024,
@@ -67,6 +88,13 @@ impl Config {
         read.ok_or_else(|| {
             format!("\"{}\" are no permissions of a file: write octal digits, like \"660\"", self.socket_mode)
         })
+    }
+
+    /// libipc's folders, those that are named.
+    pub(crate) fn folders(&self) -> Vec<Folder> {
+        let named = [(&self.libipc.c, Generation::C), (&self.libipc.zig, Generation::Zig)];
+        let named = named.into_iter().filter_map(|(path, generation)| Some((path.clone()?, generation)));
+        named.map(|(path, generation)| Folder { path, generation }).collect()
     }
 
     /// Who a caller is to the rules.

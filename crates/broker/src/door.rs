@@ -2,22 +2,25 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use relay::{Local, Relay};
+use consul::broker::ProblemKind;
+use relay::tls::{Client, ClientSettings, TlsError};
+use relay::{Dial, Local, Relay};
 use route::Principal;
 use state::Drain;
+use std::os::fd::OwnedFd;
 use sys::pass::{Caller, Socket, caller};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::libipc::Folder;
+use crate::listen::{Listener, Speaks};
 use crate::metrics::Metrics;
 use crate::seats::Seats;
-use crate::{Inputs, session};
+use crate::{Inputs, libipc, session};
 
 /// How rules name what comes here.
 pub(crate) const UNIX: &Cow<'static, str> = &Cow::Borrowed("unix");
@@ -29,6 +32,9 @@ pub(crate) struct Door {
     pub(crate) domain: Arc<str>,
     pub(crate) callers: Arc<Seats>,
     pub(crate) relayed: Arc<Seats>,
+    pub(crate) folders: Vec<Folder>,
+    pub(crate) mesh: Option<Arc<dyn Dial>>,
+    tls: OnceLock<Client>,
     pub(crate) drain: Drain,
     /// Started when relayed connections must go at once.
     pub(crate) cut: Drain,
@@ -54,6 +60,9 @@ impl Door {
         Door {
             callers: Seats::new(config.max_connections, config.max_connections_per_user),
             relayed: Seats::new(usize::MAX, config.max_relayed_per_user),
+            folders: config.folders(),
+            mesh: inputs.mesh,
+            tls: OnceLock::new(),
             config,
             metrics: inputs.metrics,
             domain: inputs.domain,
@@ -62,6 +71,16 @@ impl Door {
             cut,
             _alive: alive,
         }
+    }
+
+    /// TLS toward servers, read when it is first needed.
+    pub(crate) fn tls(&self) -> Result<&Client, TlsError> {
+        if let Some(client) = self.tls.get() {
+            return Ok(client);
+        }
+        let settings = ClientSettings { ca: self.config.tls_ca.clone(), ..ClientSettings::default() };
+        let client = Client::new(&settings)?;
+        Ok(self.tls.get_or_init(|| client))
     }
 
     fn identify(&self, caller: Caller) -> Who {
@@ -75,12 +94,13 @@ impl Door {
 }
 
 /// Accepts on a data thread until the drain starts, and takes the path of the socket away then.
-pub(crate) fn open(door: &Arc<Door>, path: PathBuf, socket: OwnedFd) {
+pub(crate) fn open(door: &Arc<Door>, listener: Listener) {
     let shared = door.clone();
     door.relay.run_on(0, move |_| {
         tokio::task::spawn_local(async move {
             let drain = shared.drain.clone();
-            let accepting = accept(&shared, socket);
+            let Listener { path, socket, speaks } = listener;
+            let accepting = accept(&shared, socket, &speaks);
             tokio::select! {
                 ended = accepting => if let Err(error) = ended {
                     tracing::error!(path = %path.display(), %error, "local programs cannot reach the broker");
@@ -92,7 +112,7 @@ pub(crate) fn open(door: &Arc<Door>, path: PathBuf, socket: OwnedFd) {
     });
 }
 
-async fn accept(door: &Arc<Door>, socket: OwnedFd) -> io::Result<()> {
+async fn accept(door: &Arc<Door>, socket: OwnedFd, speaks: &Speaks) -> io::Result<()> {
     let socket = Socket::register(socket)?;
     loop {
         let accepted = socket.when_readable(|socket| sys::pass::accept(socket)).await;
@@ -109,18 +129,25 @@ async fn accept(door: &Arc<Door>, socket: OwnedFd) -> io::Result<()> {
         let who = door.identify(caller);
         match door.callers.take(caller.uid) {
             Ok(seat) => {
-                let shared = door.clone();
+                let (shared, speaks) = (door.clone(), speaks.clone());
                 let begin = move |local: &Rc<Local>| {
                     let local = local.clone();
                     tokio::task::spawn_local(async move {
                         let busy = local.busy();
-                        session::serve(&shared, &local, socket, &who).await;
+                        match &speaks {
+                            Speaks::Packets => session::serve(&shared, &local, socket, &who).await,
+                            Speaks::Libipc(folder) => {
+                                libipc::serve(&shared, &local, socket, &who, folder).await;
+                            }
+                        }
                         drop((seat, busy));
                     });
                 };
                 door.relay.run_on(door.idlest(), begin);
             }
-            Err(why) => session::turn_away(door, &socket, &why),
+            // Programs of libipc's learn it by the end: there is no word for it.
+            Err(why) if matches!(speaks, Speaks::Packets) => session::turn_away(door, &socket, &why),
+            Err(_) => door.metrics.refused(ProblemKind::Busy),
         }
         // Others on this thread have their turn between two callers.
         tokio::task::yield_now().await;

@@ -39,7 +39,7 @@ pub(crate) async fn connect(
     over(door, local, who, permit, connection.stream, connected).await
 }
 
-fn describe(endpoint: &Endpoint) -> Connected {
+pub(crate) fn describe(endpoint: &Endpoint) -> Connected {
     let to = match &endpoint.target {
         Target::Ip(address) => address.to_string(),
         Target::Host(host, port) => format!("{host}:{port}"),
@@ -49,6 +49,17 @@ fn describe(endpoint: &Endpoint) -> Connected {
         instance: endpoint.id.clone(),
         ..crate::answer::connected(Socket::Tcp, to)
     }
+}
+
+/// Hands a socket of the kernel's over, out of whose path the daemon goes.
+pub(crate) fn out_of_the_way(
+    door: &Door,
+    descriptor: OwnedFd,
+    connected: Connected,
+) -> Result<Handed, Problem> {
+    let descriptor = plain(Ok(descriptor)).map_err(own_fault)?;
+    door.metrics.handed.inc();
+    Ok(Handed { descriptor, connected })
 }
 
 /// Makes a descriptor of a stream: the kernel's own socket where there is one, else one end of a pair whose other
@@ -63,9 +74,8 @@ pub(crate) async fn over(
 ) -> Result<Handed, Problem> {
     match stream {
         Stream::Tcp(stream) => {
-            let descriptor = plain(stream.into_std().map(OwnedFd::from)).map_err(own_fault)?;
-            door.metrics.handed.inc();
-            Ok(Handed { descriptor, connected: Connected { socket: Socket::Tcp, ..connected } })
+            let descriptor = stream.into_std().map_err(own_fault)?.into();
+            out_of_the_way(door, descriptor, Connected { socket: Socket::Tcp, ..connected })
         }
         stream @ Stream::Other(_) => {
             let descriptor = relayed(door, local, who, permit, stream)?;

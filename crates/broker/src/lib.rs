@@ -5,7 +5,8 @@
 //! program gets one end of a pair and the daemon moves the bytes.
 //!
 //! Where to look: what is said is in [`consul::broker`]; who is allowed to say how much in `seats`; what a request
-//! comes to in `answer`; how a connection becomes a descriptor in `hand`. Everything runs on the data threads of
+//! comes to in `answer`; where a name or a URI leads in `reach`, a file for each scheme in `scheme`; how a connection
+//! becomes a descriptor in `hand`; what programs of libipc's speak in [`libipc`]. Everything runs on the data threads of
 //! [`relay`], a task for each program that is connected; nothing here waits for one of them with another's time.
 //!
 //! What is absent: no store on the way of a connection (it reads [`route::Routes`]), no permission of its own making.
@@ -13,20 +14,26 @@
 mod answer;
 mod config;
 mod door;
+pub mod fuzz;
 mod hand;
+pub mod libipc;
 mod listen;
 mod metrics;
+pub mod network;
+mod reach;
+mod scheme;
 mod seats;
 mod session;
+pub mod uri;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay::Relay;
+use relay::{Dial, Relay};
 use state::Drain;
 use tokio::sync::mpsc;
 
-pub use config::{Config, Identity};
+pub use config::{Config, Identity, Libipc};
 pub use listen::{BindError, Listeners, default_socket};
 pub use metrics::Metrics;
 
@@ -38,6 +45,8 @@ pub struct Inputs {
     pub relay: Relay,
     /// Trust domain of identities that are named without one: the cluster's, else the node's name.
     pub domain: Arc<str>,
+    /// Reaches instances of other nodes through the mesh and in no other way, where there is one.
+    pub mesh: Option<Arc<dyn Dial>>,
     /// Counters.
     pub metrics: Metrics,
     /// How long relayed connections may take to finish when the node drains.
@@ -51,8 +60,8 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
     let (cut_trigger, cut) = state::drain();
     let patience = inputs.patience;
     let door = Arc::new(Door::new(config, inputs, drain.clone(), cut, alive));
-    for (path, socket) in listeners.into_sockets() {
-        door::open(&door, path, socket);
+    for listener in listeners.into_all() {
+        door::open(&door, listener);
     }
     drain.started().await;
     drop(door);

@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::libipc::Folder;
 
 /// A socket could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The kernel says no.
-    #[error("listen for local programs on {path}; `broker.socket` in the configuration moves it")]
+    #[error("listen for local programs on {path}; `broker` in the configuration says where")]
     Socket {
         /// Where.
         path: PathBuf,
@@ -25,8 +26,23 @@ pub enum BindError {
 
 /// Listening sockets, with where they are.
 #[derive(Debug, Default)]
-pub struct Listeners {
-    sockets: Vec<(PathBuf, OwnedFd)>,
+pub struct Listeners(Vec<Listener>);
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) path: PathBuf,
+    pub(crate) socket: OwnedFd,
+    pub(crate) speaks: Speaks,
+}
+
+/// What is spoken on a socket.
+#[derive(Debug, Clone)]
+pub(crate) enum Speaks {
+    /// Our own protocol.
+    Packets,
+    /// libipc's, for the services of this folder.
+    Libipc(Folder),
 }
 
 /// Where programs look for a broker: `/run/portolan/broker.sock` for root, `portolan/broker.sock` in the runtime
@@ -47,36 +63,46 @@ impl Listeners {
     /// [`BindError`] about a socket that was asked for.
     pub fn reserve(config: &Config) -> Result<Listeners, BindError> {
         let mode = config.mode().map_err(BindError::Mode)?;
-        match &config.socket {
-            Some(path) if path.as_os_str().is_empty() => Ok(Listeners::default()),
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |cause| BindError::Socket { path, cause }
+        };
+        let mut listeners = match &config.socket {
+            Some(path) if path.as_os_str().is_empty() => Vec::new(),
             Some(path) => {
-                let socket = sys::pass::listen_seqpacket(path, mode)
-                    .map_err(|cause| BindError::Socket { path: path.clone(), cause })?;
-                Ok(Listeners { sockets: vec![(path.clone(), socket)] })
+                let socket = sys::pass::listen_seqpacket(path, mode).map_err(failed(path))?;
+                vec![Listener { path: path.clone(), socket, speaks: Speaks::Packets }]
             }
-            None => Ok(default_socket().and_then(|path| usual(path, mode)).unwrap_or_default()),
+            None => default_socket().and_then(|path| usual(path, mode)).into_iter().collect(),
+        };
+        for folder in config.folders() {
+            let path = folder.own_socket();
+            let made = Folder::make(&folder.path).and_then(|()| sys::pass::listen_stream(&path, mode));
+            let socket = made.map_err(failed(&path))?;
+            listeners.push(Listener { path, socket, speaks: Speaks::Libipc(folder) });
         }
+        Ok(Listeners(listeners))
     }
 
-    /// Adds a socket that somebody else has bound: systemd, for one.
+    /// Adds a socket of packets that somebody else has bound: systemd, for one.
     pub fn add(&mut self, path: PathBuf, socket: OwnedFd) {
-        self.sockets.push((path, socket));
+        self.0.push(Listener { path, socket, speaks: Speaks::Packets });
     }
 
     /// Where programs ask.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.sockets.iter().map(|(path, _)| path.as_path())
+        self.0.iter().map(|listener| listener.path.as_path())
     }
 
-    pub(crate) fn into_sockets(self) -> impl Iterator<Item = (PathBuf, OwnedFd)> {
-        self.sockets.into_iter()
+    pub(crate) fn into_all(self) -> Vec<Listener> {
+        self.0
     }
 }
 
-fn usual(path: PathBuf, mode: u32) -> Option<Listeners> {
+fn usual(path: PathBuf, mode: u32) -> Option<Listener> {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     match made.and_then(|()| sys::pass::listen_seqpacket(&path, mode)) {
-        Ok(socket) => Some(Listeners { sockets: vec![(path, socket)] }),
+        Ok(socket) => Some(Listener { path, socket, speaks: Speaks::Packets }),
         Err(cause) => {
             let path = path.display();
             tracing::info!(%path, %cause, "no broker socket; `broker.socket` names another place");

@@ -82,6 +82,7 @@ impl Harness {
         let inputs = Inputs {
             relay: relay.clone(),
             domain: "blue.example".into(),
+            mesh: None,
             metrics: Metrics::register(&mut registry),
             patience: Duration::from_millis(200),
         };

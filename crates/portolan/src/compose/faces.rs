@@ -27,7 +27,7 @@ use crate::daemon::memory;
 use crate::daemon::tasks::Tasks;
 use crate::many::face::Linked;
 use crate::many::member::Membership;
-use crate::many::reach::{self, Reach};
+use crate::many::reach::{self, Reach, ThroughMesh};
 use crate::many::witness::LogWitness;
 
 /// What the faces share.
@@ -140,11 +140,13 @@ impl Shared {
         domain: String,
         listeners: broker::Listeners,
         relay: &Relay,
+        linked: Option<&Linked>,
     ) {
         listeners.paths().for_each(|path| tracing::info!(path = %path.display(), "local programs may ask"));
         let inputs = broker::Inputs {
             relay: relay.clone(),
             domain: domain.into(),
+            mesh: linked.map(|linked| Arc::new(ThroughMesh(linked.mesh.clone())) as Arc<dyn Dial>),
             metrics: broker::Metrics::register(self.counted()),
             patience: config.node.drain_timeout,
         };

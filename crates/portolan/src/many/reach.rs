@@ -44,6 +44,20 @@ pub(crate) struct Reach {
     pub(crate) mesh: Mesh,
 }
 
+/// Dials through the mesh alone, also what an address would lead to.
+pub(crate) struct ThroughMesh(pub(crate) Mesh);
+
+impl Dial for ThroughMesh {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a> {
+        Box::pin(async move {
+            if *endpoint.node == *self.0.name() {
+                return TcpDial.dial(endpoint, permit).await;
+            }
+            Reach { mesh: self.0.clone() }.call(endpoint, permit).await
+        })
+    }
+}
+
 impl Dial for Reach {
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a> {
         Box::pin(async move {

@@ -23,8 +23,8 @@ use rustix::net::{
 
 pub use script::Script;
 pub use socket::{
-    Caller, Kind, accept, caller, connect_held, connect_unix, folder, hold, listen_seqpacket, pair,
-    seqpacket, set_blocking, set_receive_timeout,
+    Caller, Kind, accept, caller, connect_held, connect_unix, folder, hold, listen_seqpacket, listen_stream,
+    pair, seqpacket, set_blocking, set_receive_timeout, unread,
 };
 pub use waiting::Socket;
 

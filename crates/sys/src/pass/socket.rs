@@ -65,12 +65,28 @@ pub fn caller(socket: impl AsFd) -> io::Result<Caller> {
 /// # Errors
 /// The kernel's.
 pub fn listen_seqpacket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    listen_unix(path, mode, SocketType::SEQPACKET)
+}
+
+/// The same for streams (`SOCK_STREAM`).
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_stream(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    listen_unix(path, mode, SocketType::STREAM)
+}
+
+fn listen_unix(path: &Path, mode: u32, kind: SocketType) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && seqpacket(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    let is_dead = || {
+        let probe = socket_with(AddressFamily::UNIX, kind, QUIET, None)?;
+        io::Result::Ok(connect(&probe, &address) == Err(rustix::io::Errno::CONNREFUSED))
+    };
+    if is_socket && is_dead()? {
         std::fs::remove_file(path)?;
     }
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, QUIET, None)?;
+    let socket = socket_with(AddressFamily::UNIX, kind, QUIET, None)?;
     bind(&socket, &address)?;
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     listen(&socket, BACKLOG)?;
@@ -133,6 +149,22 @@ pub fn hold(within: impl AsFd, name: &str) -> io::Result<OwnedFd> {
 /// As [`connect_unix`].
 pub fn connect_held(held: impl AsFd) -> io::Result<OwnedFd> {
     connect_unix(Path::new(&format!("/proc/self/fd/{}", held.as_fd().as_raw_fd())))
+}
+
+/// Bytes that were written to a Unix stream and not read at the other end (`SIOCOUTQ`, as the kernel counts them:
+/// with what surrounds them; 0 says that all was read).
+///
+/// # Errors
+/// The kernel's.
+pub fn unread(socket: impl AsFd) -> io::Result<usize> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed and so open, and SIOCOUTQ (TIOCOUTQ by its other name) writes one int to
+    // where the pointer points, which is one.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(waiting).unwrap_or_default())
 }
 
 /// Reads of a socket that blocks wait no longer than this.

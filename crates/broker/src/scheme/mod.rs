@@ -1,0 +1,86 @@
+//! URIs, each scheme in a file of its own. To add one: a sibling here, and its arm below.
+
+mod mesh;
+mod tcp;
+mod tls;
+mod udp;
+pub(crate) mod unix;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use consul::broker::{Connected, Problem, ProblemKind, Socket};
+use relay::Local;
+use route::Permit;
+
+use crate::answer::denied;
+use crate::door::{Door, Who};
+use crate::hand::{Handed, out_of_the_way};
+use crate::libipc::{self, Folder};
+use crate::reach::{Ask, malformed};
+use crate::uri::Uri;
+
+/// Reaches what a URI names. `text` is the URI as it was written, for services that read it themselves.
+pub(crate) async fn connect(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    uri: &Uri,
+    text: &str,
+    ask: &Ask<'_>,
+) -> Result<Handed, Problem> {
+    match &*uri.scheme {
+        "unix" => unix::by_uri(door, local, who, uri, ask).await,
+        "tcp" => tcp::connect(door, local, who, uri).await,
+        "udp" => udp::connect(door, local, who, uri).await,
+        "tls" => tls::connect(door, local, who, uri).await,
+        "quic" => mesh::connect(door, local, who, uri).await,
+        _ => foreign(door, local, who, uri, text, ask).await,
+    }
+}
+
+/// What the rules judge a URI by: the service that it asks for, else where it leads.
+fn permit(local: &Rc<Local>, who: &Who, uri: &Uri) -> Result<Permit, Problem> {
+    let authority = uri.authority();
+    let service = uri.service.as_deref().unwrap_or(&authority);
+    let permit = local.with_routes(|routes| routes.permit_to(&who.principal, service));
+    permit.map_err(|denial| denied(&denial))
+}
+
+fn port(uri: &Uri) -> Result<u16, Problem> {
+    uri.port.ok_or_else(|| malformed(format!("{uri} needs a port")))
+}
+
+fn describe(socket: Socket, uri: &Uri) -> Connected {
+    let service = uri.service.as_deref().unwrap_or_default().into();
+    Connected { service, ..crate::answer::connected(socket, uri.to_string()) }
+}
+
+fn unreachable(uri: &Uri, cause: impl std::fmt::Display) -> Problem {
+    Problem::new(ProblemKind::Unreachable, format!("reach {uri}: {cause}"))
+}
+
+/// A scheme of somebody else's: the local service of that name is asked.
+async fn foreign(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    uri: &Uri,
+    text: &str,
+    ask: &Ask<'_>,
+) -> Result<Handed, Problem> {
+    permit(local, who, uri)?;
+    for folder in folders(door, ask) {
+        let asked = libipc::ask_protocol(folder, &uri.scheme, text).await;
+        if let Some(socket) = asked.map_err(|cause| unreachable(uri, cause))? {
+            return out_of_the_way(door, socket, describe(Socket::Unix, uri));
+        }
+    }
+    let text = format!("nothing here speaks \"{}\", and no local service of that name does", uri.scheme);
+    Err(Problem::new(ProblemKind::Unsupported, text))
+}
+
+/// Folders in which a local service is looked for, the caller's own first.
+fn folders<'a>(door: &'a Door, ask: &'a Ask<'_>) -> impl Iterator<Item = &'a Folder> {
+    ask.folder.into_iter().chain(door.folders.iter().filter(|other| Some(*other) != ask.folder))
+}

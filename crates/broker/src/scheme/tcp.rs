@@ -1,0 +1,75 @@
+//! `tcp://host:port`: a plain connection. With a service behind it, tcpd's greeting first: its name, then `ok`.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consul::broker::{Problem, Socket};
+use relay::Local;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{describe, permit, port, unreachable};
+use crate::door::{Door, Who};
+use crate::hand::{Handed, out_of_the_way};
+use crate::uri::Uri;
+
+pub(super) async fn connect(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    uri: &Uri,
+) -> Result<Handed, Problem> {
+    permit(local, who, uri)?;
+    let patience = local.config().connect_timeout;
+    let mut stream = dial(uri, patience).await?;
+    if let Some(service) = &uri.service {
+        greet(&mut stream, service, patience).await.map_err(|cause| unreachable(uri, cause))?;
+    }
+    let stream = stream.into_std().map_err(|cause| unreachable(uri, cause))?;
+    out_of_the_way(door, stream.into(), describe(Socket::Tcp, uri))
+}
+
+pub(super) async fn dial(uri: &Uri, patience: Duration) -> Result<TcpStream, Problem> {
+    let address = (&*uri.host, port(uri)?);
+    let dialed = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        io::Result::Ok(stream)
+    };
+    within(patience, dialed).await.map_err(|cause| unreachable(uri, cause))
+}
+
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")));
+    tokio::time::timeout(patience, work).await.unwrap_or_else(late)
+}
+
+/// Says the name in one write, without an end, and waits for two bytes; nothing is sent before they are here,
+/// because the other side reads once.
+pub(super) async fn greet<S>(stream: &mut S, service: &str, patience: Duration) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    within(patience, async {
+        stream.write_all(service.as_bytes()).await?;
+        stream.flush().await?;
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).await.map_err(|cause| match cause.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                format!("it does not admit to \"{service}\""),
+            ),
+            _ => cause,
+        })?;
+        if answer.eq_ignore_ascii_case(b"ok") {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("it does not admit to \"{service}\"")))
+    })
+    .await
+}
