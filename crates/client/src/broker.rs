@@ -54,6 +54,12 @@ pub fn places() -> Vec<PathBuf> {
     own.into_iter().chain(["/run/portolan/broker.sock".into()]).collect()
 }
 
+/// The socket that systemd, or `portolan run --listen`, handed this program to accept on: the first of several;
+/// `None` without one, and the second time.
+pub fn listener() -> Option<OwnedFd> {
+    sys::activation::inherited().into_iter().next().map(|(_, socket)| socket)
+}
+
 impl Broker {
     /// The broker of this host; `None` when there is none at any of the [`places`].
     pub fn find() -> Option<Broker> {

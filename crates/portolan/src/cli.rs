@@ -94,6 +94,8 @@ enum Command {
     Subscribe(commands::subscribe::Args),
     /// Join standard input and output to a service
     Connect(commands::connect::Args),
+    /// Listen on a port or a Unix socket and pass every connection on to a service
+    Forward(commands::forward::Args),
     /// Reach a service for OpenSSH: ProxyCommand "portolan ssh-proxy %h %p", with ProxyUseFdpass or without
     SshProxy(commands::ssh_proxy::Args),
     /// Make a service reachable from outside: firewall, router, public name
@@ -150,6 +152,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
         arguments: Vec<OsString>,
     },
+    #[command(hide = true)]
+    Activated(commands::activated::Args),
     #[command(hide = true)]
     DemoService(commands::demo::service::Args),
     /// Open ports and map them at the router as tags of a Consul node's services say (Diplonat's role)
@@ -221,6 +225,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Publish(args) => commands::publish::run(args, global)?,
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,
+        Command::Forward(args) => commands::forward::run(args, global)?,
+        Command::Activated(args) => return commands::activated::run(args),
         Command::SshProxy(args) => commands::ssh_proxy::run(args, global)?,
         Command::Expose(args) => commands::expose::expose(args, global)?,
         Command::Unexpose(args) => commands::expose::unexpose(args, global)?,

@@ -5,8 +5,9 @@
 //!
 //! [`listen`] opens sockets, [`mmsg`] moves datagrams in batches, [`splice`] moves streams inside the
 //! kernel, [`pass`] hands descriptors to other processes, [`host`] observes this host, [`process`] adjusts this
-//! process, [`privilege`] gives up what it may.
+//! process, [`privilege`] gives up what it may, [`activation`] hands sockets from program to program.
 
+pub mod activation;
 pub mod host;
 pub mod listen;
 pub mod mmsg;

@@ -42,6 +42,12 @@ pub(crate) struct Connection {
     socket: Socket,
 }
 
+/// A connection whose bytes can be read.
+pub(crate) enum Opened {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Result {
     let connection = args.way.connect(&args.name, global)?;
     if args.fdpass {
@@ -144,13 +150,21 @@ impl Connection {
     /// Joins it to standard input and output. The end of standard input is passed on; the end of what the service
     /// says is the end.
     pub(crate) async fn relay(self) -> io::Result<()> {
+        match self.open()? {
+            Opened::Tcp(stream) => relay(stream).await,
+            Opened::Unix(stream) => relay(stream).await,
+        }
+    }
+
+    /// The connection as bytes, in the runtime that this is called on.
+    pub(crate) fn open(self) -> io::Result<Opened> {
         sys::pass::set_blocking(self.descriptor.as_fd(), false)?;
         match self.socket {
-            Socket::Tcp => relay(TcpStream::from_std(self.descriptor.into())?).await,
-            Socket::Unix => relay(UnixStream::from_std(self.descriptor.into())?).await,
+            Socket::Tcp => Ok(Opened::Tcp(TcpStream::from_std(self.descriptor.into())?)),
+            Socket::Unix => Ok(Opened::Unix(UnixStream::from_std(self.descriptor.into())?)),
             Socket::Udp => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "it speaks in datagrams, which standard input and output would run together; use --fdpass",
+                "it speaks in datagrams, which a stream would run together; use `connect --fdpass`",
             )),
         }
     }

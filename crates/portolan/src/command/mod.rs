@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod acl;
+pub(crate) mod activated;
 mod begin;
 pub(crate) mod ca;
 pub(crate) mod check_config;
@@ -15,6 +16,7 @@ pub(crate) mod dns;
 pub(crate) mod doctor;
 pub(crate) mod expose;
 pub(crate) mod exposures;
+pub(crate) mod forward;
 pub(crate) mod guard;
 pub(crate) mod init;
 pub(crate) mod instances;

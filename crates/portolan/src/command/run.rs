@@ -32,6 +32,12 @@ pub(crate) struct Args {
     /// Port that the command listens on; `auto` chooses a free one. The command finds it in $PORT
     #[arg(long, short, value_parser = port)]
     port: Option<u16>,
+    /// Listen for the command on a free port of loopback and hand it the socket, as systemd does (LISTEN_FDS)
+    #[arg(long, conflicts_with = "port")]
+    listen: bool,
+    /// Listen, and run the command for each connection with that on its standard input and output, as inetd does
+    #[arg(long, conflicts_with_all = ["port", "listen"])]
+    inetd: bool,
     #[command(flatten)]
     instance: Instance,
     /// The instance is gone this long after the last sign of life; it is renewed at a sixth of it
@@ -62,9 +68,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<ExitCode> {
 
 async fn registered(args: Args, remote: &Remote, quiet: bool) -> Result<ExitCode> {
     let mut signals = signals()?;
-    let port = match args.port {
-        Some(0) => free_port()?,
-        given => given.unwrap_or(0),
+    let listener = if args.listen || args.inetd { Some(listen()?) } else { None };
+    let port = match (&listener, args.port) {
+        (Some(listener), _) => listener.local_addr().context("ask for the listener's port")?.port(),
+        (None, Some(0)) => free_port()?,
+        (None, given) => given.unwrap_or(0),
     };
     let mut service = args.instance.service(&args.name, port)?.lease(args.lease);
     if port != 0 && !args.instance.has_checks() {
@@ -77,7 +85,18 @@ async fn registered(args: Args, remote: &Remote, quiet: bool) -> Result<ExitCode
     if !quiet {
         eprintln!("portolan: registered {} as instance {}", args.name, registration.id());
     }
-    let child = match spawn(&args.command, &args.name, registration.id(), port) {
+    if let Some(listener) = listener.as_ref().filter(|_| args.inetd) {
+        let served = super::activated::inetd(listener, &args.command, &mut signals).await;
+        leave(registration).await;
+        return served.map(|()| ExitCode::SUCCESS).map_err(Failure::from);
+    }
+    let command = match listener {
+        Some(listener) => super::activated::command(&args.name, &args.command, listener),
+        None => plain(&args.command),
+    };
+    let started =
+        command.map_err(Err).and_then(|command| spawn(command, &args.name, registration.id(), port));
+    let child = match started {
         Ok(child) => child,
         Err(failure) => {
             leave(registration).await;
@@ -88,6 +107,20 @@ async fn registered(args: Args, remote: &Remote, quiet: bool) -> Result<ExitCode
     Ok(ExitCode::from(code_of(status)))
 }
 
+/// Where the command is reached: by programs on this host, and through the mesh by those on others.
+fn listen() -> Result<TcpListener> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on a free port of loopback")?)
+}
+
+fn plain(command: &[OsString]) -> Result<Command> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::new(Exit::Usage, anyhow!("there is no command after --")));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
+
 fn free_port() -> Result<u16> {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     Ok(free.context("look for a free port")?.port())
@@ -95,21 +128,17 @@ fn free_port() -> Result<u16> {
 
 /// The command, or how a shell would end when it cannot be started: 127 not found, 126 not runnable.
 fn spawn(
-    command: &[OsString],
+    mut child: Command,
     name: &str,
     instance: &str,
     port: u16,
 ) -> std::result::Result<Child, Result<ExitCode>> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Err(Failure::new(Exit::Usage, anyhow!("there is no command after --"))));
-    };
-    let mut child = Command::new(program);
-    child.args(arguments).env("PORTOLAN_SERVICE", name).env("PORTOLAN_INSTANCE", instance);
+    child.env("PORTOLAN_SERVICE", name).env("PORTOLAN_INSTANCE", instance);
     if port != 0 {
         child.env("PORT", port.to_string());
     }
     child.spawn().map_err(|cause| {
-        eprintln!("portolan: start {}: {cause}", program.to_string_lossy());
+        eprintln!("portolan: start {}: {cause}", child.as_std().get_program().to_string_lossy());
         let not_found = cause.kind() == std::io::ErrorKind::NotFound;
         Ok(ExitCode::from(if not_found { 127 } else { 126 }))
     })

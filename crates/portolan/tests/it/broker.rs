@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use sys::pass::Passing as _;
 
-use crate::support::{Daemon, PROGRAM, clean};
+use crate::support::{Daemon, PROGRAM, clean, eventually};
 
 struct Host {
     daemon: Daemon,
@@ -93,4 +93,113 @@ fn refusals_have_exit_codes() {
     assert_eq!(code(&["connect", "echo", "--broker", "/nowhere/broker.sock"]), Some(5));
     assert_eq!(code(&["ssh-proxy", "-oProxyCommand=x", "22"]), Some(2));
     let _ = &host.daemon;
+}
+
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// A process that is killed when dropped.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the command says once it succeeds; a service that has just begun may not be known yet.
+fn in_the_end(what: &str, mut command: impl FnMut() -> Command) -> String {
+    eventually(what, || {
+        let output = command().stdin(Stdio::null()).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    })
+}
+
+#[test]
+fn pong_is_spoken_in_c_and_in_python_over_sockets_that_were_handed_over() {
+    let host = host();
+    let folder = tempfile::tempdir().unwrap();
+    let in_c = folder.path().join("pong");
+    let compiled = Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-I", "crates/client/c", "-o"])
+        .arg(&in_c)
+        .args(["examples/pong/pong.c", "crates/client/c/portolan.c"])
+        .current_dir(root())
+        .status();
+    let has_python =
+        Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !compiled.is_ok_and(|status| status.success()) || !has_python {
+        println!("skipped: no C compiler or no python3");
+        return;
+    }
+    let python = ["python3".to_owned(), root().join("examples/pong/pong.py").to_str().unwrap().to_owned()];
+    let programs = [vec![in_c.to_str().unwrap().to_owned()], python.to_vec()];
+    let api = host.daemon.api();
+    for (number, service) in programs.iter().enumerate() {
+        let name = format!("pong{number}");
+        let mut run = host.command(&["run", &name, "--listen", "--api", &api, "--quiet", "--"]);
+        let _service = Running(run.args(service).arg("serve").spawn().unwrap());
+        for client in &programs {
+            let ask = |to: &str| {
+                let mut command = Command::new(&client[0]);
+                clean(command.args(&client[1..]).arg(to))
+                    .env_remove("IPC_NETWORK")
+                    .env("PORTOLAN_BROKER", &host.socket);
+                command
+            };
+            assert_eq!(in_the_end(&name, || ask(&name)), "pong\n", "{client:?} asks {service:?}");
+            let by_map = || {
+                let mut command = ask("other");
+                command.env("IPC_NETWORK", format!("other {name}"));
+                command
+            };
+            assert_eq!(in_the_end("the map is honoured", by_map), "pong\n");
+            let refused = ask("nobody").output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && said.contains("no service named \"nobody\""), "{said}");
+        }
+    }
+}
+
+#[test]
+fn inetd_services_are_run_for_each_connection() {
+    let host = host();
+    let api = host.daemon.api();
+    let mut run = host.command(&["run", "cat", "--inetd", "--api", &api, "--quiet", "--", "cat"]);
+    let _service = Running(run.spawn().unwrap());
+    let answer = in_the_end("the service", || {
+        let mut command = Command::new("sh");
+        clean(&mut command).env("PORTOLAN_BROKER", &host.socket).env("PROGRAM", PROGRAM);
+        command.args(["-c", "echo there and back | \"$PROGRAM\" connect cat"]);
+        command
+    });
+    assert_eq!(answer, "there and back\n");
+}
+
+#[test]
+fn a_port_and_a_socket_are_forwarded_to_a_service() {
+    let host = host();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    for place in ["0", path.to_str().unwrap()] {
+        let mut forward = host.command(&["forward", place, "echo"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let out = forward.stdout.take().unwrap();
+        let _forward = Running(forward);
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).unwrap();
+        let at = said.trim().strip_prefix("listening on ").unwrap();
+        let mut heard = [0; 5];
+        if place == "0" {
+            let mut stream = TcpStream::connect(at).unwrap();
+            stream.write_all(b"hello").unwrap();
+            stream.read_exact(&mut heard).unwrap();
+        } else {
+            let mut stream = UnixStream::connect(at).unwrap();
+            stream.write_all(b"hello").unwrap();
+            stream.read_exact(&mut heard).unwrap();
+        }
+        assert_eq!(&heard, b"hello");
+    }
 }
