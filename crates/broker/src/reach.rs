@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use consul::broker::{Problem, ProblemKind};
 use relay::Local;
+use route::End;
 
+use crate::answer::denied;
 use crate::door::{Door, Who};
 use crate::hand::{self, Handed};
 use crate::libipc::Folder;
 use crate::network;
-use crate::scheme;
+use crate::scheme::{self, Way};
 use crate::uri::Uri;
 
 /// What a program asks for.
@@ -37,9 +39,13 @@ pub(crate) async fn connect(
     }
     let target = ask.network.and_then(|network| network::lookup(network, ask.name)).unwrap_or(ask.name);
     if target.contains("://") {
-        return by_uri(door, local, who, target, ask).await;
+        return by_uri(door, local, who, target, None, ask).await;
     }
-    by_name(door, local, who, target, ask).await
+    let led = local.with_routes(|routes| routes.lead(target)).map_err(|denial| denied(&denial))?;
+    match &led.end {
+        End::Service(name) => by_name(door, local, who, name, ask).await,
+        End::Uri { name, uri } => by_uri(door, local, who, uri, Some(name), ask).await,
+    }
 }
 
 async fn by_uri(
@@ -47,6 +53,7 @@ async fn by_uri(
     local: &Rc<Local>,
     who: &Who,
     text: &str,
+    led_from: Option<&str>,
     ask: &Ask<'_>,
 ) -> Result<Handed, Problem> {
     // The text may hold a secret, so it is not repeated.
@@ -55,7 +62,7 @@ async fn by_uri(
     if uri.credentials.as_ref().is_some_and(|credentials| credentials.is_seed_form) {
         tracing::debug!(%uri, "credentials before the host in ipcd's form; a file would keep them from the environment");
     }
-    scheme::connect(door, local, who, &uri, text, ask).await
+    scheme::connect(door, local, who, &Way { uri: &uri, text, led_from }, ask).await
 }
 
 /// A URI that was asked for directly may hold a secret: then its scheme is all of it that is told.
@@ -93,7 +100,8 @@ async fn by_name(
             }
             uri.service.get_or_insert_with(|| name.to_owned());
             let text = uri.to_string();
-            scheme::connect(door, local, who, &uri, &text, ask).await
+            scheme::connect(door, local, who, &Way { uri: &uri, text: &text, led_from: Some(name) }, ask)
+                .await
         }
         None => Err(unknown),
     }

@@ -124,14 +124,7 @@ pub(crate) async fn start(
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
-    let domain = linked.as_ref().map(|linked| linked.local.with(|member| member.facts.cluster.clone()));
-    shared.broker(
-        &config,
-        domain.unwrap_or_else(|| identity.name.clone()),
-        listeners.broker,
-        &relay,
-        linked.as_ref(),
-    );
+    shared.broker(&config, &identity, listeners.broker, &relay, linked.as_ref());
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let exposure = shared.exposure(&config, &identity, guard)?;

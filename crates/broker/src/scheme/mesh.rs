@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use consul::broker::{Problem, ProblemKind};
 use relay::Local;
+use route::Caller;
 
 use super::tcp::within;
 use super::unreachable;
 use crate::answer::denied;
-use crate::door::{Door, Who};
+use crate::door::{Door, UNIX, Who};
 use crate::hand::{self, Handed};
 use crate::reach::malformed;
 use crate::uri::Uri;
@@ -28,7 +29,7 @@ pub(super) async fn connect(
             "this node has no links to others: `portolan init` or `portolan join` makes it part of a cluster";
         Problem::new(ProblemKind::Unsupported, text)
     })?;
-    let allowed = local.with_routes(|routes| routes.permit(&who.principal, service));
+    let allowed = local.with_routes(|routes| routes.permit(Caller::by(&who.principal, UNIX), service));
     let (backend, permit) = allowed.map_err(|denial| denied(&denial))?;
     let mut last = Problem::new(
         ProblemKind::Unhealthy,

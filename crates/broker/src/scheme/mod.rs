@@ -6,12 +6,13 @@ mod tls;
 mod udp;
 pub(crate) mod unix;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
 use relay::Local;
-use route::Permit;
+use route::{Caller, PeerHost, Permit};
 
 use crate::answer::denied;
 use crate::door::{Door, Who};
@@ -20,30 +21,43 @@ use crate::libipc::{self, Folder};
 use crate::reach::{Ask, malformed};
 use crate::uri::Uri;
 
-/// Reaches what a URI names. `text` is the URI as it was written, for services that read it themselves.
+/// A URI on its way.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) uri: &'a Uri,
+    /// As it was written, for services that read it themselves.
+    pub(crate) text: &'a str,
+    /// The name that led to it by a redirection or the default route, which is what rules are about then.
+    pub(crate) led_from: Option<&'a str>,
+}
+
+/// Reaches what a URI names.
 pub(crate) async fn connect(
     door: &Arc<Door>,
     local: &Rc<Local>,
     who: &Who,
-    uri: &Uri,
-    text: &str,
+    way: &Way<'_>,
     ask: &Ask<'_>,
 ) -> Result<Handed, Problem> {
-    match &*uri.scheme {
-        "unix" => unix::by_uri(door, local, who, uri, ask).await,
-        "tcp" => tcp::connect(door, local, who, uri).await,
-        "udp" => udp::connect(door, local, who, uri).await,
-        "tls" => tls::connect(door, local, who, uri).await,
-        "quic" => mesh::connect(door, local, who, uri).await,
-        _ => foreign(door, local, who, uri, text, ask).await,
+    match &*way.uri.scheme {
+        "unix" => unix::by_uri(door, local, who, way.uri, ask).await,
+        "tcp" => tcp::connect(door, local, who, way).await,
+        "udp" => udp::connect(door, local, who, way).await,
+        "tls" => tls::connect(door, local, who, way).await,
+        "quic" => mesh::connect(door, local, who, way.uri).await,
+        _ => foreign(door, local, who, way, ask).await,
     }
 }
 
-/// What the rules judge a URI by: the service that it asks for, else where it leads.
-fn permit(local: &Rc<Local>, who: &Who, uri: &Uri) -> Result<Permit, Problem> {
+/// What the rules judge a URI by: the name that led to it, else the service that it asks for, else where it leads.
+fn permit(local: &Rc<Local>, who: &Who, way: &Way<'_>) -> Result<Permit, Problem> {
+    let uri = way.uri;
     let authority = uri.authority();
-    let service = uri.service.as_deref().unwrap_or(&authority);
-    let permit = local.with_routes(|routes| routes.permit_to(&who.principal, service));
+    let service = way.led_from.or(uri.service.as_deref()).unwrap_or(&authority);
+    let host = PeerHost { name: uri.host.to_ascii_lowercase().into(), port: uri.port };
+    let scheme = Cow::Owned(uri.scheme.clone());
+    let caller = Caller { host: Some(&host), ..Caller::by(&who.principal, &scheme) };
+    let permit = local.with_routes(|routes| routes.permit_to(caller, service));
     permit.map_err(|denial| denied(&denial))
 }
 
@@ -65,13 +79,13 @@ async fn foreign(
     door: &Arc<Door>,
     local: &Rc<Local>,
     who: &Who,
-    uri: &Uri,
-    text: &str,
+    way: &Way<'_>,
     ask: &Ask<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, uri)?;
+    permit(local, who, way)?;
+    let uri = way.uri;
     for folder in folders(door, ask) {
-        let asked = libipc::ask_protocol(folder, &uri.scheme, text).await;
+        let asked = libipc::ask_protocol(folder, &uri.scheme, way.text).await;
         if let Some(socket) = asked.map_err(|cause| unreachable(uri, cause))? {
             return out_of_the_way(door, socket, describe(Socket::Unix, uri));
         }

@@ -10,7 +10,7 @@ use relay::Local;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{describe, permit, port, unreachable};
+use super::{Way, describe, permit, port, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{Handed, out_of_the_way};
 use crate::uri::Uri;
@@ -19,9 +19,10 @@ pub(super) async fn connect(
     door: &Arc<Door>,
     local: &Rc<Local>,
     who: &Who,
-    uri: &Uri,
+    way: &Way<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, uri)?;
+    permit(local, who, way)?;
+    let uri = way.uri;
     let patience = local.config().connect_timeout;
     let mut stream = dial(uri, patience).await?;
     if let Some(service) = &uri.service {

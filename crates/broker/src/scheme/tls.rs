@@ -9,23 +9,23 @@ use relay::tls::Speak;
 use relay::{Local, Stream};
 
 use super::tcp::{dial, greet, within};
-use super::{describe, permit, unreachable};
+use super::{Way, describe, permit, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{self, Handed};
-use crate::uri::Uri;
 
 pub(super) async fn connect(
     door: &Arc<Door>,
     local: &Rc<Local>,
     who: &Who,
-    uri: &Uri,
+    way: &Way<'_>,
 ) -> Result<Handed, Problem> {
+    let uri = way.uri;
     if uri.credentials.as_ref().is_some_and(|credentials| !credentials.secret.is_empty()) {
         // Going on without would be less than was asked for.
         let text = "pre-shared keys are not there yet; without credentials the server is verified by its certificate";
         return Err(Problem::new(ProblemKind::Unsupported, text));
     }
-    let permit = permit(local, who, uri)?;
+    let permit = permit(local, who, way)?;
     let patience = local.config().connect_timeout;
     let stream = Stream::Tcp(dial(uri, patience).await?);
     let client = door.tls().map_err(|error| Problem::new(ProblemKind::Internal, error))?;

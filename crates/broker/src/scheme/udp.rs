@@ -8,18 +8,18 @@ use relay::Local;
 use tokio::net::{UdpSocket, lookup_host};
 
 use super::tcp::within;
-use super::{describe, permit, port, unreachable};
+use super::{Way, describe, permit, port, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{Handed, out_of_the_way};
-use crate::uri::Uri;
 
 pub(super) async fn connect(
     door: &Arc<Door>,
     local: &Rc<Local>,
     who: &Who,
-    uri: &Uri,
+    way: &Way<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, uri)?;
+    permit(local, who, way)?;
+    let uri = way.uri;
     if uri.service.is_some() {
         return Err(crate::reach::malformed(
             "udp leads to a host and a port; there is no service behind them",

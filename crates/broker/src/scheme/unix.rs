@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use consul::broker::{Problem, ProblemKind, Socket};
 use relay::Local;
+use route::Caller;
 
 use crate::answer::denied;
-use crate::door::{Door, Who};
+use crate::door::{Door, UNIX, Who};
 use crate::hand::{Handed, out_of_the_way};
 use crate::libipc::Folder;
 use crate::reach::Ask;
@@ -46,7 +47,9 @@ pub(crate) async fn connect(
     };
     let Some(socket) = folder.connect(name).await.map_err(unreachable)? else { return Ok(None) };
     // Judged once it is known that there is something to be judged; nothing was said on it yet.
-    local.with_routes(|routes| routes.permit_to(&who.principal, name)).map_err(|denial| denied(&denial))?;
+    local
+        .with_routes(|routes| routes.permit_to(Caller::by(&who.principal, UNIX), name))
+        .map_err(|denial| denied(&denial))?;
     let to = folder.path.join(name).display().to_string();
     let mut connected = crate::answer::connected(Socket::Unix, to);
     connected.service = name.into();

@@ -137,15 +137,16 @@ impl Shared {
     pub(super) fn broker(
         &mut self,
         config: &Config,
-        domain: String,
+        identity: &Identity,
         listeners: broker::Listeners,
         relay: &Relay,
         linked: Option<&Linked>,
     ) {
         listeners.paths().for_each(|path| tracing::info!(path = %path.display(), "local programs may ask"));
+        let domain = linked.map(|linked| linked.local.with(|member| member.facts.cluster.clone()));
         let inputs = broker::Inputs {
             relay: relay.clone(),
-            domain: domain.into(),
+            domain: domain.unwrap_or_else(|| identity.name.clone()).into(),
             mesh: linked.map(|linked| Arc::new(ThroughMesh(linked.mesh.clone())) as Arc<dyn Dial>),
             metrics: broker::Metrics::register(self.counted()),
             patience: config.node.drain_timeout,

@@ -36,6 +36,31 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Call {
     service: Arc<str>,
     instance: Arc<str>,
+    /// For whom, where it is a program of the calling node's that the kernel or its configuration names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whom: Option<Whom>,
+}
+
+/// A program as its own node knows it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Whom {
+    uid: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Arc<str>>,
+}
+
+/// What the kernel calls no user: for programs that are known by name alone.
+const NO_USER: u32 = u32::MAX;
+
+impl Whom {
+    /// What there is to say of a principal of this node. Callers of other nodes are not spoken for.
+    fn of(principal: &Principal) -> Option<Whom> {
+        match principal {
+            Principal::Local { uid } => Some(Whom { uid: *uid, identity: None }),
+            Principal::Identity { id } => Some(Whom { uid: NO_USER, identity: Some(id.clone()) }),
+            _ => None,
+        }
+    }
 }
 
 /// Dials addresses that lead there, and goes through the mesh where none does: to what listens on another host's
@@ -103,7 +128,8 @@ impl Reach {
     async fn call(&self, endpoint: &Endpoint, permit: &Permit) -> io::Result<relay::Stream> {
         let opened = self.mesh.open(&endpoint.node, KIND, Lane::Data).await;
         let mut stream: Stream = opened.map_err(io::Error::other)?;
-        let call = Call { service: permit.service().clone(), instance: endpoint.id.clone() };
+        let (service, whom) = (permit.service().clone(), Whom::of(permit.principal()));
+        let call = Call { service, instance: endpoint.id.clone(), whom };
         frame::write(&mut stream, &serde_json::to_vec(&call)?).await?;
         stream.flush().await?;
         let answer = frame::read(&mut stream, MAX_CALL).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -184,7 +210,13 @@ impl Answering {
 
     /// Where the instance listens on this host, and the permit to go there.
     fn target(&self, peer: &str, call: &Call) -> Result<(Permit, SocketAddr), String> {
-        let caller = Principal::Identity { id: format!("spiffe://{}/node/{peer}", self.domain).into() };
+        // The node proved itself; for whom it asks is its own word, and stays with its name.
+        let caller = match &call.whom {
+            Some(whom) => {
+                Principal::Delegated { node: peer.into(), uid: whom.uid, identity: whom.identity.clone() }
+            }
+            None => Principal::Identity { id: format!("spiffe://{}/node/{peer}", self.domain).into() },
+        };
         let (backend, permit) =
             self.routes.now().permit(Caller::by(&caller, QUIC), &call.service).map_err(|denial| {
                 tracing::info!(%denial, "refused a call of another node");
