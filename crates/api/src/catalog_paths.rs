@@ -216,7 +216,8 @@ pub(crate) fn external_instance(
         port: sent.port,
         tagged_addresses: tagged(&sent.tagged_addresses),
         meta: sent.meta.into_iter().collect(),
-        weights: weights(sent.weights)?,
+        // Consul's Go client sends zeros for weights that nobody gave.
+        weights: weights(sent.weights.filter(|weights| (weights.passing, weights.warning) != (0, 0)))?,
         enable_tag_override: sent.enable_tag_override,
         lease: None,
     };

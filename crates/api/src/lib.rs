@@ -30,6 +30,7 @@ mod inputs;
 mod kv;
 mod metrics;
 pub mod netsel;
+mod openapi;
 mod own;
 mod plan;
 mod probes;

@@ -16,8 +16,8 @@ use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
     Api, acl_paths, agent, archive_paths as snapshot, catalog_paths as catalog, cluster_paths as cluster,
-    coordinates, events, exposures, health_paths as health, kv, own, probes, query, rules, session, status,
-    topics, txn, ui,
+    coordinates, events, exposures, health_paths as health, kv, openapi, own, probes, query, rules, session,
+    status, topics, txn, ui,
 };
 
 /// One endpoint.
@@ -190,6 +190,7 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/snapshot", Whole(Acl, Write), act!(snapshot::restore)),
     // Our own.
     get("/v1/portolan/services", Filtered, act!(own::services)),
+    get("/v1/portolan/openapi.json", Nothing, Look(openapi::show)),
     get("/v1/portolan/resolve/*name", Named(Service, Read), act!(own::resolve)),
     get("/v1/portolan/topics", Filtered, Views(topics::list)),
     put("/v1/portolan/topics/*name", Named(Topic, Write), act!(topics::retain)),

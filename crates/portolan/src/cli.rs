@@ -88,6 +88,9 @@ enum Command {
     /// Save and restore the whole state
     #[command(subcommand)]
     Snapshot(commands::snapshot::Snapshot),
+    /// Take over what another registry knows
+    #[command(subcommand)]
+    Import(commands::import::Import),
     /// Put messages in the one agreed order
     Publish(commands::publish::Args),
     /// Read messages in the one agreed order
@@ -222,6 +225,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Resolve(args) => commands::resolve::run(args, global)?,
         Command::Kv(kv) => commands::kv::run(kv, global)?,
         Command::Snapshot(snapshot) => commands::snapshot::run(snapshot, global)?,
+        Command::Import(import) => commands::import::run(import, global)?,
         Command::Publish(args) => commands::publish::run(args, global)?,
         Command::Subscribe(args) => commands::subscribe::run(args, global)?,
         Command::Connect(args) => commands::connect::run(args, global)?,

@@ -46,6 +46,12 @@ fn sessions_locks_transactions_and_events_are_answered_alike() {
     beside("beside_consul.py", "", "/v1/health/service/consul serfHealth", &[]);
 }
 
+/// Field by field, with case, order and null.
+#[test]
+fn what_is_read_is_alike_field_by_field() {
+    beside("beside_reads.py", "", "/v1/health/service/consul serfHealth", &[]);
+}
+
 #[test]
 fn access_control_lists_are_answered_alike() {
     let on = r#", "primary_datacenter": "dc1", "acl": {"enabled": true, "default_policy": "deny"}"#;

@@ -65,7 +65,8 @@ impl Debian {
         let mut files = self.files.iter().map(|file| folder.join(tree(self.suite())).join(file));
         files.all(|file| file.exists())
             && self.tools.iter().all(|tool| {
-                folder.join("bin").join(tool).exists() || (self.suite.is_none() && on_host(tool).is_some())
+                let is_ours = leads_into(&folder.join("bin").join(tool), &tree(self.suite()));
+                is_ours || (self.suite.is_none() && on_host(tool).is_some())
             })
     }
 
@@ -89,6 +90,15 @@ impl Debian {
         }
         missing
     }
+}
+
+/// True when a door leads into a tree: one of another release stays behind when the table asks for a new one.
+fn leads_into(door: &Path, tree: &str) -> bool {
+    let to = match std::fs::read_link(door) {
+        Ok(target) => target.to_string_lossy().into_owned(),
+        Err(_) => std::fs::read_to_string(door).unwrap_or_default(),
+    };
+    door.exists() && to.contains(&format!("/{tree}/"))
 }
 
 /// A symbolic link, or a script that names the unpacked libraries when the host lacks some. The script is
@@ -143,4 +153,32 @@ fn on_host(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     places.map(|place| place.join(tool)).find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_into_another_release_is_none() {
+        let folder = std::env::temp_dir().join(format!("portolan-doors-{}", std::process::id()));
+        for place in ["bin", "root/usr/bin", "root-bullseye/usr/bin"] {
+            std::fs::create_dir_all(folder.join(place)).unwrap();
+        }
+        let here = |suite: Option<&str>| {
+            let suite = suite.map_or(String::new(), |suite| format!("suite = \"{suite}\"\n"));
+            let row =
+                format!("package = \"p\"\n{suite}tools = [\"no-such-tool\"]\nfor = \"test\"\nwhy = \"x\"");
+            toml::from_str::<Debian>(&row).unwrap().is_here(&folder)
+        };
+        assert!(!here(None));
+        let door = folder.join("bin/no-such-tool");
+        std::fs::write(folder.join("root/usr/bin/no-such-tool"), "").unwrap();
+        symlink(Path::new("..").join(tree("host")).join("usr/bin/no-such-tool"), &door).unwrap();
+        assert!(here(None) && !here(Some("bullseye")), "a changed release is noticed");
+        std::fs::remove_file(&door).unwrap();
+        std::fs::write(&door, "exec \"$here/root-bullseye/usr/bin/no-such-tool\"").unwrap();
+        assert!(!here(None) && here(Some("bullseye")), "in a script, too");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -18,6 +18,7 @@ pub(crate) mod expose;
 pub(crate) mod exposures;
 pub(crate) mod forward;
 pub(crate) mod guard;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod instances;
 pub(crate) mod join;
