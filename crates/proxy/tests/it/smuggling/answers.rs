@@ -66,7 +66,12 @@ fn read(answer: &[u8], ended_well: bool) -> Got {
         _ if status == "304" => Some(String::new()),
         (true, _) => unchunked(rest),
         (false, Some(length)) => rest.get(..length).map(str::to_owned),
-        (false, None) => ended_well.then(|| rest.to_owned()),
+        // The refusal may be in it, with a time of its own.
+        (false, None) => {
+            let timeless =
+                || rest.lines().filter(|line| !line.starts_with("date: ")).collect::<Vec<_>>().join("\n");
+            ended_well.then(timeless)
+        }
     };
     // Our own words about a failure differ in detail.
     let body = if status == "502" { Some(String::new()) } else { body };
