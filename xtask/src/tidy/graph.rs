@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub(crate) struct Graph {
     packages: Vec<Package>,
     workspace_members: BTreeSet<String>,
+    #[serde(default)]
+    workspace_default_members: BTreeSet<String>,
     resolve: Resolve,
 }
 
@@ -25,6 +27,15 @@ pub(crate) struct Package {
     /// None for a package of this workspace.
     pub(crate) source: Option<String>,
     manifest_path: String,
+    #[serde(default)]
+    targets: Vec<Target>,
+}
+
+/// What a package is built into.
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +114,14 @@ impl Graph {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
+    /// Programs that a bare `cargo run` has to choose from.
+    pub(crate) fn runnable(&self) -> Vec<&str> {
+        let default = self.packages.iter().filter(|one| self.workspace_default_members.contains(&one.id));
+        let targets = default.flat_map(|package| &package.targets);
+        let programs = targets.filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+        programs.map(|target| target.name.as_str()).collect()
+    }
+
     /// Packages of others that are built on our platforms.
     pub(crate) fn others(&self) -> impl Iterator<Item = &Package> {
         let built: BTreeSet<&str> = self.resolve.nodes.iter().map(|node| node.id.as_str()).collect();
@@ -161,11 +180,14 @@ impl Dependency {
 /// A graph out of a few words: `ours` as rooms with arrows, `others` as name, version, licence.
 #[cfg(test)]
 pub(crate) mod fixture {
-    use super::{Dependency, DependencyKind, Graph, Node, Package, Resolve};
+    use std::collections::BTreeSet;
+
+    use super::{Dependency, DependencyKind, Graph, Node, Package, Resolve, Target};
 
     pub(crate) const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-    /// `arrows`: from, to, kind (`""` or `"dev"`). A `to` with `@` is a package of others.
+    /// `arrows`: from, to, kind (`""` or `"dev"`). A `to` with `@` is a package of others. All of ours are default
+    /// members; `portolan` and what is below `testing/` are programs.
     pub(crate) fn graph(arrows: &[(&str, &str, &str)], others: &[(&str, &str, &str)]) -> Graph {
         let mut ours: Vec<&str> = arrows.iter().flat_map(|(from, to, _)| [*from, *to]).collect();
         ours.retain(|room| !room.contains('@'));
@@ -180,8 +202,9 @@ pub(crate) mod fixture {
             .chain(others.iter().map(|other| Node { id: format!("{}@{}", other.0, other.1), deps: vec![] }))
             .collect();
         let packages = ours.iter().map(|room| package(room)).chain(others.iter().map(other)).collect();
-        let workspace_members = ours.iter().map(|room| (*room).to_owned()).collect();
-        Graph { packages, workspace_members, resolve: Resolve { nodes } }
+        let workspace_members: BTreeSet<String> = ours.iter().map(|room| (*room).to_owned()).collect();
+        let workspace_default_members = workspace_members.clone();
+        Graph { packages, workspace_members, workspace_default_members, resolve: Resolve { nodes } }
     }
 
     fn dependency((_, to, kind): &(&str, &str, &str)) -> Dependency {
@@ -190,6 +213,8 @@ pub(crate) mod fixture {
     }
 
     fn package(room: &str) -> Package {
+        let is_program = room == "portolan" || room.starts_with("testing/");
+        let kind = vec![if is_program { "bin" } else { "lib" }.to_owned()];
         let folder = if room.contains('/') { room.to_owned() } else { format!("crates/{room}") };
         Package {
             id: room.into(),
@@ -198,6 +223,7 @@ pub(crate) mod fixture {
             license: Some("MIT OR Apache-2.0".into()),
             source: None,
             manifest_path: format!("/somewhere/{folder}/Cargo.toml"),
+            targets: vec![Target { name: room.into(), kind }],
         }
     }
 
@@ -209,6 +235,7 @@ pub(crate) mod fixture {
             license: Some((*license).into()),
             source: Some(REGISTRY.into()),
             manifest_path: format!("/registry/{name}/Cargo.toml"),
+            targets: Vec::new(),
         }
     }
 }

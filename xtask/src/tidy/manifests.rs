@@ -1,6 +1,7 @@
-//! Every manifest takes its lints, version and licence from the workspace.
+//! Every manifest takes its lints, version and licence from the workspace, and `cargo run` knows what to run.
 
 use super::Finding;
+use super::graph::Graph;
 use super::tree::Tree;
 
 /// Keys that a package inherits rather than repeats.
@@ -12,6 +13,18 @@ const OWN_LINTS: &str = "crates/sys";
 /// Checks `[package]` and `[lints]` of every package.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     tree.packages().flat_map(|folder| check_one(tree, folder)).collect()
+}
+
+/// The first thing that a newcomer types is `cargo run`: it must not ask which of several programs is meant.
+pub(crate) fn one_program(graph: &Graph) -> Vec<Finding> {
+    match graph.runnable()[..] {
+        ["portolan"] => Vec::new(),
+        ref others => {
+            let text =
+                format!("`cargo run` should mean portolan alone, by default-members; it means {others:?}");
+            vec![Finding::new("Cargo.toml", 0, text)]
+        }
+    }
 }
 
 fn check_one(tree: &Tree, folder: &str) -> Vec<Finding> {
@@ -47,11 +60,19 @@ fn inherits(value: Option<&toml::Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, one_program};
+    use crate::tidy::graph::fixture::graph;
     use crate::tidy::tree::Tree;
 
     const GOOD: &str = "[package]\nname = 'x'\nversion.workspace = true\nedition.workspace = true\n\
         license.workspace = true\npublish.workspace = true\n";
+
+    #[test]
+    fn cargo_run_means_one_program() {
+        assert_eq!(one_program(&graph(&[("portolan", "log", "")], &[])), []);
+        let found = one_program(&graph(&[("portolan", "log", ""), ("testing/sim", "log", "")], &[]));
+        assert!(found[0].to_string().contains("testing/sim"), "{found:?}");
+    }
 
     #[test]
     fn a_package_inherits() {

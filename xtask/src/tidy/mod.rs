@@ -81,6 +81,7 @@ fn check(tree: &Tree, graph: &Graph, deny: &dependencies::Deny) -> Result<Vec<Fi
     findings.extend(arrows::check(&table, graph));
     findings.extend(pure::check(&table, graph, tree));
     findings.extend(manifests::check(tree));
+    findings.extend(manifests::one_program(graph));
     findings.extend(unsafety::check(tree));
     findings.extend(dependencies::licences(deny, graph));
     findings.extend(dependencies::sources(deny, graph));
