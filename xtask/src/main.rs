@@ -4,6 +4,7 @@
 
 mod bench;
 mod fuzz_replay;
+mod package;
 mod peers;
 mod test;
 mod tidy;
@@ -19,7 +20,8 @@ const USAGE: &str = "cargo xtask COMMAND
   test           fetch peers, build once, run every test, say how many were skipped
   peers          unpack the programs of others that the tests talk to
   fuzz-replay    replay and mutate the corpus of the fuzz targets on the stable toolchain
-  bench          measure the release binary beside its peers; write docs/benchmarks.md";
+  bench          measure the release binary beside its peers; write docs/benchmarks.md
+  package        build the release binary and put it in a Debian package and an archive";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -42,6 +44,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
         "bench" => bench::run(&root, args),
         "fuzz-replay" => fuzz_replay::run(&root, args),
         "peers" => peers::run(&root, args),
+        "package" => package::run(&root, args),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -165,6 +165,9 @@ enum Command {
     Guard,
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
+    /// Write the manual's pages, one for every command
+    #[command(hide = true)]
+    Man(commands::man::Args),
 }
 
 /// The command line, for those who generate something from it.
@@ -256,6 +259,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Diplonat(args) => commands::diplonat::run(args, global)?,
         Command::Guard => commands::guard::run(global)?,
         Command::Completions(args) => commands::completions::run(args, &mut command())?,
+        Command::Man(args) => commands::man::run(&args, command())?,
     }
     Ok(ExitCode::SUCCESS)
 }

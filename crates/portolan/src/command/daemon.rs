@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use api::Control as _;
 use client::{Address, Client};
-use tokio::sync::Notify;
+use tokio::sync::Notify as Again;
 
 use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
@@ -15,6 +15,7 @@ use crate::daemon::control::{Control, End};
 use crate::daemon::guard::Guard;
 use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
+use crate::daemon::notify::Notify;
 use crate::exit::{Failure, Result};
 use crate::logging;
 use crate::signals::{Signals, Word};
@@ -65,6 +66,7 @@ async fn serve(
     global: &Global,
 ) -> Result {
     let mut signals = Signals::listen()?;
+    let notify = Notify::from_env();
     let Daemon { sources, defaults, loaded, memory, greet, notes, definitions } = daemon;
     notes.iter().for_each(|note| tracing::warn!("{note}"));
     let config = loaded.config.clone();
@@ -72,7 +74,7 @@ async fn serve(
     let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level, live.clone()));
     let definitions =
         definitions.map(|definitions| (Arc::new(tokio::sync::Mutex::new(definitions)), Arc::default()));
-    let again: Option<Arc<Notify>> = definitions.as_ref().map(|(_, again)| Arc::clone(again));
+    let again: Option<Arc<Again>> = definitions.as_ref().map(|(_, again)| Arc::clone(again));
     let reload = move || {
         let reloaded = reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
         again.iter().filter(|_| reloaded.is_ok()).for_each(|again| again.notify_one());
@@ -90,7 +92,7 @@ async fn serve(
                 return Ok(());
             }
         };
-        announce(&node);
+        announce(&node, &notify);
         let registering = definitions.as_ref().zip(local(&node, home.as_deref()));
         let registering = registering.map(|((definitions, again), client)| {
             tokio::spawn(register(definitions.clone(), again.clone(), client))
@@ -98,7 +100,11 @@ async fn serve(
         if let Some(greet) = greet.take() {
             global.out().say(&greet(&node))?;
         }
-        let ended = until_the_end(&mut node, &mut signals, &control).await;
+        let ended = until_the_end(&mut node, &mut signals, &control, &notify).await;
+        match ended {
+            Ok(End::Again) => notify.reloading(),
+            Ok(End::Leave) | Err(_) => notify.stopping(),
+        }
         registering.inspect(tokio::task::JoinHandle::abort);
         config.keep_ports(&node.addresses);
         let stopped = node.stop().await;
@@ -120,22 +126,32 @@ fn local(node: &Node, home: Option<&Home>) -> Option<Client> {
 }
 
 /// Registers what stands in files, now and after every reload.
-async fn register(definitions: Arc<tokio::sync::Mutex<Definitions>>, again: Arc<Notify>, client: Client) {
+async fn register(definitions: Arc<tokio::sync::Mutex<Definitions>>, again: Arc<Again>, client: Client) {
     loop {
         definitions.lock().await.register(&client).await;
         again.notified().await;
     }
 }
 
-fn announce(node: &Node) {
+fn announce(node: &Node, notify: &Notify) {
     for (what, address) in node.addresses.iter() {
         tracing::info!(face = what, %address, "listening");
     }
     tracing::info!(node = node.identity.name, "serving");
+    notify.ready(&status(node));
+}
+
+fn status(node: &Node) -> String {
+    format!("serving as {}", node.identity.name)
 }
 
 /// Waits for the word to leave, or for a reason to.
-async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control) -> anyhow::Result<End> {
+async fn until_the_end(
+    node: &mut Node,
+    signals: &mut Signals,
+    control: &Control,
+    notify: &Notify,
+) -> anyhow::Result<End> {
     loop {
         tokio::select! {
             ended = node.until_end() => {
@@ -145,8 +161,12 @@ async fn until_the_end(node: &mut Node, signals: &mut Signals, control: &Control
                 return ended;
             }
             word = signals.next() => match word {
-                // What came of it has been logged.
-                Word::Reload => drop(control.reload()),
+                Word::Reload => {
+                    notify.reloading();
+                    // What came of it has been logged.
+                    drop(control.reload());
+                    notify.ready(&status(node));
+                }
                 Word::Leave(signal) => {
                     tracing::info!(signal, "draining");
                     return Ok(End::Leave);

@@ -25,6 +25,7 @@ pub(crate) mod join;
 pub(crate) mod kv;
 pub(crate) mod leave;
 mod listing;
+pub(crate) mod man;
 pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod publish;

@@ -10,4 +10,5 @@ pub(crate) mod live;
 pub(crate) mod lives;
 pub(crate) mod memory;
 pub(crate) mod metrics;
+pub(crate) mod notify;
 pub(crate) mod tasks;

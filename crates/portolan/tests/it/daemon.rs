@@ -74,6 +74,30 @@ fn sigterm_drains_and_ends_well() {
     daemon.logged("stopped");
 }
 
+/// What a unit of `Type=notify` waits for, and what `systemctl reload` and `stop` see.
+#[test]
+fn the_service_manager_is_told_of_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut bytes = [0; 500];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    };
+    let mut dev = Command::new(PROGRAM);
+    dev.arg("dev").args(FREE_PORTS).args(["--set", "node.name=harbour"]).env("NOTIFY_SOCKET", &path);
+    let mut daemon = Daemon::start(&mut dev);
+    assert_eq!(told(), "READY=1\nSTATUS=serving as harbour");
+    daemon.signal(Signal::HUP);
+    assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(told().starts_with("READY=1\n"));
+    daemon.signal(Signal::TERM);
+    assert!(told().starts_with("STOPPING=1\n"));
+    assert_eq!(daemon.ended().code(), Some(0));
+}
+
 #[test]
 fn a_client_of_the_api_may_end_it() {
     let mut daemon = Daemon::dev(&[]);
