@@ -3,6 +3,7 @@
 use crate::libipc::{self, Generation};
 use crate::network;
 use crate::uri::{Uri, is_service_name};
+use crate::websocket::{Decoder, Event, Fault, Kind, Role};
 
 /// A packet of our own protocol.
 pub fn request(bytes: &[u8]) {
@@ -42,4 +43,63 @@ pub fn uri(text: &str) {
         assert_eq!((again.host, again.port, &again.service), (uri.host, uri.port, &uri.service));
     }
     assert!(uri.service.is_none_or(|service| is_service_name(&service)));
+}
+
+/// A client's frames: read byte by byte they mean what they mean at once, and text is text.
+pub fn websocket(bytes: &[u8]) {
+    let (at_once, verdict) = told(bytes, bytes.len().max(1));
+    assert_eq!(told(bytes, 1), (at_once, verdict));
+    let (_, of_server) = told_to(Role::Client, bytes, bytes.len().max(1));
+    assert!(of_server.is_none_or(|fault| (1000..1010).contains(&fault.code())));
+}
+
+/// What a client's bytes tell: messages as far as they came, control frames, and what is wrong.
+type Told = (Vec<(String, Vec<u8>)>, Option<Fault>);
+
+fn told(bytes: &[u8], at_a_time: usize) -> Told {
+    told_to(Role::Server, bytes, at_a_time)
+}
+
+fn told_to(role: Role, bytes: &[u8], at_a_time: usize) -> Told {
+    let mut decoder = Decoder::new(role, 1 << 16);
+    let mut input = bytes::BytesMut::new();
+    let mut told: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut is_inside = None;
+    for piece in bytes.chunks(at_a_time) {
+        input.extend_from_slice(piece);
+        loop {
+            match decoder.poll_event(&mut input) {
+                Ok(None) => break,
+                // How much of a message was told before it broke depends on how it came.
+                Err(fault) => {
+                    return (told.into_iter().filter(|(what, _)| what != "open").collect(), Some(fault));
+                }
+                Ok(Some(Event::Data { kind, bytes, is_end })) => {
+                    let at = *is_inside.get_or_insert_with(|| {
+                        told.push(("open".to_owned(), Vec::new()));
+                        told.len() - 1
+                    });
+                    told[at].1.extend_from_slice(&bytes);
+                    if is_end {
+                        is_inside = None;
+                        told[at].0 = format!("{kind:?}");
+                        assert!(kind == Kind::Binary || std::str::from_utf8(&told[at].1).is_ok());
+                    }
+                }
+                Ok(Some(Event::Ping(bytes))) => told.push(("ping".to_owned(), bytes.to_vec())),
+                Ok(Some(Event::Pong(bytes))) => told.push(("pong".to_owned(), bytes.to_vec())),
+                Ok(Some(Event::Close(closing))) => {
+                    told.push((format!("close {:?}", closing.code), closing.reason.into_bytes()));
+                }
+            }
+        }
+    }
+    (told.into_iter().filter(|(what, _)| what != "open").collect(), None)
+}
+
+/// The answer to a request for a WebSocket: what is taken lies inside it.
+pub fn websocket_answer(bytes: &[u8]) {
+    if let Ok(Some(length)) = crate::websocket::read_response(bytes, "dGhlIHNhbXBsZSBub25jZQ==") {
+        assert!(length <= bytes.len() && bytes[..length].ends_with(b"\n"));
+    }
 }

@@ -25,6 +25,7 @@ mod scheme;
 mod seats;
 mod session;
 pub mod uri;
+pub mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,6 +27,8 @@ pub const TARGETS: &[Target] = &[
     target("broker_map", |bytes| as_text(bytes, broker::fuzz::map)),
     target("broker_request", broker::fuzz::request),
     target("broker_uri", |bytes| as_text(bytes, broker::fuzz::uri)),
+    target("broker_websocket", broker::fuzz::websocket),
+    target("broker_websocket_answer", broker::fuzz::websocket_answer),
     target("catalog_checkpoint", catalog_checkpoint),
     target("catalog_envelope", catalog_envelope).with(envelopes),
     target("cluster_join", cluster::join::fuzz_message),

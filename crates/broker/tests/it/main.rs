@@ -5,3 +5,4 @@ mod connect;
 mod harness;
 mod hostile;
 mod libipc;
+mod websocket;
