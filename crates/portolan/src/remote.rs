@@ -136,6 +136,8 @@ pub(crate) fn meaning(error: &Error) -> (Exit, Option<&'static str>) {
     const START: &str = "start a daemon with `portolan dev`, or name another with --api or PORTOLAN_ADDR";
     const ALLOW: &str =
         "set PORTOLAN_TOKEN to an operator's token, or run this as the daemon's user or root on its host";
+    const BEGIN: &str =
+        "`portolan init` begins a cluster, and with it asking for tokens; an open node asks for none";
     match error {
         Error::Address { .. } => (Exit::Usage, None),
         Error::Connect { .. } => (Exit::Unreachable, Some(START)),
@@ -143,6 +145,9 @@ pub(crate) fn meaning(error: &Error) -> (Exit, Option<&'static str>) {
             (Exit::Unreachable, None)
         }
         Error::Refused { status: 404, .. } => (Exit::NotFound, None),
+        Error::Refused { message, .. } if message.contains("ACL support disabled") => {
+            (Exit::Denied, Some(BEGIN))
+        }
         Error::Refused { status: 401 | 403, .. } => (Exit::Denied, Some(ALLOW)),
         Error::Refused { status: 400, .. } => (Exit::Usage, None),
         _ => (Exit::Failure, None),

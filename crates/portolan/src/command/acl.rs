@@ -89,18 +89,18 @@ pub(crate) enum Policies {
 struct ShownToken(Token);
 
 impl Row for ShownToken {
-    const COLUMNS: &'static [&'static str] = &["accessor", "description", "has", "until"];
+    const COLUMNS: &'static [&'static str] = &["accessor", "description", "has", "expires"];
     fn cells(&self) -> Vec<String> {
         let token = &self.0;
         let links = token.policies.iter().chain(&token.roles).map(|link| link.name.to_string());
         let services = token.service_identities.iter().map(|one| format!("service:{}", one.service_name));
         let nodes = token.node_identities.iter().map(|one| format!("node:{}", one.node_name));
         let has: Vec<_> = links.chain(services).chain(nodes).collect();
-        let until = match token.expiration_time.is_empty() {
-            true => "deleted".to_owned(),
+        let expires = match token.expiration_time.is_empty() {
+            true => "never".to_owned(),
             false => token.expiration_time.to_string(),
         };
-        vec![token.accessor_id.to_string(), token.description.to_string(), has.join(" "), until]
+        vec![token.accessor_id.to_string(), token.description.to_string(), has.join(" "), expires]
     }
 }
 

@@ -68,7 +68,8 @@ pub(crate) fn run(Dns::Setup(args): Dns, global: &Global) -> Result {
     let listen = listen.context("the daemon answers no DNS: dns.listen is empty")?;
     let resolver = args.resolver.unwrap_or_else(|| detect(&args.root));
     let present = std::fs::read_to_string(args.root.join("etc/resolv.conf")).unwrap_or_default();
-    let change = plan(resolver, &listen.ip().to_string(), listen.port(), &present);
+    let mut change = plan(resolver, &listen.ip().to_string(), listen.port(), &present);
+    change.file = args.root.join(change.file);
     if args.apply {
         apply(&args.root, &change)?;
         return Ok(global.out().say(&format!("wrote {}; now {}", change.file.display(), change.then))?);

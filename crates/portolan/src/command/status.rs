@@ -41,7 +41,10 @@ fn text(status: &ClusterStatus) -> String {
     let leads = if own.leader.is_empty() { "" } else { " leads" };
     let decides = match &*own.engine {
         "etcd" => "etcd decides".to_owned(),
-        _ => format!("{} vote", own.voters.join(", ")),
+        _ => {
+            let verb = if own.voters.len() == 1 { "votes" } else { "vote" };
+            format!("{} {verb}", own.voters.join(", "))
+        }
     };
     let _ = writeln!(text, "cluster {} ({}): {leader}{leads}; {decides}", own.cluster, own.mode);
     let newest = std::iter::once(own).chain(&status.others).map(|node| node.decided_index).max().unwrap_or(0);
