@@ -25,6 +25,9 @@ pub struct Config {
     /// daemon sets it to what `health` is told, so that one switch decides.
     #[serde(skip)]
     pub enable_script_checks: bool,
+    /// Hash of the token that counts for requests that show none. Not a key of its own, since settings are shown.
+    #[serde(skip)]
+    pub default_token: Option<catalog::KeyHash>,
     /// File with the index that `acl/bootstrap` begins anew with, for whoever lost every token. Not a key of its own.
     #[serde(skip)]
     pub bootstrap_reset: Option<PathBuf>,
@@ -44,6 +47,7 @@ impl Default for Config {
             operators: Vec::new(),
             hosts: Vec::new(),
             enable_script_checks: false,
+            default_token: None,
             bootstrap_reset: None,
             deregister_after_min: Duration::from_secs(60),
             limits: Limits::default(),

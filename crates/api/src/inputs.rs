@@ -118,11 +118,32 @@ pub trait Cluster: Send + Sync {
     /// Secrets to join with that can still be used. Nothing of the list is secret.
     fn tokens(&self) -> Vec<own::TokenEntry>;
 
+    /// Roots of the cluster's authority; nothing where there is no cluster.
+    fn roots(&self) -> Option<consul::connect::Roots> {
+        None
+    }
+
+    /// Makes a key for a service, and a certificate for it.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no cluster, or this node does not sign for it.
+    fn certify(&self, service: &str) -> Result<Certified, Refused> {
+        Err(Refused::Conflict(format!("certify the service {service:?}: this node is alone")))
+    }
+
     /// Carries out what an operator wishes. Answers with the JSON for the client.
     ///
     /// # Errors
     /// [`Refused`], when nothing came of it.
     fn carry_out(&self, wish: Wish) -> Answering<'_, Result<serde_json::Value, Refused>>;
+}
+
+/// A key with its certificate, made for a service.
+pub struct Certified {
+    /// What the client is given; its indexes are set by whoever gives it.
+    pub leaf: consul::connect::Leaf,
+    /// When it is time for another, in Unix milliseconds.
+    pub renew_at_ms: u64,
 }
 
 /// What an operator may wish of the cluster.

@@ -17,6 +17,7 @@ mod archive_paths;
 mod catalog_paths;
 mod cluster_paths;
 mod config;
+mod connect;
 mod contact;
 mod coordinates;
 mod events;
@@ -56,8 +57,8 @@ use store::Store;
 pub use access::Needs;
 pub use config::{Config, Limits};
 pub use inputs::{
-    Alone, Answering, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply, Identity, Inputs,
-    Refused, Unexposed, Wish,
+    Alone, Answering, Certified, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply,
+    Identity, Inputs, Refused, Unexposed, Wish,
 };
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
@@ -89,6 +90,7 @@ struct Api {
     context: Context,
     gate: Gate,
     cache: Cache,
+    leaves: connect::Leaves,
     contact: Contact,
     drain: Drain,
 }
@@ -115,8 +117,10 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         guests: inputs.guests,
         context,
         cache: Cache::default(),
+        leaves: connect::Leaves::default(),
         contact: Contact::new(),
         drain: drain.clone(),
     });
+    api.desk.set_default_token(api.config.default_token);
     tokio::join!(api.contact.follow(&api.store, &drain), serve::accept(&api, listeners, &drain));
 }

@@ -16,8 +16,8 @@ use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
     Api, acl_paths, agent, archive_paths as snapshot, catalog_paths as catalog, cluster_paths as cluster,
-    coordinates, events, exposures, health_paths as health, kv, openapi, own, probes, query, rules, session,
-    status, topics, txn, ui,
+    connect, coordinates, events, exposures, health_paths as health, kv, openapi, own, probes, query, rules,
+    session, status, topics, txn, ui,
 };
 
 /// One endpoint.
@@ -152,6 +152,28 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/kv/*key", WriteKeys, act!(kv::put)),
     delete("/v1/kv/*key", WriteKeys, act!(kv::delete)),
     put("/v1/txn", Each(Key, Write), act!(txn::put)),
+    // Who may reach what, in Consul's words.
+    get("/v1/connect/intentions", Filtered, Views(connect::list)),
+    post("/v1/connect/intentions", Each(Intention, Write), act!(connect::create)),
+    get("/v1/connect/intentions/exact", Each(Intention, Read), Views(connect::exact)),
+    put("/v1/connect/intentions/exact", Each(Intention, Write), act!(connect::put_exact)),
+    delete("/v1/connect/intentions/exact", Each(Intention, Write), act!(connect::delete_exact)),
+    get("/v1/connect/intentions/match", Each(Intention, Read), Views(connect::matching)),
+    get("/v1/connect/intentions/check", Each(Service, Read), act!(connect::check)),
+    get("/v1/connect/intentions/*id", Filtered, Views(connect::by_id)),
+    put("/v1/connect/intentions/*id", Each(Intention, Write), act!(connect::update)),
+    delete("/v1/connect/intentions/*id", Each(Intention, Write), act!(connect::delete)),
+    get("/v1/config/service-intentions", Filtered, Views(connect::list_entries)),
+    get("/v1/config/service-intentions/*name", Named(Intention, Read), Views(connect::show_entry)),
+    delete("/v1/config/service-intentions/*name", Named(Intention, Write), act!(connect::delete_entry)),
+    put("/v1/config", Each(Intention, Write), act!(connect::put_entry)),
+    post("/v1/agent/connect/authorize", Each(Service, Write), act!(connect::authorize)),
+    // Certificates of the cluster's authority.
+    get("/v1/connect/ca/roots", Nothing, act!(connect::roots)),
+    get("/v1/connect/ca/configuration", Whole(Operator, Read), Look(connect::configuration)),
+    put("/v1/connect/ca/configuration", Whole(Operator, Write), Look(connect::configure)),
+    get("/v1/agent/connect/ca/roots", Nothing, act!(connect::roots_of_agent)),
+    get("/v1/agent/connect/ca/leaf/*service", Named(Service, Write), act!(connect::leaf)),
     // Who may do what.
     put("/v1/acl/bootstrap", Nothing, act!(acl_paths::bootstrap)),
     get("/v1/acl/replication", Nothing, Look(acl_paths::replication)),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use acl::{Resource, Right};
 use catalog::acl::DefaultPolicy;
 use catalog::{
-    CheckDef, CheckRegistration, Command, Event, InitialStatus, InstanceDef, InstanceRegistration, Kind,
-    KvCommand, Lease, Mode, NodeDef, NodeRegistration, Probe, QueryCommand, QueryDef, Register,
-    SessionCommand, SessionDef, Status, TopicCommand,
+    Action, CheckDef, CheckRegistration, Command, Event, InitialStatus, InstanceDef, InstanceRegistration,
+    Intention, IntentionCommand, Kind, KvCommand, Lease, Mode, NodeDef, NodeRegistration, Place, Probe,
+    QueryCommand, QueryDef, Register, SessionCommand, SessionDef, Source, Status, TopicCommand,
 };
 use common::{Reply, Server};
 use portolan_api::{Config, Endpoint, Needs, endpoints};
@@ -70,7 +70,12 @@ impl Who {
 /// Rules with one level for every name that begins with `name`, or is it.
 fn rules(suffix: &str, name: &str, level: &str) -> String {
     let named = Resource::ALL.into_iter().filter(|r| r.is_named() && *r != Resource::Intention);
-    let rule = |resource| format!("{resource}{suffix} \"{name}\" {{ policy = \"{level}\" }}\n");
+    let rule = |resource| {
+        // Rules about intentions are written into those about services.
+        let more =
+            if resource == Resource::Service { format!("\nintentions = \"{level}\"") } else { String::new() };
+        format!("{resource}{suffix} \"{name}\" {{\npolicy = \"{level}\"{more}\n}}\n")
+    };
     named.map(rule).collect()
 }
 
@@ -140,6 +145,13 @@ fn registration(node: &str, address: Option<&str>, name: &str) -> Command {
     Command::Register(Box::new(Register { node: address.map(itself), on: node.into(), instance, checks }))
 }
 
+/// An intention between two services of that name, known by `id`.
+fn intended(name: &str, id: &str) -> Intention {
+    let mut rule = Intention::new(Action::Allow, Source::Identity(name.into()), name);
+    rule.meta = [("consul-intention-id", id)].into();
+    rule
+}
+
 /// A prepared query for the service of its name.
 fn prepared(name: &str) -> QueryDef {
     QueryDef {
@@ -179,6 +191,11 @@ impl World {
                 let def = Box::new(QueryDef { id: id.into(), ..prepared(name) });
                 wishes.push(Command::Query(QueryCommand::Set { def, replace: false }));
             }
+            let intention = Box::new(intended(name, id));
+            wishes.push(Command::Intention(match pattern {
+                "/v1/connect/intentions" => IntentionCommand::Remove { id: intention.id, cas: None },
+                _ => IntentionCommand::Put { intention, place: Place::Keep, cas: None },
+            }));
             wishes.push(registration(name, Some("10.0.0.9"), name));
             wishes.push(registration("n1", None, name));
             let (key, value) = (name.into(), format!("value of {name}").into_bytes().into());
@@ -240,6 +257,9 @@ fn well_asked() -> BTreeMap<&'static str, (&'static str, Value)> {
     let catalog = json!({ "Node": NAME, "Address": "10.0.0.9", "Service": { "Service": NAME, "Port": 80 } });
     let query = json!({ "Name": NAME, "Service": { "Service": NAME } });
     let report = json!({ "Status": "passing" });
+    let intention = json!({ "SourceName": NAME, "DestinationName": NAME, "Action": "allow" });
+    let source = json!({ "Name": NAME, "Action": "deny" });
+    let entry = json!({ "Kind": "service-intentions", "Name": NAME, "Sources": [source] });
     BTreeMap::from([
         ("/v1/agent/service/*id", ("", Value::Null)),
         ("/v1/agent/health/service/id/*id", ("", Value::Null)),
@@ -260,6 +280,16 @@ fn well_asked() -> BTreeMap<&'static str, (&'static str, Value)> {
         ("/v1/session/renew/*id", ("", Value::Null)),
         ("/v1/query", ("", query.clone())),
         ("/v1/query/*id", ("", query)),
+        ("/v1/connect/intentions", ("", intention.clone())),
+        ("/v1/connect/intentions/*id", ("", intention.clone())),
+        ("/v1/connect/intentions/exact", ("?source=x&destination=x", intention)),
+        ("/v1/connect/intentions/match", ("?by=destination&name=x", Value::Null)),
+        ("/v1/connect/intentions/check", ("?source=x&destination=x", Value::Null)),
+        ("/v1/config", ("", entry)),
+        (
+            "/v1/agent/connect/authorize",
+            ("", json!({ "Target": NAME, "ClientCertURI": "spiffe://n1/service/x" })),
+        ),
         ("/v1/txn", ("", json!([{ "KV": { "Verb": "set", "Key": NAME, "Value": "eA==" } }]))),
     ])
 }
@@ -300,7 +330,10 @@ fn expected(needs: Needs, who: Who) -> Verdict {
 }
 
 fn target(endpoint: &Endpoint, end: &str) -> String {
-    let named = if endpoint.pattern == "/v1/query/*id" { QUERIES[0] } else { NAME };
+    let named = match endpoint.pattern {
+        "/v1/query/*id" | "/v1/connect/intentions/*id" => QUERIES[0],
+        _ => NAME,
+    };
     let (path, parameter) =
         endpoint.pattern.split_once('*').map_or((endpoint.pattern, ""), |(p, _)| (p, named));
     format!("{path}{parameter}{end}")
@@ -384,6 +417,8 @@ async fn nothing_is_shown_to_whoever_may_not_see_it() {
 async fn what_changes_something_is_never_let_through_as_a_read() {
     for endpoint in endpoints() {
         let reads = match endpoint.needs {
+            // A key for a service is read, and lets whoever reads it pass for the service.
+            _ if endpoint.pattern == "/v1/agent/connect/ca/leaf/*service" => true,
             Needs::Whole(_, right) if endpoint.pattern != "/v1/snapshot" => right != Right::Write,
             Needs::Whole(..) => endpoint.method == "GET",
             Needs::Named(_, right)

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 use catalog::Role;
 use portolan_cluster::token::Wish;
 use portolan_cluster::{Identity, ca, rotate};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use support::{Away, First, HOUR_MS, TODAY_MS};
 use tempfile::tempdir;
 
@@ -143,4 +145,23 @@ fn programs_without_a_cluster_share_a_private_root() {
     std::fs::copy(other.path().join("ca.pem"), out.path().join("ca.pem")).unwrap();
     let error = ca::issue_standalone("node-2", 30, out.path(), TODAY_MS).unwrap_err().to_string();
     assert!(error.contains("ca.pem") && error.contains("another root"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_is_certified_under_its_one_name_and_passes_for_no_node() {
+    let first = First::new().await;
+    let certify = |service: &'static str| {
+        first.local.with(|identity| ca::certify_service(identity, "dc1", service, TODAY_MS))
+    };
+    let made = certify("web").unwrap();
+    let cluster = first.local.with(|identity| identity.facts.cluster.clone());
+    assert_eq!(made.uri, format!("spiffe://{cluster}/ns/default/dc/dc1/svc/web"));
+    assert!(made.validity.until_ms > TODAY_MS && made.chain.matches("BEGIN CERTIFICATE").count() == 2);
+    let chain: Vec<Vec<u8>> =
+        CertificateDer::pem_slice_iter(made.chain.as_bytes()).map(|der| der.unwrap().to_vec()).collect();
+    let roots = first.local.with(|identity| identity.roots.clone());
+    assert_eq!(ca::lapse(&chain, &roots, TODAY_MS).unwrap().ago_ms, 0, "the cluster's roots vouch for it");
+    assert_ne!(made.key, certify("web").unwrap().key, "another key each time");
+    let refused = certify("no/service").err().unwrap().to_string();
+    assert!(refused.contains("service name"), "{refused}");
 }

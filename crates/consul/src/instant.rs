@@ -75,8 +75,9 @@ fn days_before(year: u64, month: u64, day: u64) -> u64 {
     year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
 }
 
-/// Year, month and day of a day since 1970-01-01.
-fn date(days: u64) -> (u64, u64, u64) {
+/// Year, month and day of a day since 1970-01-01, by the Gregorian calendar. Its years begin in March, so that a leap
+/// day is the last of its year, and repeat every 400.
+pub fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -6,7 +6,8 @@
 //! both directions.
 //!
 //! Where to look: what is registered in [`register`], nodes, services and checks as they are listed in
-//! [`listing`], who may do what in [`acl`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], prepared queries in [`query`], durations in [`duration`], the paths
+//! [`listing`], who may do what in [`acl`], the agent's own answers in [`agent`], keys in [`kv`], locks in [`session`], [`txn`], prepared
+//! queries in [`query`], intentions and certificates in [`connect`], durations in [`duration`], the paths
 //! of our own in [`own`] and [`exposure`], what local programs say to the broker in [`broker`].
 //!
 //! What is absent: no HTTP, no rule about what is valid, no catalog.
@@ -14,6 +15,7 @@
 pub mod acl;
 pub mod agent;
 pub mod broker;
+pub mod connect;
 pub mod duration;
 pub mod event;
 pub mod exposure;

@@ -89,6 +89,12 @@ impl Caller {
         }
     }
 
+    /// Whether one thing may be done to any name at all.
+    pub(crate) fn may_some(&self, resource: Resource, right: Right) -> bool {
+        self.note();
+        self.observes || self.principal.rights.allows_some(resource, right)
+    }
+
     /// Whether one thing may be shown.
     pub(crate) fn sees(&self, resource: Resource, name: &str) -> bool {
         self.note();

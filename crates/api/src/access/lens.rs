@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use acl::{Resource, Right};
 use catalog::{
-    Acl, Check, Event, Instance, KvEntry, NodeEntry, PreparedQuery, Service, Session, Snapshot, Status,
-    TopicEntry,
+    Acl, Check, Event, Instance, Intention, KvEntry, NodeEntry, PreparedQuery, Service, Session, Snapshot,
+    Source, Status, TopicEntry,
 };
+
+use catalog::intention::ANY_SERVICE;
 
 use crate::access::Caller;
 
@@ -131,6 +133,24 @@ impl<'a> Lens<'a> {
     /// Topics, by name.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &'a Arc<TopicEntry>> {
         self.snapshot.topics().filter(|topic| self.sees(Resource::Topic, &topic.name))
+    }
+
+    /// Rules in the order in which they are asked: those of which either end may be seen, as in Consul. Who names no
+    /// service at either end is for whoever may see them all.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &'a Arc<Intention>> {
+        self.snapshot.rules().intentions().filter(|rule| {
+            let source = match &rule.source {
+                Source::Identity(name) => Some(name),
+                _ => None,
+            };
+            self.sees_intentions_of(&rule.service) || source.is_some_and(|name| self.sees_intentions_of(name))
+        })
+    }
+
+    /// Those of every service are seen by whoever sees any.
+    fn sees_intentions_of(&self, name: &str) -> bool {
+        let is_any = name == ANY_SERVICE && self.caller.may_some(Resource::Intention, Right::Read);
+        is_any || self.sees(Resource::Intention, name)
     }
 
     /// Prepared queries, by id; those without a name are for whoever may see every token.

@@ -46,22 +46,9 @@ fn telemetry(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
 /// A Unix time as Go prints one in UTC, which is how Consul writes this field.
 fn written_as_go(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
+    let (year, month, day) = consul::instant::date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")
-}
-
-/// Year, month and day of a day since 1970-01-01. Years begin in March here, so that a leap day is the last
-/// of its year, and repeat every 400.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
-    (year + 400 * era, month, day)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What selectors can lead to: the fields of each listed type, by Go's names.
 
 use consul::agent::AgentService;
+use consul::connect::Intention;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
 use consul::{Labels, ServiceAddress, TaggedAddresses, Text, Weights};
 
@@ -177,6 +178,19 @@ fields!(HealthCheck, it, {
     "Type" => Value::Text(&it.kind),
     "Interval" => Value::Text(&it.interval),
     "Timeout" => Value::Text(&it.timeout),
+});
+
+fields!(Intention, it, {
+    "ID" => Value::Text(&it.id),
+    "Description" => Value::Text(&it.description),
+    "SourceNS" => Value::Text(&it.source_ns),
+    "SourceName" => Value::Text(&it.source_name),
+    "DestinationNS" => Value::Text(&it.destination_ns),
+    "DestinationName" => Value::Text(&it.destination_name),
+    "SourceType" => Value::Text(&it.source_type),
+    "Action" => Value::Text(&it.action),
+    "Meta" => Value::Labels(&it.meta),
+    "Precedence" => Value::Number(it.precedence.into()),
 });
 
 fields!(ServiceEntry, it, {

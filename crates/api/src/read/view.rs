@@ -44,6 +44,10 @@ pub(crate) enum Scope {
     Messages(Arc<str>),
     /// All topics.
     Topics,
+    /// Rules and redirections.
+    Rules,
+    /// Roots, issuers and the mode.
+    Trust,
     /// Tokens, policies and roles.
     Acl,
     /// One key.
@@ -72,6 +76,8 @@ impl Scope {
             Scope::Events(_) => topic(Topic::Events),
             Scope::Messages(name) => topic(Topic::Messages(name.clone())),
             Scope::Topics => topic(Topic::Topics),
+            Scope::Rules => topic(Topic::Rules),
+            Scope::Trust => topic(Topic::Trust),
             Scope::Acl => vec![Watched::Topic(Topic::Acl), Watched::Topic(Topic::Trust)],
             Scope::Key(key) => topic(Topic::Key(key.clone())),
             Scope::Prefix(prefix) => vec![Watched::Prefix(prefix.clone())],
@@ -106,6 +112,8 @@ impl Scope {
             // A topic that is gone went at or before the table's last change.
             Scope::Messages(name) => snapshot.topic(name).map_or(tables.topics, |topic| topic.modify_index),
             Scope::Topics => tables.topics,
+            Scope::Rules => snapshot.rules().index(),
+            Scope::Trust => snapshot.cluster().trust_index(),
             Scope::Acl => snapshot.acl_index(),
             Scope::Key(key) => snapshot.key_index(key),
             Scope::Prefix(prefix) => snapshot.prefix_index(prefix),

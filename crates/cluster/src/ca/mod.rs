@@ -6,10 +6,14 @@
 mod check;
 mod files;
 mod profile;
+mod service;
+mod shown;
 
 pub use check::{Lapse, lapse};
 pub use files::{Issued, issue_files, issue_standalone};
-pub use profile::{Validity, node_uri};
+pub use profile::{Validity, node_uri, service_uri};
+pub use service::{ServiceCertificate, certify_service};
+pub use shown::{Shown, shown};
 
 use rcgen::{CertificateParams, Issuer};
 
@@ -167,6 +171,19 @@ impl Authority {
         validity: Validity,
     ) -> Result<Vec<Vec<u8>>, Error> {
         self.sign(&profile::workload(&self.cluster, name, validity)?, key)
+    }
+
+    /// Certifies a service's key.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`].
+    pub fn sign_service(
+        &self,
+        (datacenter, service): (&str, &str),
+        key: &PublicKey,
+        validity: Validity,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.sign(&profile::service(&self.cluster, datacenter, service, validity)?, key)
     }
 
     fn sign(&self, params: &CertificateParams, key: &PublicKey) -> Result<Vec<Vec<u8>>, Error> {

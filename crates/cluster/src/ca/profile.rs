@@ -75,6 +75,23 @@ pub(super) fn workload(cluster: &str, name: &str, validity: Validity) -> Result<
     leaf(name, names, validity)
 }
 
+/// The name of a service in its certificate, in the form that Consul's clients expect.
+pub fn service_uri(cluster: &str, datacenter: &str, service: &str) -> String {
+    format!("spiffe://{cluster}/ns/default/dc/{datacenter}/svc/{service}")
+}
+
+/// The one name by its id, and a DNS name for those who look there.
+pub(super) fn service(
+    cluster: &str,
+    datacenter: &str,
+    service: &str,
+    validity: Validity,
+) -> Result<CertificateParams, Error> {
+    let names =
+        vec![uri(service_uri(cluster, datacenter, service))?, SanType::DnsName(text(service.to_owned())?)];
+    leaf(service, names, validity)
+}
+
 fn leaf(name: &str, names: Vec<SanType>, validity: Validity) -> Result<CertificateParams, Error> {
     let mut params = blank(name.to_owned(), validity)?;
     params.subject_alt_names = names;

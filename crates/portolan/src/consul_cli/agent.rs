@@ -96,7 +96,9 @@ pub(super) fn run(arguments: &[&str], global: &Global) -> Result {
         flags.push(crate::config::Flag { name, key, value: dir.display().to_string() });
     }
     let sources = Sources { file: None, env: env.collect(), flags };
-    let loaded = load(&sources)?;
+    let mut loaded = load(&sources)?;
+    loaded.config.acl.initial_management = agent.secrets.management;
+    loaded.config.api.default_token = agent.secrets.default.map(|secret| acl::hash(&secret));
     let pid_file = agent.pid_file.map(PidFile::write).transpose()?;
     let notes = match agent.unused.is_empty() {
         true => Vec::new(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::Flag;
 
 /// What an agent was told, translated.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Agent {
     /// Settings of ours.
     pub(super) settings: Vec<Flag>,
@@ -18,13 +18,23 @@ pub(super) struct Agent {
     pub(super) data_dir: Option<String>,
     /// File for the process id.
     pub(super) pid_file: Option<String>,
+    /// Secrets that access control lists begin with.
+    pub(super) secrets: Secrets,
     /// Keys that nothing here reads.
     pub(super) unused: Vec<String>,
 }
 
+/// Tokens in `acl.tokens`. No settings of ours, because settings are shown.
+#[derive(Default)]
+pub(super) struct Secrets {
+    /// May do everything.
+    pub(super) management: Option<String>,
+    /// Counts for requests that show none.
+    pub(super) default: Option<String>,
+}
+
 /// Keys whose meaning here is what we do anyway, or that ask for nothing that a client could notice.
 const MOOT: &[&str] = &[
-    "acl_default_policy",
     "autopilot",
     "bind_addr",
     "bootstrap",
@@ -48,6 +58,7 @@ const MOOT: &[&str] = &[
     "log_rotate_max_files",
     "peering",
     "performance",
+    "primary_datacenter",
     "protocol",
     "raft_protocol",
     "raft_snapshot_interval",
@@ -112,6 +123,7 @@ fn one(key: &str, value: &Value, agent: &mut Agent) -> Result<()> {
             }
         }
         "check_update_interval" => agent.put(key, "health.output_interval", text(value)?),
+        "acl" => acl(value, agent)?,
         "dns_config" => dns(value, agent)?,
         "recursors" => {
             let servers: Result<Vec<_>> = super::files::as_list(value.clone()).iter().map(server).collect();
@@ -194,6 +206,50 @@ fn dns(value: &Value, agent: &mut Agent) -> Result<()> {
     Ok(())
 }
 
+fn acl(value: &Value, agent: &mut Agent) -> Result<()> {
+    let Value::Object(settings) = value else { bail!("it is no object") };
+    let is_on = settings.get("enabled").map(truth).transpose()?.unwrap_or(false);
+    agent.put("acl.enabled", "acl.enabled", is_on.to_string());
+    // Consul allows what no rule speaks of, unless it is told otherwise.
+    let policy = settings.get("default_policy").map(text).transpose()?.unwrap_or_else(|| "allow".into());
+    agent.put("acl.default_policy", "acl.default_policy", policy);
+    for (key, value) in settings {
+        match key.as_str() {
+            "enabled" | "default_policy" => {}
+            "tokens" => tokens(value, agent)?,
+            // Nothing is asked of another datacenter, and rights are never older than the agreed order.
+            "down_policy"
+            | "policy_ttl"
+            | "token_ttl"
+            | "role_ttl"
+            | "enable_key_list_policy"
+            | "enable_token_replication"
+            | "enable_token_persistence" => {}
+            _ => agent.unused.push(format!("acl.{key}")),
+        }
+    }
+    Ok(())
+}
+
+fn tokens(value: &Value, agent: &mut Agent) -> Result<()> {
+    let Value::Object(tokens) = value else { bail!("`tokens` is no object") };
+    for (key, value) in tokens {
+        let secret = || text(value).map(|secret| Some(secret).filter(|secret| !secret.is_empty()));
+        match key.as_str() {
+            "initial_management" | "master" => agent.secrets.management = secret()?,
+            "default" => agent.secrets.default = secret()?,
+            // What the agent does itself it may do here by being a member.
+            "agent"
+            | "agent_recovery"
+            | "agent_master"
+            | "replication"
+            | "config_file_service_registration" => {}
+            _ => agent.unused.push(format!("acl.tokens.{key}")),
+        }
+    }
+    Ok(())
+}
+
 /// Consul's words for levels.
 fn level(text: &str) -> Result<&'static str> {
     Ok(match text.to_ascii_lowercase().as_str() {
@@ -270,8 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn access_control_lists_begin_as_consuls_do() {
+        let told = json!({ "acl": {
+            "enabled": true, "tokens": { "initial_management": "m", "default": "d", "agent": "a", "dns": "x" },
+        } });
+        let (ours, unused) = settings(&told);
+        for wanted in ["acl.enabled=true", "acl.default_policy=allow"] {
+            assert!(ours.iter().any(|line| line == wanted), "{wanted} is not in {ours:?}");
+        }
+        assert!(!ours.iter().any(|line| line.ends_with("=m")), "settings are shown, and secrets are not");
+        assert_eq!(unused, ["acl.tokens.dns"]);
+        let secrets = translate(told.as_object().unwrap()).unwrap().secrets;
+        assert_eq!((secrets.management.as_deref(), secrets.default.as_deref()), (Some("m"), Some("d")));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for bad in [
+            json!({ "acl": true }),
+            json!({ "acl": { "enabled": "perhaps" } }),
+            json!({ "acl": { "tokens": { "default": [] } } }),
             json!({ "client_addr": "nonsense" }),
             json!({ "ports": { "http": 70_000 } }),
             json!({ "log_level": "loud" }),

@@ -83,6 +83,15 @@ impl api::Cluster for Face {
         view.cluster().join_secrets().map(shown).collect()
     }
 
+    fn roots(&self) -> Option<consul::connect::Roots> {
+        super::certify::roots(self.store.now().cluster())
+    }
+
+    fn certify(&self, service: &str) -> Result<api::Certified, Refused> {
+        let linked = self.membership.as_ref();
+        super::certify::service(linked, &self.config.node.datacenter, service)
+    }
+
     fn carry_out(&self, wish: Wish) -> Answering<'_, Result<serde_json::Value, Refused>> {
         Box::pin(self.wish(wish))
     }

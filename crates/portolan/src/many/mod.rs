@@ -5,6 +5,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod carrier;
+mod certify;
 pub(crate) mod face;
 pub(crate) mod member;
 pub(crate) mod order;

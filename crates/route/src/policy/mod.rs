@@ -173,6 +173,8 @@ impl Policy {
             Principal::Identity { id } => {
                 facets.names[0] = Some(id);
                 match self.path_in_domain(id) {
+                    // `ns/default/dc/NAME/svc/NAME`: a service as Consul's clients have it certified.
+                    Some(("ns", rest)) => facets.names[1] = rest.split_once("/svc/").map(|(_, name)| name),
                     Some(("node", name)) => facets.node = Some(name),
                     Some((_, name)) => facets.names[1] = Some(name),
                     None => {}
