@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let any = (Ipv4Addr::LOCALHOST, 0).into();
     let mut config = Config { named: vec![], ..Config::default() };
     config.http.listen = vec![any];
-    let all = HttpRoute { host: None, path: Some("/".into()), service: "web".into(), strip: false };
+    let all = HttpRoute::new(None, Some("/"), "web");
     config.http.routes = vec![all];
     config.tcp = vec![ServiceListener::new(any, "web")];
     let listeners = Listeners::reserve(&config, relay.threads())?;

@@ -33,7 +33,10 @@ use route::Facts;
 use state::{Drain, Reader};
 use tokio::sync::mpsc;
 
-pub use config::{Config, Http, HttpRoute, ServiceListener};
+pub use config::{
+    By, Config, FieldName, FieldRules, FieldValue, Http, HttpRoute, Rate, RouteOptions, ServiceListener,
+    Size, Span,
+};
 pub use listeners::{BindError, Listeners};
 pub use metrics::Metrics;
 pub use tls::config::{Site, Tls, Upstream};

@@ -39,6 +39,8 @@ pub(crate) enum Miss {
     Unreachable,
     Failed,
     TimedOut,
+    /// Too many requests for the route's rate.
+    Limited,
     Named,
     Broken,
     Header,

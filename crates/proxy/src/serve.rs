@@ -43,7 +43,7 @@ impl Live {
 }
 
 /// A limit, where zero means none.
-fn unless_zero(limit: Duration) -> Option<Duration> {
+pub(crate) fn unless_zero(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then_some(limit)
 }
 

@@ -32,6 +32,23 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Most endpoints tried for one connection or request.
     pub attempts: usize,
+    /// An endpoint that joins a service which has others already gets its whole share only after so long; 0 means
+    /// at once.
+    #[serde(with = "state::units::duration")]
+    pub slow_start: Duration,
+    /// An endpoint that failed so often in a row is left alone for a while; 0 means never.
+    pub eject_after: u32,
+    /// The same for one of whose answers within ten seconds more than so many percent failed; 0 means never.
+    pub eject_percent: u32,
+    /// For how long, the first time; each further time in a row twice as long, up to a minute.
+    #[serde(with = "state::units::duration")]
+    pub eject_for: Duration,
+    /// When more than so many percent of a service's endpoints are left alone so, all are asked again.
+    pub panic_percent: u32,
+    /// Requests that were sent already are sent again for at most so many percent of all requests of a service.
+    pub retry_percent: u32,
+    /// Beside that, so many each second on every thread.
+    pub retry_reserve: u32,
     /// Idle HTTP connections kept per endpoint and thread.
     pub pool_size: usize,
     /// How long an idle HTTP connection is kept.
@@ -60,6 +77,13 @@ impl Default for Config {
             balance: Policy::default(),
             connect_timeout: Duration::from_secs(3),
             attempts: 3,
+            slow_start: Duration::ZERO,
+            eject_after: 7,
+            eject_percent: 50,
+            eject_for: Duration::from_secs(5),
+            panic_percent: 50,
+            retry_percent: 20,
+            retry_reserve: 10,
             pool_size: 64,
             pool_idle: Duration::from_secs(30),
         }

@@ -114,7 +114,7 @@ pub async fn connect(
     let mut tried: Vec<usize> = circles.map(|(at, _)| at).collect();
     let mut attempts = Vec::new();
     while attempts.len() < local.config().attempts.max(1)
-        && let Some((at, flight)) = local.pick(backend, &tried)
+        && let Some((at, flight)) = local.pick(backend, &tried, None)
     {
         match dial(local, &backend.endpoints[at], permit, &flight, Speak::Bytes).await {
             Ok(stream) => return Ok(Connection { stream, at, flight }),
@@ -154,7 +154,7 @@ pub(crate) async fn dial(
         Ok(_) => flight.connected(local.now_ns()),
         Err(cause) => {
             metrics.connect_failures.inc();
-            flight.failed(local.now_ns(), Failure::Connect);
+            local.failed(flight, Failure::Connect);
             tracing::debug!(node = %endpoint.node, instance = %endpoint.id, %cause, "cannot connect");
         }
     }

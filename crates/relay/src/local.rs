@@ -11,7 +11,7 @@ use route::{Backend, Routes};
 use state::Reader;
 use sys::splice::Pipe;
 
-use crate::balance::{Balancer, Flight};
+use crate::balance::{Balancer, Failure, Flight};
 use crate::config::Config;
 use crate::dial::Dial;
 use crate::http::Pools;
@@ -46,7 +46,7 @@ impl Local {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, routes: Reader<Routes>) -> Rc<Local> {
         let seed = fastrand::u64(..);
         let first = routes.now();
-        let balancer = Balancer::new(shared.config.balance, shared.endpoints.clone(), seed);
+        let balancer = Balancer::new(shared.config.clone(), shared.endpoints.clone(), seed);
         Rc::new(Local {
             index,
             routes: RefCell::new((routes, first)),
@@ -95,8 +95,24 @@ impl Local {
     }
 
     /// Chooses an endpoint, see [`Balancer::pick`].
-    pub fn pick(&self, backend: &Arc<Backend>, tried: &[usize]) -> Option<(usize, Flight)> {
-        self.balancer.borrow_mut().pick(backend, tried, self.now_ns())
+    pub fn pick(&self, backend: &Arc<Backend>, tried: &[usize], key: Option<u64>) -> Option<(usize, Flight)> {
+        self.balancer.borrow_mut().pick(backend, tried, key, self.now_ns())
+    }
+
+    /// Whether a request that was sent may be sent again, see [`Balancer::may_repeat`].
+    pub(crate) fn may_repeat(&self, backend: &Arc<Backend>) -> bool {
+        let may = self.balancer.borrow_mut().may_repeat(backend, self.now_ns());
+        if !may {
+            self.metrics().retries_refused.inc();
+        }
+        may
+    }
+
+    /// Tells of a failure toward the endpoint of `flight`.
+    pub fn failed(&self, flight: &Flight, failure: Failure) {
+        if flight.failed(self.now_ns(), failure) {
+            self.metrics().ejections.inc();
+        }
     }
 
     pub(crate) fn dialer(&self) -> &dyn Dial {

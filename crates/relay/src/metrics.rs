@@ -29,6 +29,10 @@ pub struct Metrics {
     pub connect_failures: Counter,
     /// Requests sent again, to another endpoint or over another connection.
     pub retries: Counter,
+    /// Requests that were not sent again although they might have been: too many had been.
+    pub retries_refused: Counter,
+    /// Endpoints left alone for a while because they answered badly.
+    pub ejections: Counter,
     /// Connections turned away by a limit.
     pub refused_connections: Counter,
     /// Accepting failed (no descriptors, no memory).
@@ -72,7 +76,11 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("relay");
         let failures = metrics.connect_failures.clone();
         registry.register("connect_failures", "Attempts to connect to an endpoint that failed", failures);
-        registry.register("retries", "Requests sent again after nothing was sent", metrics.retries.clone());
+        registry.register("retries", "Requests sent again", metrics.retries.clone());
+        let refused = metrics.retries_refused.clone();
+        registry.register("retries_refused", "Requests not sent again: the budget was spent", refused);
+        let ejections = metrics.ejections.clone();
+        registry.register("ejections", "Endpoints left alone for a while: they answered badly", ejections);
         let refused = metrics.refused_connections.clone();
         registry.register("refused_connections", "Connections turned away by a limit", refused);
         let failures = metrics.accept_failures.clone();

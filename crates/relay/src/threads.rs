@@ -79,7 +79,7 @@ impl Relay {
         let remotes = senders.into_iter().map(|messages| Remote { messages, load: AtomicUsize::new(0) });
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            endpoints: Arc::default(),
+            endpoints: Arc::new(balance::Registry::new(balance::Rules::new(&config))),
             metrics: Metrics::register(registry),
             dial,
             remotes: remotes.collect(),

@@ -1,10 +1,13 @@
 //! Answers of our own: short plain text with a reason, or a gRPC status where gRPC asked.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use relay::http::{Body, SendError};
 use route::Denial;
 
+use super::manner;
 use super::refusal::Refusal;
 use crate::metrics::{Metrics, Miss};
 
@@ -55,6 +58,21 @@ pub(crate) fn failed(metrics: &Metrics, error: &SendError, grpc: bool) -> Respon
     say(status, &error.to_string(), grpc)
 }
 
+/// Too many requests for the route's rate.
+pub(crate) fn limited(metrics: &Metrics, wait: Duration, grpc: bool) -> Response<Body> {
+    metrics.missed(Miss::Limited);
+    let mut response = say(StatusCode::TOO_MANY_REQUESTS, "too many requests", grpc);
+    manner::retry_after(&mut response, wait);
+    response
+}
+
+/// The route's time is over.
+pub(crate) fn too_slow(metrics: &Metrics, limit: Duration, grpc: bool) -> Response<Body> {
+    metrics.missed(Miss::TimedOut);
+    let reason = format!("no answer within the {} s of the route", limit.as_secs_f32());
+    say(StatusCode::GATEWAY_TIMEOUT, &reason, grpc)
+}
+
 fn say(status: StatusCode, reason: &str, grpc: bool) -> Response<Body> {
     if grpc { grpc_status(status, reason) } else { text(status, reason) }
 }
@@ -74,6 +92,7 @@ fn grpc_status(status: StatusCode, reason: &str) -> Response<Body> {
         StatusCode::NOT_FOUND => "12",
         StatusCode::FORBIDDEN => "7",
         StatusCode::GATEWAY_TIMEOUT => "4",
+        StatusCode::TOO_MANY_REQUESTS => "8",
         _ => "14",
     };
     let mut response = Response::new(Body::empty());

@@ -1,25 +1,29 @@
 //! One request: from what the client asked to what it is answered.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, HeaderValue, TE, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
-use relay::http::{Body, Outgoing, Upgraded};
+use hyper::body::{Body as _, Incoming};
+use relay::http::{Body, Fault, Outgoing, Upgraded};
 use route::{Backend, Caller, Denial, Permit, Principal, Routes};
+use tokio::time::{Instant, timeout_at};
 
 use super::answer;
 use super::authority;
-use super::counted::{Counted, InFlight};
+use super::counted::{Clock, Counted, InFlight};
 use super::guard::State;
 use super::headers::{self, Origin};
+use super::manner::Manner;
 use super::path;
 use super::refusal::Refusal;
 use super::table::{Asked, Found};
+use crate::config::RouteOptions;
 use crate::serve::{Context, Live};
 use crate::tls::sites::Site;
 
@@ -50,9 +54,9 @@ pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> R
         Some(refusal) => Err(refusal),
         None => client.forward(request).await,
     };
-    let response = answered.unwrap_or_else(|refusal| answer::refuse(metrics, refusal));
+    let (response, clock) = answered.unwrap_or_else(|refusal| (answer::refuse(metrics, refusal), None));
     metrics.answered(response.status());
-    response.map(|body| Counted::new(body, in_flight))
+    response.map(|body| Counted::new(body, in_flight, clock))
 }
 
 /// What the request line and `Host` come down to.
@@ -71,7 +75,13 @@ struct Ready {
     backend: Arc<Backend>,
     permit: Permit,
     outgoing: Outgoing,
+    manner: Option<Arc<Manner>>,
+    /// Why the request's body was broken off here, if it was.
+    fault: BodyFault,
 }
+
+/// What broke a request's body off here, if anything did.
+type BodyFault = Rc<Cell<Option<Fault>>>;
 
 /// Why it may not: refused, or answered right here.
 enum Stop {
@@ -108,23 +118,49 @@ impl Client {
         .into_bytes()
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn forward(&self, request: Request<Incoming>) -> Result<(Response<Body>, Option<Clock>), Refusal> {
         let metrics = &self.context.face.metrics;
         let grpc = answer::is_grpc(&request);
-        let Ready { backend, permit, outgoing } = match self.prepare(request, grpc) {
+        let Ready { backend, permit, outgoing, manner, fault } = match self.prepare(request, grpc) {
             Ok(ready) => ready,
             Err(Stop::Refused(refusal)) => return Err(refusal),
-            Err(Stop::Answered(response)) => return Ok(*response),
+            Err(Stop::Answered(response)) => return Ok((*response, None)),
         };
-        match relay::http::send(&self.context.local, &backend, &permit, outgoing).await {
-            Ok(answer) => Ok(self.answer(answer, permit)),
-            Err(error) => match self.state.body_refusal() {
-                Some(refusal) => Err(refusal),
-                None => {
-                    tracing::info!(service = %backend.service, client = %self.peer, %error, "a request failed");
-                    Ok(answer::failed(metrics, &error, grpc))
+        let options = manner.as_ref().map(|manner| &manner.options);
+        let limit = options.and_then(|options| options.request_timeout).map(|span| span.0);
+        let sending = relay::http::send(&self.context.local, &backend, &permit, outgoing);
+        let (sent, deadline) = match limit {
+            None => (sending.await, None),
+            Some(limit) => {
+                let deadline = Instant::now() + limit;
+                match timeout_at(deadline, sending).await {
+                    Ok(sent) => (sent, Some(deadline)),
+                    Err(_) => return Ok((answer::too_slow(metrics, limit, grpc), None)),
                 }
-            },
+            }
+        };
+        match sent {
+            Ok(answer) => {
+                let mut response = self.answer(answer, permit);
+                let clock = options.and_then(|options| {
+                    options.response_headers.apply(response.headers_mut());
+                    Clock::new(deadline, options.body_timeout.map(|span| span.0))
+                });
+                Ok((response, clock))
+            }
+            Err(error) => {
+                let fault = fault.get().map(|fault| match fault {
+                    Fault::TooLong => Refusal::BodyTooLong,
+                    Fault::Stalled => Refusal::SlowBody,
+                });
+                match fault.or_else(|| self.state.body_refusal()) {
+                    Some(refusal) => Err(refusal),
+                    None => {
+                        tracing::info!(service = %backend.service, client = %self.peer, %error, "a request failed");
+                        Ok((answer::failed(metrics, &error, grpc), None))
+                    }
+                }
+            }
         }
     }
 
@@ -136,31 +172,37 @@ impl Client {
         if face.tls.sites.load().misdirects(&target.host, self.site.as_deref()) {
             return Err(Refusal::Misdirected.into());
         }
-        let decided = local.with_routes(|routes| self.decide(&live, routes, &target, grpc));
-        let (found, backend, permit) = decided?;
-        let outgoing = self.outgoing(&live, request, &target, &found, grpc)?;
-        Ok(Ready { backend, permit, outgoing })
+        let found = local.with_routes(|routes| self.find(&live, routes, &target, grpc))?;
+        if let Some(manner) = &found.manner {
+            if let Err(wait) = manner.admit(request.headers(), self.peer) {
+                return Err(answer::limited(&face.metrics, wait, grpc).into());
+            }
+            if let Some(response) = manner.redirection(&target.host, &target.path) {
+                return Err(response.into());
+            }
+        }
+        let (backend, permit) = local.with_routes(|routes| self.decide(routes, &found, grpc))?;
+        let (outgoing, fault) = self.outgoing(&live, request, &target, &found, grpc)?;
+        Ok(Ready { backend, permit, outgoing, manner: found.manner, fault })
     }
 
-    /// Which service, and whether; the answer where there is none.
-    fn decide(
-        &self,
-        live: &Live,
-        routes: &Routes,
-        target: &Target,
-        grpc: bool,
-    ) -> Result<(Found, Arc<Backend>, Permit), Stop> {
-        let face = &self.context.face;
+    /// Which service; the answer where there is none.
+    fn find(&self, live: &Live, routes: &Routes, target: &Target, grpc: bool) -> Result<Found, Stop> {
         let asked = Asked { host: &target.host, path: target.path.path() };
-        let Some(found) = live.table.find(routes, asked) else {
-            return Err(answer::no_route(&face.metrics, asked.host, asked.path, grpc).into());
-        };
+        live.table
+            .find(routes, asked)
+            .ok_or_else(|| answer::no_route(&self.context.face.metrics, asked.host, asked.path, grpc).into())
+    }
+
+    /// Whether it may be reached.
+    fn decide(&self, routes: &Routes, found: &Found, grpc: bool) -> Result<(Arc<Backend>, Permit), Stop> {
+        let face = &self.context.face;
         let decided = match self.denied.take() {
             Some(denial) => Err(denial),
             None => routes.permit(self.caller(), &found.service),
         };
         match decided {
-            Ok((backend, permit)) => Ok((found, backend, permit)),
+            Ok(allowed) => Ok(allowed),
             Err(denial) => {
                 if let Denial::Forbidden { .. } = denial {
                     tracing::info!(client = %self.peer, %denial, "refused a request");
@@ -178,9 +220,14 @@ impl Client {
         target: &Target,
         found: &Found,
         grpc: bool,
-    ) -> Result<Outgoing, Refusal> {
+    ) -> Result<(Outgoing, BodyFault), Refusal> {
         let face = &self.context.face;
-        let (mut parts, body) = request.into_parts();
+        let manner = found.manner.as_ref();
+        let options = manner.map(|manner| &manner.options);
+        let key = manner.and_then(|manner| manner.affinity(request.headers(), self.peer));
+        let (most, stall) = body_limits(live, options, &request, grpc)?;
+        let (mut parts, incoming) = request.into_parts();
+        let (body, fault) = Body::limited(incoming, most, stall);
         let stripped = headers::strip(&mut parts.headers);
         if headers::expects_too_much(&mut parts.headers) {
             return Err(Refusal::Expectation);
@@ -194,12 +241,12 @@ impl Client {
             host: &target.authority,
             scheme: if self.site.is_some() { "https" } else { "http" },
             trusted: &live.config.http.trusted,
-            prefix: (found.strip > 0).then(|| &target.path.path()[..found.strip]),
+            prefix: (found.strip > 0 && found.rewrite.is_none()).then(|| &target.path.path()[..found.strip]),
         };
         headers::forwarded(&mut parts.headers, &origin);
-        let mut request = Request::new(Body::incoming(body));
+        let mut request = Request::new(body);
         *request.method_mut() = parts.method;
-        *request.uri_mut() = Uri::from(stripped_path(target, found.strip));
+        *request.uri_mut() = Uri::from(stripped_path(target, found));
         *request.headers_mut() = parts.headers;
         request.headers_mut().insert(HOST, target.authority.clone());
         if stripped.trailers {
@@ -213,8 +260,17 @@ impl Client {
         {
             request.headers_mut().insert(UPGRADE, upgrade);
         }
-        let timeout = live.response_timeout().filter(|_| !grpc);
-        Ok(Outgoing { request, prefer_http2: grpc && parts.version == Version::HTTP_2, timeout })
+        let outgoing = Outgoing {
+            prefer_http2: grpc && parts.version == Version::HTTP_2,
+            timeout: live.response_timeout().filter(|_| !grpc),
+            key,
+            ..Outgoing::new(request)
+        };
+        let outgoing = match manner {
+            Some(manner) => manner.on_its_way(outgoing),
+            None => outgoing,
+        };
+        Ok((outgoing, fault))
     }
 
     fn answer(&self, answer: relay::http::Answer, permit: Permit) -> Response<Body> {
@@ -232,6 +288,24 @@ impl Client {
         }
         response
     }
+}
+
+/// Most bytes of a request's body, and the longest pause in it.
+fn body_limits(
+    live: &Live,
+    options: Option<&RouteOptions>,
+    request: &Request<Incoming>,
+    grpc: bool,
+) -> Result<(Option<u64>, Option<Duration>), Refusal> {
+    let http = &live.config.http;
+    let most = options.and_then(|options| options.max_body).map_or(http.max_body, |size| size.0);
+    let most = (most > 0).then_some(most);
+    if most.is_some_and(|most| request.body().size_hint().lower() > most) {
+        return Err(Refusal::BodyTooLong);
+    }
+    // In HTTP/1.1 the connection's own clock sees to it; gRPC has streams on which nothing is said for long.
+    let stall = (request.version() == Version::HTTP_2 && !grpc).then_some(http.stall_timeout);
+    Ok((most, stall))
 }
 
 /// Reads host and path, and brings them into one form.
@@ -276,11 +350,15 @@ fn canonical(given: PathAndQuery) -> Result<PathAndQuery, Refusal> {
     PathAndQuery::try_from(whole).map_err(|_| Refusal::Target)
 }
 
-fn stripped_path(target: &Target, strip: usize) -> PathAndQuery {
-    if strip == 0 || target.asterisk {
+/// The path with what its route takes off it, or puts in place of that.
+fn stripped_path(target: &Target, found: &Found) -> PathAndQuery {
+    let instead = found.rewrite.as_deref().map(|path| path.trim_end_matches('/')).unwrap_or_default();
+    if (found.strip == 0 && instead.is_empty()) || target.asterisk {
         return target.path.clone();
     }
-    let rest = target.path.as_str().get(strip..).unwrap_or_default();
-    let whole = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let rest = target.path.as_str().get(found.strip..).unwrap_or_default();
+    let at_end = rest.is_empty() || rest.starts_with('?');
+    let slash = if rest.starts_with('/') || (at_end && !instead.is_empty()) { "" } else { "/" };
+    let whole = format!("{instead}{slash}{rest}");
     PathAndQuery::try_from(whole).unwrap_or(PathAndQuery::from_static("/"))
 }

@@ -15,8 +15,10 @@ pub(crate) mod framer;
 mod guard;
 mod head;
 mod headers;
+mod manner;
 pub(crate) mod path;
 mod patience;
+mod rate;
 mod refusal;
 pub(crate) mod table;
 

@@ -79,6 +79,8 @@ refusals! {
     Expectation = EXPECTATION_FAILED, "the only expectation that can be met is 100-continue";
     /// The proxy led back to itself.
     Loop = LOOP_DETECTED, "the request has passed this proxy too often: a route leads back to it";
+    /// More than the configuration allows.
+    BodyTooLong = PAYLOAD_TOO_LARGE, "the request body is longer than is allowed here";
     /// The head took too long.
     SlowHead = REQUEST_TIMEOUT, "the request head did not arrive in time";
     /// The body stopped coming.

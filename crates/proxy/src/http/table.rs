@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use route::Routes;
 
+use super::manner::Manner;
 use super::path::is_under;
 use crate::config::{Http, HttpRoute};
 
@@ -18,12 +19,27 @@ pub(crate) struct Asked<'a> {
 }
 
 /// Where it leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// Service name.
     pub(crate) service: Arc<str>,
     /// Bytes to take off the front of the canonical path.
     pub(crate) strip: usize,
+    /// What to put there instead.
+    pub(crate) rewrite: Option<Arc<str>>,
+    /// What is special about the route.
+    pub(crate) manner: Option<Arc<Manner>>,
+}
+
+impl Found {
+    fn service(service: Arc<str>, strip: usize) -> Found {
+        Found { service, strip, rewrite: None, manner: None }
+    }
+
+    /// True when a request goes on as it came.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.strip == 0 && self.manner.is_none()
+    }
 }
 
 /// One way to find a service.
@@ -43,7 +59,14 @@ const MATCHES: &[Match] = &[
 ];
 
 /// Rules for one host (or any), the longest path first.
-type Rules = Vec<HttpRoute>;
+type Rules = Vec<Rule>;
+
+/// A rule with what is kept for it.
+#[derive(Debug)]
+struct Rule {
+    route: HttpRoute,
+    manner: Option<Arc<Manner>>,
+}
 
 /// The configured rules, indexed.
 #[derive(Debug, Default)]
@@ -69,12 +92,12 @@ impl Table {
                     None => table.exact.entry(host.into()).or_default(),
                 },
             };
-            rules.push(rule.clone());
+            rules.push(Rule { route: rule.clone(), manner: Manner::new(rule) });
         }
         let all = table.exact.values_mut().chain(table.below.values_mut()).chain([&mut table.any]);
         // Stable: of two equal rules the first written wins.
         all.for_each(|rules| {
-            rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.as_ref().map_or(0, |p| p.len())))
+            rules.sort_by_key(|rule| std::cmp::Reverse(rule.route.path.as_ref().map_or(0, |p| p.len())))
         });
         table
     }
@@ -82,7 +105,9 @@ impl Table {
     /// True when the path may decide where a request to this host goes. Then only its canonical form is
     /// looked at and forwarded.
     pub(crate) fn decides_by_path(&self, host: &str) -> bool {
-        self.path_services || self.rules(host).any(|rules| rules.iter().any(|rule| rule.path.is_some()))
+        // A redirection shows the path to the client again.
+        let decides = |rule: &Rule| rule.route.path.is_some() || rule.route.options.redirect.is_some();
+        self.path_services || self.rules(host).any(|rules| rules.iter().any(decides))
     }
 
     /// The service for a request.
@@ -102,28 +127,32 @@ impl Table {
     }
 
     fn by_rule(&self, _: &Routes, asked: Asked<'_>) -> Option<Found> {
-        let under = |rule: &&HttpRoute| rule.path.as_deref().is_none_or(|path| is_under(asked.path, path));
-        let rule = self.rules(asked.host).find_map(|rules| rules.iter().find(under))?;
-        let strip =
-            rule.path.as_ref().filter(|_| rule.strip).map_or(0, |path| path.trim_end_matches('/').len());
-        Some(Found { service: rule.service.clone(), strip })
+        let under = |rule: &&Rule| rule.route.path.as_deref().is_none_or(|path| is_under(asked.path, path));
+        let Rule { route, manner } = self.rules(asked.host).find_map(|rules| rules.iter().find(under))?;
+        let replaced = route.path.as_ref().filter(|_| route.strip || route.options.rewrite.is_some());
+        Some(Found {
+            service: route.service.clone(),
+            strip: replaced.map_or(0, |path| path.trim_end_matches('/').len()),
+            rewrite: route.options.rewrite.clone(),
+            manner: manner.clone(),
+        })
     }
 
     fn by_name(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
         let service = routes.known(asked.host)?;
-        Some(Found { service, strip: 0 })
+        Some(Found::service(service, 0))
     }
 
     fn by_domain(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
         let name = self.domains.iter().find_map(|domain| asked.host.strip_suffix(&**domain))?;
         let service = routes.known(name).unwrap_or_else(|| name.into());
-        Some(Found { service, strip: 0 })
+        Some(Found::service(service, 0))
     }
 
     fn by_first_segment(&self, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
         let name = asked.path.strip_prefix('/')?.split('/').next().filter(|_| self.path_services)?;
         let service = routes.known(name)?;
-        Some(Found { service, strip: name.len() + 1 })
+        Some(Found::service(service, name.len() + 1))
     }
 }
 

@@ -139,12 +139,7 @@ async fn rules_are_reloaded() {
     let mut stream = TcpStream::connect(harness.http).await.unwrap();
     assert_eq!(get(&mut stream, "api.example.org", "/v1/x").await.0, 404);
     let mut config = (*harness.config.now()).clone();
-    let rule = HttpRoute {
-        host: Some("*.example.org".into()),
-        path: Some("/v1".into()),
-        service: "web".into(),
-        strip: true,
-    };
+    let rule = HttpRoute { strip: true, ..HttpRoute::new(Some("*.example.org"), Some("/v1"), "web") };
     config.http.routes = vec![rule];
     harness.config.publish(config);
     eventually("the rule holds", async || get(&mut stream, "api.example.org", "/v1/x").await.0 == 200).await;

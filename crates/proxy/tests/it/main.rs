@@ -13,6 +13,7 @@ mod patience;
 mod peer;
 mod preface;
 mod repeat;
+mod routes;
 mod smuggling;
 mod tcp;
 mod tls;

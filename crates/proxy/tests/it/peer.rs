@@ -72,7 +72,7 @@ async fn load_by_h2load() {
     };
     let server = named_mirror("m").await;
     let mut config = config();
-    let rule = HttpRoute { host: None, path: Some("/".into()), service: "web".into(), strip: false };
+    let rule = HttpRoute::new(None, Some("/"), "web");
     config.http.routes = vec![rule];
     let harness = Harness::with(config).await;
     harness.register("web", Instance::at(server.address));

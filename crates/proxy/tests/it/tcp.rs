@@ -172,8 +172,10 @@ async fn a_service_that_is_its_own_listener_does_not_circle() {
     let address = ([127, 77, 1, 3], port).into();
     harness.register("ring", Instance::at(address));
     harness.virtuals.open(address, "ring".into(), Transports { tcp: true, udp: false }).await.unwrap();
-    let mut client = TcpStream::connect(address).await.unwrap();
-    assert!(read_all(&mut client).await.unwrap_or_default().is_empty());
+    // It is reset, perhaps before the client has seen that it was connected.
+    if let Ok(mut client) = TcpStream::connect(address).await {
+        assert!(read_all(&mut client).await.unwrap_or_default().is_empty());
+    }
     assert_eq!(harness.count("proxy_connections_total{entry=\"Virtual\"}"), 1);
     harness.stop().await;
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use route::{Endpoint, Target};
 
+use super::health::{Health, Rules};
+
 /// Latencies lose a share of 1 - 1/e of their weight in this time.
 const DECAY_NS: f64 = 10e9;
 /// Differences below this are noise: endpoints that answer faster count as equally fast.
@@ -35,9 +37,39 @@ pub struct Stats {
     updated_ns: AtomicU64,
     failures: AtomicU32,
     rests_until_ns: AtomicU64,
+    /// When it joined a service that had others, and the routes' index then.
+    joined_ns: AtomicU64,
+    joined_index: AtomicU64,
+    health: Health,
 }
 
 impl Stats {
+    fn new(rules: Rules) -> Stats {
+        Stats { health: Health::new(rules), ..Stats::default() }
+    }
+
+    /// It joins a service that has others, by the routes of `index`. Every thread says so when it sees it.
+    pub(super) fn joins(&self, now_ns: u64, index: u64) {
+        if self.joined_index.swap(index, Relaxed) != index {
+            self.joined_ns.store(now_ns.max(1), Relaxed);
+        }
+    }
+
+    /// The share of its traffic that it should get, when it may take `slow_start_ns` to warm up: from a twentieth to 1.
+    pub(super) fn warmth(&self, now_ns: u64, slow_start_ns: u64) -> f64 {
+        let joined = self.joined_ns.load(Relaxed);
+        let age = now_ns.saturating_sub(joined);
+        match joined == 0 || age >= slow_start_ns {
+            true => 1.0,
+            false => (age as f64 / slow_start_ns as f64).max(0.05),
+        }
+    }
+
+    /// True while it should be left alone because it answers badly.
+    pub fn is_away(&self, now_ns: u64) -> bool {
+        self.health.is_away(now_ns, self.in_flight())
+    }
+
     /// Requests and connections on their way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
@@ -74,13 +106,17 @@ impl Stats {
         }
     }
 
-    fn failed(&self, now_ns: u64, failure: Failure) {
-        let run = self.failures.fetch_add(1, Relaxed).min(6);
-        self.observe(now_ns, PENALTY_NS * f64::from(1u32 << run));
+    /// True when it is left alone from now on because of how it answers.
+    fn failed(&self, now_ns: u64, failure: Failure) -> bool {
+        let run = self.failures.fetch_add(1, Relaxed);
+        let doubled = run.min(6);
+        self.observe(now_ns, PENALTY_NS * f64::from(1u32 << doubled));
         if failure == Failure::Connect {
-            let rest = (REST_NS << run).min(LONGEST_REST_NS);
+            let rest = (REST_NS << doubled).min(LONGEST_REST_NS);
             self.rests_until_ns.store(now_ns.saturating_add(rest), Relaxed);
+            return false;
         }
+        self.health.went_badly(now_ns, run + 1)
     }
 }
 
@@ -112,11 +148,12 @@ impl Flight {
     /// The answer began.
     pub fn answered(&self, now_ns: u64) {
         self.stats.succeeded(now_ns, now_ns.saturating_sub(self.started_ns));
+        self.stats.health.went_well(now_ns);
     }
 
-    /// It failed.
-    pub fn failed(&self, now_ns: u64, failure: Failure) {
-        self.stats.failed(now_ns, failure);
+    /// It failed. True when the endpoint is left alone from now on.
+    pub fn failed(&self, now_ns: u64, failure: Failure) -> bool {
+        self.stats.failed(now_ns, failure)
     }
 
     /// The endpoint's statistics; their address identifies the endpoint among all threads.
@@ -136,6 +173,7 @@ type Key = (Arc<str>, Arc<str>, Target);
 /// Statistics of all endpoints. Threads look here only when the routes of a service changed.
 #[derive(Debug, Default)]
 pub struct Registry {
+    rules: Rules,
     known: Mutex<HashMap<Key, Arc<Stats>>>,
 }
 
@@ -143,6 +181,11 @@ pub struct Registry {
 const PRUNE_ABOVE: usize = 1024;
 
 impl Registry {
+    /// A registry of endpoints that are left alone by these rules.
+    pub(crate) fn new(rules: Rules) -> Registry {
+        Registry { rules, known: Mutex::default() }
+    }
+
     /// Statistics of these endpoints, in their order.
     pub fn of(&self, endpoints: &[Endpoint]) -> Vec<Arc<Stats>> {
         // A plain lock: taken when a service changes, held for a few hash lookups.
@@ -151,7 +194,8 @@ impl Registry {
             known.retain(|_, stats| Arc::strong_count(stats) > 1);
         }
         let key = |e: &Endpoint| (e.node.clone(), e.id.clone(), e.target.clone());
-        endpoints.iter().map(|endpoint| known.entry(key(endpoint)).or_default().clone()).collect()
+        let fresh = || Arc::new(Stats::new(self.rules));
+        endpoints.iter().map(|endpoint| known.entry(key(endpoint)).or_insert_with(fresh).clone()).collect()
     }
 }
 

@@ -1,10 +1,25 @@
 //! One thread's view of a service: its endpoints beside their shared statistics.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use route::Backend;
+use route::{Backend, Endpoint};
 
 use super::stats::{Registry, Stats};
+
+/// A hash that stays the same over versions: FNV-1a of 64 bits, then mixed.
+pub(super) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    mix(bytes
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+}
+
+/// The finalizer of SplitMix64.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
 
 /// The endpoints of one backend value.
 #[derive(Debug)]
@@ -13,7 +28,16 @@ pub(super) struct View {
     pub(super) stats: Vec<Arc<Stats>>,
     /// Sums of weights up to and including each endpoint.
     sums: Vec<u64>,
+    /// All weigh the same.
+    even: bool,
+    /// Of node and instance: their places for the hash, the same on every node and after every start.
+    places: Vec<u64>,
+    /// Whether so many are left alone that nobody is, as of when.
+    panics: Cell<(bool, u64)>,
 }
+
+/// How long it holds whether nobody is left alone.
+const PANIC_HOLDS_NS: u64 = 50_000_000;
 
 impl View {
     pub(super) fn new(backend: &Arc<Backend>, registry: &Registry) -> View {
@@ -22,7 +46,54 @@ impl View {
             *sum += weight;
             Some(*sum)
         });
-        View { backend: backend.clone(), stats: registry.of(&backend.endpoints), sums: sums.collect() }
+        let even = backend.endpoints.windows(2).all(|two| two[0].weight == two[1].weight);
+        let place = |endpoint: &Endpoint| hash(endpoint.node.bytes().chain([0]).chain(endpoint.id.bytes()));
+        View {
+            stats: registry.of(&backend.endpoints),
+            sums: sums.collect(),
+            even,
+            places: backend.endpoints.iter().map(place).collect(),
+            panics: Cell::new((false, 0)),
+            backend: backend.clone(),
+        }
+    }
+
+    /// Tells endpoints that `before` did not have that they are new.
+    pub(super) fn welcome(&self, before: &View, now_ns: u64) {
+        let known: HashSet<*const Stats> = before.stats.iter().map(Arc::as_ptr).collect();
+        for stats in
+            self.stats.iter().filter(|stats| !known.is_empty() && !known.contains(&Arc::as_ptr(stats)))
+        {
+            stats.joins(now_ns, self.backend.index);
+        }
+    }
+
+    /// True when more than so many percent are left alone: then leaving them alone would burden the others too much.
+    pub(super) fn panics(&self, now_ns: u64, percent: u32) -> bool {
+        let (panics, at) = self.panics.get();
+        if at != 0 && now_ns.saturating_sub(at) < PANIC_HOLDS_NS {
+            return panics;
+        }
+        let away = self.stats.iter().filter(|stats| stats.is_away(now_ns)).count() as u64;
+        let panics = away * 100 > self.stats.len() as u64 * u64::from(percent);
+        self.panics.set((panics, now_ns.max(1)));
+        panics
+    }
+
+    /// The endpoint that `key` belongs to (rendezvous hashing: the highest of one draw for each, by weight). When one
+    /// leaves or joins, only its own keys move; and there is no ring to build.
+    pub(super) fn by_key(&self, key: u64, fits: impl Fn(usize) -> bool) -> Option<usize> {
+        let draw = |at: &usize| mix(self.places[*at] ^ key);
+        let fitting = self.all().filter(|at| fits(*at));
+        if self.even {
+            return fitting.max_by_key(draw);
+        }
+        // -w / ln(u) of a uniform u gives shares by weight.
+        let score = |at: usize| {
+            let uniform = (draw(&at) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+            -(self.weight(at) as f64) / uniform.ln()
+        };
+        fitting.map(|at| (at, score(at))).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
     }
 
     fn weight(&self, at: usize) -> u64 {

@@ -1,11 +1,15 @@
 //! Message bodies: what hyper received, or bytes of our own.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, Sleep};
 
 use crate::balance::Flight;
 
@@ -17,7 +21,56 @@ pub struct Body {
     kind: Kind,
     /// What comes free when the body has ended.
     held: Option<Held>,
+    /// Limits, where there are any.
+    watch: Option<Box<Watch>>,
 }
+
+/// An error of a body.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a body was broken off here, and by nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It is longer than is allowed.
+    #[error("the body is longer than is allowed")]
+    TooLong,
+    /// Nothing came for too long.
+    #[error("the body stopped coming")]
+    Stalled,
+}
+
+/// Limits of a body, and what came of them.
+#[derive(Debug)]
+struct Watch {
+    left: u64,
+    pause: Option<(Duration, Pin<Box<Sleep>>)>,
+    fault: Rc<Cell<Option<Fault>>>,
+}
+
+impl Watch {
+    fn poll(&mut self, cx: &mut Context<'_>, polled: &Polled) -> Result<(), Fault> {
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some((limit, sleep)) = &mut self.pause {
+                    sleep.as_mut().reset(Instant::now() + *limit);
+                }
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.checked_sub(length).ok_or(Fault::TooLong)?;
+            }
+            Poll::Pending => {
+                if let Some((_, sleep)) = &mut self.pause
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    return Err(Fault::Stalled);
+                }
+            }
+            Poll::Ready(_) => {}
+        }
+        Ok(())
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 #[derive(Debug, Default)]
 enum Kind {
@@ -44,7 +97,22 @@ impl Body {
 
     /// A body that another peer sends.
     pub fn incoming(incoming: Incoming) -> Body {
-        Body { kind: Kind::Incoming(incoming), held: None }
+        Body { kind: Kind::Incoming(incoming), held: None, watch: None }
+    }
+
+    /// The same with limits: of bytes, and of the time without any. What is returned beside it says whether one was
+    /// reached.
+    pub fn limited(
+        incoming: Incoming,
+        most: Option<u64>,
+        pause: Option<Duration>,
+    ) -> (Body, Rc<Cell<Option<Fault>>>) {
+        let fault = Rc::new(Cell::new(None));
+        let pause = pause.map(|limit| (limit, Box::pin(tokio::time::sleep(limit))));
+        let watch = Watch { left: most.unwrap_or(u64::MAX), pause, fault: fault.clone() };
+        let unlimited = (most.is_none() && watch.pause.is_none()) || incoming.is_end_stream();
+        let watch = (!unlimited).then(|| Box::new(watch));
+        (Body { kind: Kind::Incoming(incoming), held: None, watch }, fault)
     }
 
     /// True when it certainly has no data and no trailers.
@@ -53,7 +121,7 @@ impl Body {
     }
 
     pub(super) fn answer(incoming: Incoming, held: Held) -> Body {
-        let mut body = Body { kind: Kind::Incoming(incoming), held: Some(held) };
+        let mut body = Body { kind: Kind::Incoming(incoming), held: Some(held), watch: None };
         if body.is_empty() {
             body.finish();
         }
@@ -69,34 +137,37 @@ impl Body {
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Body { kind: Kind::Bytes(text.into()), held: None }
+        Body { kind: Kind::Bytes(text.into()), held: None, watch: None }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Body { kind: Kind::Bytes(bytes), held: None }
+        Body { kind: Kind::Bytes(bytes), held: None, watch: None }
     }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = &mut *self;
-        let polled = match &mut this.kind {
+        let mut polled = match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.kind = Kind::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
         };
+        if let Some(watch) = &mut this.watch
+            && let Err(fault) = watch.poll(cx, &polled)
+        {
+            watch.fault.set(Some(fault));
+            polled = Poll::Ready(Some(Err(fault.into())));
+        }
         match &polled {
             Poll::Ready(None) => this.finish(),
             Poll::Ready(Some(Err(_))) => drop(this.held.take()),

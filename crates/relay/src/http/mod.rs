@@ -11,7 +11,7 @@ pub mod plain;
 mod pool;
 mod send;
 
-pub use body::Body;
+pub use body::{Body, BodyError, Fault};
 pub use connect::{LocalExecutor, Protocol, Upgraded};
 pub use outgoing::Outgoing;
 pub use pool::sweep;

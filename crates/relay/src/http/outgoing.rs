@@ -1,11 +1,12 @@
 //! A request on its way out: in the form of the protocol that its endpoint speaks, and kept for another
 //! attempt where there may be one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Request, Uri, Version};
+use http::{HeaderMap, Request, StatusCode, Uri, Version};
 
 use super::body::Body;
 
@@ -19,6 +20,29 @@ pub struct Outgoing {
     pub prefer_http2: bool,
     /// How long the answer's head may take.
     pub timeout: Option<Duration>,
+    /// How long connecting to one endpoint may take, where that is not as for everybody.
+    pub connect_timeout: Option<Duration>,
+    /// Most endpoints tried, where that is not as for everybody.
+    pub attempts: Option<usize>,
+    /// Answers with one of these are asked for again elsewhere, where the request may be repeated.
+    pub retry_statuses: Arc<[u16]>,
+    /// What decides the endpoint.
+    pub key: Option<u64>,
+}
+
+impl Outgoing {
+    /// A request with nothing special about it.
+    pub fn new(request: Request<Body>) -> Outgoing {
+        Outgoing {
+            request,
+            prefer_http2: false,
+            timeout: None,
+            connect_timeout: None,
+            attempts: None,
+            retry_statuses: Arc::default(),
+            key: None,
+        }
+    }
 }
 
 /// The request between attempts.
@@ -30,14 +54,22 @@ pub(super) struct Store {
     pub(super) upgrades: bool,
     pub(super) prefer_http2: bool,
     pub(super) timeout: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
+    retry_statuses: Arc<[u16]>,
 }
 
 impl Store {
     pub(super) fn new(outgoing: Outgoing) -> Store {
-        let Outgoing { request, prefer_http2, timeout } = outgoing;
+        let Outgoing { request, prefer_http2, timeout, connect_timeout, retry_statuses, .. } = outgoing;
         let upgrades = request.headers().contains_key(UPGRADE);
         let repeatable = request.method().is_idempotent() && request.body().is_empty() && !upgrades;
-        Store { request: Some(request), repeatable, upgrades, prefer_http2, timeout }
+        let request = Some(request);
+        Store { request, repeatable, upgrades, prefer_http2, timeout, connect_timeout, retry_statuses }
+    }
+
+    /// Whether an answer with this status should be asked for again.
+    pub(super) fn dislikes(&self, status: StatusCode) -> bool {
+        self.repeatable && self.retry_statuses.contains(&status.as_u16())
     }
 
     /// The request for HTTP/1.1; `None` when it was sent and may not be again.
@@ -117,7 +149,7 @@ mod tests {
     fn outgoing(method: &str, body: Body) -> Outgoing {
         let request =
             Request::builder().method(method).uri("/a?b").header(HOST, "web:81").header(TE, "trailers");
-        Outgoing { request: request.body(body).unwrap(), prefer_http2: false, timeout: None }
+        Outgoing::new(request.body(body).unwrap())
     }
 
     #[test]

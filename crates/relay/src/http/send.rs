@@ -81,8 +81,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Outcome of one attempt that has no answer.
 enum Lost {
-    /// Nothing was sent, or it may be sent again; why.
+    /// Nothing was sent; why.
     Unsent(io::Error),
+    /// Sent, and the connection broke; it may be sent again.
+    Broke(io::Error),
+    /// Answered in a way that makes it worth asking elsewhere.
+    Disliked(Box<Answer>),
     /// Sent, and failed.
     Sent(hyper::Error),
     /// Sent, and silent.
@@ -113,11 +117,15 @@ pub async fn send(
     outgoing: Outgoing,
 ) -> Result<Answer, SendError> {
     let call = Call { local, backend, permit };
+    let most = outgoing.attempts.unwrap_or(local.config().attempts).max(1);
+    let key = outgoing.key;
     let mut store = Store::new(outgoing);
     let mut tried = Vec::new();
     let mut attempts = Vec::new();
-    while attempts.len() < local.config().attempts.max(1)
-        && let Some((at, flight)) = local.pick(backend, &tried)
+    let mut disliked = None;
+    let is_last = |tried: &[usize]| tried.len() + 1 >= backend.endpoints.len();
+    while attempts.len() < most
+        && let Some((at, flight)) = local.pick(backend, &tried, key)
     {
         if !attempts.is_empty() {
             local.metrics().retries.inc();
@@ -128,8 +136,26 @@ pub async fn send(
             Err(Lost::Sent(cause)) => return Err(SendError::Failed { endpoint: endpoint(), cause }),
             Err(Lost::Silent(after)) => return Err(SendError::TimedOut { endpoint: endpoint(), after }),
             Err(Lost::Unsent(cause)) => attempts.push(Attempt { endpoint: endpoint(), cause }),
+            Err(Lost::Broke(cause)) => {
+                attempts.push(Attempt { endpoint: endpoint(), cause });
+                if attempts.len() == most || is_last(&tried) || !local.may_repeat(backend) {
+                    break;
+                }
+            }
+            Err(Lost::Disliked(answer)) => {
+                if attempts.len() + 1 == most || is_last(&tried) || !local.may_repeat(backend) {
+                    return Ok(*answer);
+                }
+                let cause = io::Error::other(format!("it answered {}", answer.response.status()));
+                attempts.push(Attempt { endpoint: endpoint(), cause });
+                disliked = Some(answer);
+            }
         }
         tried.push(at);
+    }
+    // An answer that nobody likes is better than none.
+    if let Some(answer) = disliked {
+        return Ok(*answer);
     }
     Err(SendError::Unreachable(Unreachable { service: backend.service.clone(), attempts }))
 }
@@ -162,18 +188,18 @@ impl Call<'_> {
         while let Some(mut kept) = pools.take(flight.stats(), fresh) {
             let Some(request) = store.take_http1() else { return Err(gone()) };
             match in_time(store, kept.connection.sender.try_send_request(request)).await {
-                Ok(response) => return Ok(self.answer(store, response, Some(kept), flight).await),
-                Err(Lost::Unsent(_)) => self.local.metrics().retries.inc(),
+                Ok(response) => return self.answer(store, response, Some(kept), flight).await,
+                Err(Lost::Unsent(_) | Lost::Broke(_)) => self.local.metrics().retries.inc(),
                 Err(lost) => return Err(self.give_up(&flight, lost)),
             };
         }
-        let stream = self.dial(at, &flight, Speak::Http1).await.map_err(Lost::Unsent)?;
+        let stream = self.dial(at, store, &flight, Speak::Http1).await.map_err(Lost::Unsent)?;
         let connection =
             connect::http1(stream).await.map_err(|cause| Lost::Unsent(io::Error::other(cause)))?;
         let mut kept = pools.adopt(flight.stats(), connection);
         let Some(request) = store.take_http1() else { return Err(gone()) };
         match in_time(store, kept.connection.sender.try_send_request(request)).await {
-            Ok(response) => Ok(self.answer(store, response, Some(kept), flight).await),
+            Ok(response) => self.answer(store, response, Some(kept), flight).await,
             Err(lost) => Err(self.give_up(&flight, lost)),
         }
     }
@@ -184,13 +210,13 @@ impl Call<'_> {
         let mut last = gone();
         // Twice: a shared connection may have been told to go away just now.
         for _ in 0..2 {
-            let mut sender = self.shared_http2(&place, at, &flight).await.map_err(Lost::Unsent)?;
+            let mut sender = self.shared_http2(&place, at, store, &flight).await.map_err(Lost::Unsent)?;
             let Some(request) = store.take_http2(scheme.clone()) else { return Err(gone()) };
             match in_time(store, sender.try_send_request(request)).await {
-                Ok(response) => return Ok(self.answer(store, response, None, flight).await),
-                Err(Lost::Unsent(cause)) => {
+                Ok(response) => return self.answer(store, response, None, flight).await,
+                Err(lost @ (Lost::Unsent(_) | Lost::Broke(_))) => {
                     *place.lock().await = None;
-                    last = Lost::Unsent(cause);
+                    last = lost;
                 }
                 Err(lost) => return Err(self.give_up(&flight, lost)),
             }
@@ -203,19 +229,27 @@ impl Call<'_> {
         &self,
         place: &connect::Shared,
         at: usize,
+        store: &Store,
         flight: &Flight,
     ) -> io::Result<http2::SendRequest<Body>> {
         let mut shared = place.lock().await;
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let stream = self.dial(at, flight, Speak::Http2).await?;
+        let stream = self.dial(at, store, flight, Speak::Http2).await?;
         let sender = connect::http2(stream).await.map_err(io::Error::other)?;
         Ok(shared.insert(sender).clone())
     }
 
-    async fn dial(&self, at: usize, flight: &Flight, speak: Speak) -> io::Result<Stream> {
-        dial(self.local, &self.backend.endpoints[at], self.permit, flight, speak).await
+    async fn dial(&self, at: usize, store: &Store, flight: &Flight, speak: Speak) -> io::Result<Stream> {
+        let dialing = dial(self.local, &self.backend.endpoints[at], self.permit, flight, speak);
+        match store.connect_timeout {
+            None => dialing.await,
+            Some(limit) => tokio::time::timeout(limit, dialing).await.unwrap_or_else(|_| {
+                self.local.failed(flight, Failure::Connect);
+                Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within the time of the route"))
+            }),
+        }
     }
 
     /// The scheme under which an HTTP/2 request travels.
@@ -228,7 +262,7 @@ impl Call<'_> {
     }
 
     fn give_up(&self, flight: &Flight, lost: Lost) -> Lost {
-        flight.failed(self.local.now_ns(), Failure::Answer);
+        self.local.failed(flight, Failure::Answer);
         lost
     }
 
@@ -238,9 +272,9 @@ impl Call<'_> {
         response: Response<Incoming>,
         kept: Option<Kept>,
         flight: Flight,
-    ) -> Answer {
+    ) -> Result<Answer, Lost> {
         match response.status().is_server_error() {
-            true => flight.failed(self.local.now_ns(), Failure::Answer),
+            true => self.local.failed(&flight, Failure::Answer),
             false => flight.answered(self.local.now_ns()),
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS && store.upgrades {
@@ -250,10 +284,13 @@ impl Call<'_> {
                 None => None,
             };
             let upgraded = parts.map(|parts| Upgraded { flight: Some(flight), ..parts });
-            return Answer { response, upgraded };
+            return Ok(Answer { response, upgraded });
         }
         let held = Held { connection: kept, _flight: flight };
-        Answer { response: response.map(|incoming| Body::answer(incoming, held)), upgraded: None }
+        let dislikes = store.dislikes(response.status());
+        let response = response.map(|incoming| Body::answer(incoming, held));
+        let answer = Answer { response, upgraded: None };
+        if dislikes { Err(Lost::Disliked(Box::new(answer))) } else { Ok(answer) }
     }
 }
 
@@ -276,7 +313,7 @@ async fn in_time(store: &mut Store, sending: impl Future<Output = Sent>) -> Resu
                 store.put_back(request);
                 Lost::Unsent(io::Error::other(cause))
             }
-            None if store.repeatable && broke => Lost::Unsent(io::Error::other(cause)),
+            None if store.repeatable && broke => Lost::Broke(io::Error::other(cause)),
             None => Lost::Sent(cause),
         }
     })

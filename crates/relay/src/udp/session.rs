@@ -57,7 +57,7 @@ impl Session {
         seat: Seat,
     ) -> io::Result<Rc<Session>> {
         let (at, flight) =
-            local.pick(backend, &[]).ok_or_else(|| io::Error::other("the service has no endpoint"))?;
+            local.pick(backend, &[], None).ok_or_else(|| io::Error::other("the service has no endpoint"))?;
         let Target::Ip(to) = &backend.endpoints[at].target else {
             let why = "a UDP endpoint needs an IP address: resolving a name here would hold up the others";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));

@@ -72,7 +72,7 @@ impl Fast<'_> {
 
     async fn ask(&mut self, ready: Ready) -> Option<End> {
         let local = &self.client.context.local;
-        let Some((at, flight)) = local.pick(&ready.backend, &[]) else { return Some(End::Unusual) };
+        let Some((at, flight)) = local.pick(&ready.backend, &[], None) else { return Some(End::Unusual) };
         let endpoint = &ready.backend.endpoints[at];
         if !plain::speaks_http1(endpoint) {
             return Some(End::Unusual);
@@ -93,11 +93,11 @@ impl Fast<'_> {
                 // It tells of the connection and not of the endpoint.
                 Asked::Lost if up.used => local.metrics().retries.inc(),
                 Asked::Lost => {
-                    flight.failed(local.now_ns(), Failure::Answer);
+                    local.failed(&flight, Failure::Answer);
                     return Some(End::Unusual);
                 }
                 failed @ (Asked::Bad | Asked::TimedOut) => {
-                    flight.failed(local.now_ns(), Failure::Answer);
+                    local.failed(&flight, Failure::Answer);
                     return Some(self.fail(&plain::name(endpoint), failed).await);
                 }
                 Asked::Gone => return Some(End::Closed),
@@ -211,7 +211,7 @@ impl Fast<'_> {
         let local = &client.context.local;
         let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
         match status.is_server_error() {
-            true => flight.failed(local.now_ns(), Failure::Answer),
+            true => local.failed(flight, Failure::Answer),
             false => flight.answered(local.now_ns()),
         }
         self.visited.is_answered();

@@ -204,7 +204,7 @@ impl Fast<'_> {
         }
         let led = client.context.local.with_routes(|routes| {
             let found = live.table.find(routes, Asked { host: &host, path })?;
-            if found.strip > 0 {
+            if !found.is_plain() {
                 return None;
             }
             match routes.permit(client.caller(), &found.service) {

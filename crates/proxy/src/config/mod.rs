@@ -1,5 +1,8 @@
 //! Settings of the proxy.
 
+mod fields;
+mod route;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +10,9 @@ use std::time::Duration;
 use relay::proxy_header::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{authority, path};
 use crate::tls::config::Tls;
+pub use fields::{By, FieldName, FieldRules, FieldValue};
+pub use route::{HttpRoute, Rate, RouteOptions, Size, Span};
 
 /// A TCP or UDP listener that leads to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,60 +37,6 @@ impl ServiceListener {
     }
 }
 
-/// A rule that leads HTTP requests to a service. At least one of `host` and `path` is needed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "WrittenRoute")]
-pub struct HttpRoute {
-    /// Host name, or `*.` and a suffix for every name below it. Any host when absent.
-    pub host: Option<Arc<str>>,
-    /// Path that the request's must lie under. Any path when absent.
-    pub path: Option<Arc<str>>,
-    /// Service that it leads to.
-    pub service: Arc<str>,
-    /// Take `path` off before the request is forwarded.
-    pub strip: bool,
-}
-
-/// A rule as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRoute {
-    host: Option<Arc<str>>,
-    path: Option<Arc<str>>,
-    service: Arc<str>,
-    #[serde(default)]
-    strip: bool,
-}
-
-impl TryFrom<WrittenRoute> for HttpRoute {
-    type Error = String;
-
-    fn try_from(written: WrittenRoute) -> Result<HttpRoute, String> {
-        let WrittenRoute { host, path, service, strip } = written;
-        if host.is_none() && path.is_none() {
-            return Err(format!("a rule for service \"{service}\" needs a host, a path, or both"));
-        }
-        if let Some(host) = &host
-            && authority::host(host.strip_prefix("*.").unwrap_or(host)).is_none()
-        {
-            return Err(format!("\"{host}\" is neither a host name nor \"*.\" and the end of one"));
-        }
-        if let Some(path) = &path {
-            let canonical = path.starts_with('/').then(|| path::canonical(path));
-            match canonical {
-                Some(Ok(canonical)) if canonical == **path => {}
-                Some(Ok(canonical)) => return Err(format!("write the path \"{path}\" as \"{canonical}\"")),
-                _ => {
-                    return Err(format!(
-                        "\"{path}\" is no path: it begins with a slash and has no escaped one"
-                    ));
-                }
-            }
-        }
-        Ok(HttpRoute { host, path, service, strip })
-    }
-}
-
 /// Settings of the HTTP listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,6 +57,9 @@ pub struct Http {
     pub max_head_bytes: usize,
     /// Most header fields of a request.
     pub max_head_fields: usize,
+    /// Largest request body; 0 means no limit.
+    #[serde(with = "state::units::size")]
+    pub max_body: u64,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// Serve plain HTTP/1.1 requests by hand. Off, hyper serves all of them: slower, and with the same answers.
@@ -136,6 +89,7 @@ impl Default for Http {
             trusted: Vec::new(),
             max_head_bytes: 32 * 1024,
             max_head_fields: 100,
+            max_body: 0,
             max_streams: 256,
             fast: true,
             head_timeout: Duration::from_secs(15),
@@ -200,36 +154,5 @@ impl Default for Config {
             max_udp_sessions: 16_384,
             drain: Duration::from_secs(10),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(text: &str) -> Result<HttpRoute, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_rule_that_could_never_match_is_an_error() {
-        for (text, why) in [
-            (r#"{"service": "web"}"#, "needs a host, a path, or both"),
-            (r#"{"service": "web", "host": "a b"}"#, "neither a host name"),
-            (r#"{"service": "web", "host": "*.*.x"}"#, "neither a host name"),
-            (r#"{"service": "web", "path": "x"}"#, "begins with a slash"),
-            (r#"{"service": "web", "path": "/a//b"}"#, "write the path \\\"/a//b\\\" as"),
-            (r#"{"service": "web", "path": "/a%2fb"}"#, "no escaped one"),
-            (r#"{"service": "web", "path": "/a", "stripe": true}"#, "unknown field"),
-        ] {
-            let said = route(text).unwrap_err();
-            assert!(said.contains(&why.replace("\\\"", "\"")), "{text}: {said}");
-        }
-        route(r#"{"service": "web", "host": "*.Example.org", "path": "/v1/", "strip": true}"#).unwrap();
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_an_empty_file() {
-        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
     }
 }
