@@ -29,7 +29,7 @@ pub(crate) async fn set(api: Arc<Api>, request: Request) -> Result<Answer, Failu
     let name =
         |text: &consul::Text| read(public_name(text).map_err(|rule| Invalid::new("public name", text, rule)));
     let names = wish.names.iter().map(name).collect::<Result<_, _>>()?;
-    let def = ExposureDef { service, ports, names, via: wish.via };
+    let def = ExposureDef { service, ports, names, via: wish.via, https: wish.https };
     let applied = api.store.submit(Command::Expose(ExposureCommand::Set(def))).await?;
     Ok(Answer::truth(applied.outcome.is_change()))
 }

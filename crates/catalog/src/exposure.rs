@@ -63,6 +63,24 @@ pub struct Openings {
     pub ports: BTreeMap<Port, Arc<str>>,
 }
 
+/// What the public listeners of this node serve: whole, never a difference. Whoever asks for another name is
+/// answered that there is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Front {
+    /// Public name, perhaps `*.` and a suffix, to the service behind it.
+    pub sites: BTreeMap<Arc<str>, Arc<str>>,
+    /// Port at which the world finds HTTPS.
+    pub https: u16,
+}
+
+impl Front {
+    /// The service behind a name in lower case.
+    pub fn service(&self, name: &str) -> Option<&Arc<str>> {
+        let below = || self.sites.get(&*format!("*.{}", name.split_once('.')?.1));
+        self.sites.get(name).or_else(below)
+    }
+}
+
 /// A port outside, and where it leads. Written `443:8443/tcp`; `443/tcp` leads to the port that the instance is
 /// registered with, and TCP need not be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +153,9 @@ pub struct ExposureDef {
     /// Node that shall expose it, although instances may be elsewhere; empty for every node that has one.
     #[serde(default)]
     pub via: Arc<str>,
+    /// Reachable by HTTPS under its names: this node's proxy ends TLS, on the port that it has for all of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub https: bool,
 }
 
 impl ExposureDef {
@@ -142,7 +163,10 @@ impl ExposureDef {
     /// [`Invalid`] with the rule that is broken.
     pub fn validate(&self) -> Result<(), Invalid> {
         validate::label("service name", &self.service)?;
-        if self.ports.is_empty() || self.ports.len() > MAX_PORTS {
+        if self.https && self.names.is_empty() {
+            return Err(Invalid::new("names", "", "HTTPS is for names: at least one is due"));
+        }
+        if (self.ports.is_empty() && !self.https) || self.ports.len() > MAX_PORTS {
             let rule = format!("1 to {MAX_PORTS} are exposed");
             return Err(Invalid::new("ports", &self.ports.len().to_string(), rule));
         }
@@ -229,6 +253,19 @@ pub fn public_name(text: &str) -> Result<Arc<str>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_front_knows_names_and_those_below_a_suffix() {
+        let site = |name: &str, service: &str| (Arc::from(name), Arc::from(service));
+        let sites = [site("a.example", "a"), site("*.b.example", "b")].into();
+        let front = Front { sites, https: 443 };
+        let service = |name| front.service(name).map(|service| &**service);
+        assert_eq!((service("a.example"), service("x.b.example")), (Some("a"), Some("b")));
+        assert_eq!(
+            (service("b.example"), service("y.x.b.example"), service("x.a.example")),
+            (None, None, None)
+        );
+    }
 
     #[test]
     fn pairs_are_read_as_they_are_written() {

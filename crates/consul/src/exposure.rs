@@ -15,6 +15,9 @@ pub struct Wish {
     pub names: Vec<Text>,
     /// Node that shall expose it; empty for each that has an instance.
     pub via: Text,
+    /// By HTTPS under its names, with a certificate that the node gets by itself; then no port is needed.
+    #[serde(rename = "HTTPS")]
+    pub https: bool,
 }
 
 /// Answer of `GET /v1/portolan/exposures`.

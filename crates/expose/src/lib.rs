@@ -7,6 +7,7 @@
 //!
 //! What is absent: privilege. Nothing here needs any.
 
+pub mod acme;
 mod answer;
 mod causes;
 mod config;
@@ -29,6 +30,6 @@ pub mod wish;
 
 pub use config::Config;
 pub use metrics::Metrics;
-pub use reconcile::{Inputs, run, run_with};
+pub use reconcile::{Https, Inputs, run, run_with};
 pub use settings::{ExecSettings, HttpSettings, NameSettings, Rfc2136Settings, Settings, Wish};
 pub use status::{Grant, Grants, Status};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::wish::{NameKind, NameWish, Port, Protocol, Wishes};
+use crate::wish::{NameKind, NameWish, Port, Protocol, SiteWish, Wishes};
 
 /// Everything that shall hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub struct Plan {
     pub mappings: BTreeMap<Port, u16>,
     /// Port at the router to the service that asked for it first.
     pub wishers: BTreeMap<Port, Arc<str>>,
+    /// What each service has of it: a port at the router, and ours behind it.
+    pub chains: BTreeSet<(Arc<str>, Port, u16)>,
+    /// Names by the service that they lead to.
+    pub named: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, NameKind)>>,
+    /// Names that are served by HTTPS, with the service behind each.
+    pub sites: BTreeMap<Arc<str>, Arc<str>>,
     /// Public names, with what has to hold before one is shown.
     pub names: BTreeMap<(Arc<str>, NameKind), BTreeSet<Port>>,
     /// Names of which nothing is said when this host has no such address.
@@ -41,6 +47,7 @@ pub fn plan(wishes: &Wishes) -> Plan {
             _ => {}
         }
         plan.mappings.insert(external, wish.internal);
+        plan.chains.insert((wish.service.clone(), external, wish.internal));
         plan.wishers.entry(external).or_insert_with(|| wish.service.clone());
         plan.openings.entry(inner).or_insert_with(|| wish.service.clone());
     }
@@ -50,6 +57,15 @@ pub fn plan(wishes: &Wishes) -> Plan {
         }
         let ports = wishes.ports.iter().filter(|wish| wish.service == *service).map(|wish| wish.external);
         plan.names.entry((name.clone(), *kind)).or_default().extend(ports);
+        plan.named.entry(service.clone()).or_default().insert((name.clone(), *kind));
+    }
+    for SiteWish { name, service } in &wishes.sites {
+        match plan.sites.get(name) {
+            Some(other) if other != service => plan.conflicts.push(format!(
+                "\"{service}\" and \"{other}\" both wish to be {name} by HTTPS; \"{other}\" has it"
+            )),
+            _ => drop(plan.sites.insert(name.clone(), service.clone())),
+        }
     }
     contradictions(&mut plan);
     plan

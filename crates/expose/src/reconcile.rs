@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::exposure::Openings;
+use catalog::exposure::{Front, Openings};
 use state::{Drain, Failure, Publisher, Reader, Report};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::acme::Certified;
 use crate::answer;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -25,6 +26,9 @@ use crate::wish::{Port, Protocol, Wishes};
 /// Longest that a round waits for the firewall's report; rules are a matter of milliseconds.
 const FIREWALL: Duration = Duration::from_secs(20);
 
+/// Where the world looks for HTTPS.
+const HTTPS: u16 = 443;
+
 /// What the face is handed.
 pub struct Inputs {
     /// Wishes.
@@ -37,8 +41,31 @@ pub struct Inputs {
     pub status: Publisher<Status>,
     /// Who keeps public names; without one, names that are wished are not shown.
     pub names: Option<Arc<dyn Provider>>,
+    /// HTTPS under public names.
+    pub https: Https,
     /// Counted on the way.
     pub metrics: Metrics,
+}
+
+/// Where HTTPS under public names is brought about.
+pub struct Https {
+    /// What the public listeners serve.
+    pub front: Publisher<Front>,
+    /// Names that shall have a certificate: those that are served and shown.
+    pub certify: Publisher<BTreeSet<Arc<str>>>,
+    /// How those stand.
+    pub certified: Reader<Certified>,
+}
+
+impl Https {
+    /// For who serves none.
+    pub fn nowhere() -> Https {
+        Https {
+            front: state::channel(Front::default()).0,
+            certify: state::channel(BTreeSet::new()).0,
+            certified: state::channel(Certified::new()).1,
+        }
+    }
 }
 
 /// Follows the wishes until the drain starts, then withdraws everything.
@@ -58,6 +85,7 @@ pub async fn run_with(
     drain: Drain,
 ) {
     let mut said = inputs.said.clone();
+    let mut certified = inputs.https.certified.clone();
     let keeper = |search| Keeper::new(search, config.lease, &config.description);
     let names = inputs.names.clone().map(Names::new);
     let mut face = Face {
@@ -81,6 +109,10 @@ pub async fn run_with(
                 Some(_) => false,
                 None => break,
             },
+            Some(_) = certified.next() => {
+                face.retell();
+                continue;
+            }
         };
         let now = said.now();
         // Nobody was heard yet: nothing is known, so nothing is done, also not undone.
@@ -119,6 +151,7 @@ impl Face {
         }
         self.plan = next;
         let mut failures = self.withdraw().await;
+        self.inputs.https.front.publish_if_changed(Front { sites: self.plan.sites.clone(), https: HTTPS });
         let report = self.set_firewall().await;
         let is_open = report.failures.is_empty();
         failures.extend(report.failures.iter().cloned());
@@ -126,6 +159,7 @@ impl Face {
         failures.extend(self.look_out(renew).await);
         self.ask_services().await;
         failures.extend(self.show(wishes, is_open).await);
+        self.inputs.https.certify.publish_if_changed(self.to_certify());
         self.publish(wishes, trouble, failures, report.failures);
     }
 
@@ -199,6 +233,23 @@ impl Face {
         })
     }
 
+    /// Names that are served, once they lead here: an authority looks for them. Where nobody keeps names for us,
+    /// whoever does is trusted to have shown them.
+    fn to_certify(&self) -> BTreeSet<Arc<str>> {
+        let leads_here = |name: &Arc<str>| {
+            self.names.as_ref().is_none_or(|names| names.held().keys().any(|(shown, _)| shown == name))
+        };
+        self.plan.sites.keys().filter(|name| leads_here(name)).cloned().collect()
+    }
+
+    /// Certificates came or went, and nothing else.
+    fn retell(&self) {
+        let before = Status::clone(&self.inputs.status.now());
+        let status = Status { certificates: Certified::clone(&self.inputs.https.certified.now()), ..before };
+        self.inputs.metrics.show(&status.shown("", true));
+        self.inputs.status.publish_if_changed(status);
+    }
+
     /// The address that the world sees.
     fn public(&self) -> Option<IpAddr> {
         let is_reachable = self.outlook.verdict().is_none_or(Verdict::is_reachable);
@@ -250,6 +301,7 @@ impl Face {
             answers: self.answers.clone(),
             shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
             hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
+            certificates: Certified::clone(&self.inputs.https.certified.now()),
             public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
             verdict: self.outlook.verdict().cloned(),
             unguarded: self.unguarded.clone(),

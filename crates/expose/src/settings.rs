@@ -83,15 +83,24 @@ pub struct Wish {
     pub ports: Vec<PortPair>,
     /// Public names.
     pub names: Vec<Arc<str>>,
+    /// By HTTPS under its names.
+    pub https: bool,
+    /// Node that shall expose it; each that has an instance when empty.
+    pub via: Arc<str>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenWish {
     service: Arc<str>,
+    #[serde(default)]
     ports: Vec<String>,
     #[serde(default)]
     names: Vec<String>,
+    #[serde(default)]
+    https: bool,
+    #[serde(default)]
+    via: Arc<str>,
 }
 
 impl TryFrom<WrittenWish> for Wish {
@@ -102,7 +111,8 @@ impl TryFrom<WrittenWish> for Wish {
         let ports = ports.map_err(|error: catalog::validate::Invalid| error.to_string())?;
         let name = |text: &String| public_name(text).map_err(|why| format!("public name \"{text}\": {why}"));
         let names = written.names.iter().map(name).collect::<Result<_, _>>()?;
-        let wish = Wish { service: written.service, ports, names };
+        let WrittenWish { service, https, via, .. } = written;
+        let wish = Wish { service, ports, names, https, via };
         wish.def().validate().map_err(|error| error.to_string())?;
         Ok(wish)
     }
@@ -111,8 +121,8 @@ impl TryFrom<WrittenWish> for Wish {
 impl Wish {
     /// As the catalog has it.
     pub fn def(&self) -> ExposureDef {
-        let Wish { service, ports, names } = self.clone();
-        ExposureDef { service, ports, names, via: "".into() }
+        let Wish { service, ports, names, https, via } = self.clone();
+        ExposureDef { service, ports, names, via, https }
     }
 }
 

@@ -1,12 +1,15 @@
 //! The status as people and programs read it: a chain for every port, link by link from the inside out.
 
+use std::sync::Arc;
+
 use consul::exposure::{Chain, Complaint, Exposures, Link, Problem};
 
+use crate::acme::{self, Standing};
 use crate::names::{Key, Rdata};
 use crate::plan::Plan;
 use crate::source::own::external;
 use crate::status::{Grant, Grants, Status};
-use crate::wish::{Missing, NameKind, Port, Protocol, Waiting};
+use crate::wish::{Missing, Port, Protocol, Waiting};
 
 const HOLDS: &str = "holds";
 const BROKEN: &str = "broken";
@@ -21,11 +24,13 @@ fn link(name: &str, state: &str, detail: impl AsRef<str>) -> Link {
 impl Status {
     /// For the API. A node that carries nothing out shows what it would.
     pub fn shown(&self, node: &str, enabled: bool) -> Exposures {
-        let chain = |(port, internal): (&Port, &u16)| self.chain(*port, *internal, enabled);
+        let chain = |(service, port, internal): &(Arc<str>, Port, u16)| {
+            self.chain(service, *port, *internal, enabled)
+        };
         let waiting = self.waiting.iter().flat_map(|waiting| {
             external(waiting).map(move |(port, internal)| waits(waiting, port, internal))
         });
-        let mut chains: Vec<Chain> = self.plan.mappings.iter().map(chain).chain(waiting).collect();
+        let mut chains: Vec<Chain> = self.plan.chains.iter().map(chain).chain(waiting).collect();
         chains.sort_by(|a, b| a.service.cmp(&b.service));
         let routers = self.mappings.iter().chain(&self.pinholes).flat_map(|grants| &grants.routers);
         Exposures {
@@ -42,8 +47,7 @@ impl Status {
         }
     }
 
-    fn chain(&self, port: Port, internal: u16, enabled: bool) -> Chain {
-        let service = self.plan.wishers.get(&port).cloned().unwrap_or_default();
+    fn chain(&self, service: &Arc<str>, port: Port, internal: u16, enabled: bool) -> Chain {
         let mut links = vec![
             link("service", HOLDS, "an instance is on this node"),
             link("health", HOLDS, "no check fails"),
@@ -53,8 +57,9 @@ impl Status {
         let inner = Port { number: internal, ..port };
         links.push(grant_link("mapping", self.mappings.as_ref(), port, internal));
         links.push(grant_link("pinhole", self.pinholes.as_ref(), inner, internal));
-        let names = names_of(&self.plan, port);
+        let names = names_of(&self.plan, service, port);
         links.extend(names.iter().map(|key| self.name_link(key)));
+        links.extend(self.certificate_links(service, port));
         if !enabled {
             links.iter_mut().skip(2).for_each(|link| link.state = PLANNED.into());
         }
@@ -69,7 +74,7 @@ impl Status {
         let is_open = enabled && !is_broken;
         let url = if is_open { self.url(port, &names) } else { String::new() };
         Chain {
-            service,
+            service: service.clone(),
             port: port.to_string().into(),
             internal,
             state: state.into(),
@@ -98,11 +103,7 @@ impl Status {
 
     fn name_link(&self, key: &Key) -> Link {
         let (name, kind) = key;
-        let kind = match kind {
-            NameKind::A => "A",
-            NameKind::Aaaa => "AAAA",
-            NameKind::Cname => "CNAME",
-        };
+        let kind = kind.word();
         match (self.shown.get(key), self.hidden.get(key)) {
             (Some(values), _) => {
                 let values: Vec<String> = values.iter().map(value).collect();
@@ -119,6 +120,17 @@ impl Status {
         }
     }
 
+    /// Of HTTPS: one for each name that is served.
+    fn certificate_links(&self, service: &Arc<str>, port: Port) -> Vec<Link> {
+        let is_https = (port.protocol, port.number) == (Protocol::Tcp, 443);
+        let sites = self.plan.sites.iter().filter(|(_, behind)| is_https && *behind == service);
+        let shown = sites.map(|(name, _)| {
+            let (holds, detail) = certificate(name, self.certificates.get(name));
+            link("certificate", if holds { HOLDS } else { BROKEN }, detail)
+        });
+        shown.collect()
+    }
+
     fn url(&self, port: Port, names: &[&Key]) -> String {
         let named = names.iter().find(|key| self.shown.contains_key(**key)).map(|(name, _)| name.to_string());
         let Some(host) = named.or_else(|| self.public.map(|address| address.to_string())) else {
@@ -132,8 +144,22 @@ impl Status {
     }
 }
 
-fn names_of(plan: &Plan, port: Port) -> Vec<&Key> {
-    plan.names.iter().filter(|(_, ports)| ports.contains(&port)).map(|(key, _)| key).collect()
+fn names_of<'a>(plan: &'a Plan, service: &str, port: Port) -> Vec<&'a Key> {
+    let named = plan.named.get(service).into_iter().flatten();
+    named.filter(|key| plan.names.get(*key).is_some_and(|ports| ports.contains(&port))).collect()
+}
+
+/// A certificate in words; false when there is none.
+fn certificate(name: &str, standing: Option<&Standing>) -> (bool, String) {
+    match standing {
+        Some(Standing::Holds { by, until, trouble }) => {
+            let left = until.map(|until| format!(", {} days left", (until - acme::now()).max(0) / 86_400));
+            let trouble = trouble.as_ref().map(|why| format!("; it is not renewed: {why}"));
+            (true, format!("{name}, by {by}{}{}", left.unwrap_or_default(), trouble.unwrap_or_default()))
+        }
+        Some(Standing::Missing(why)) => (false, format!("{name}: {why}")),
+        None => (false, format!("{name}: not asked for before its name is shown")),
+    }
 }
 
 fn value(value: &Rdata) -> String {
@@ -141,6 +167,8 @@ fn value(value: &Rdata) -> String {
         Rdata::A(v4) => v4.to_string(),
         Rdata::Aaaa(v6) => v6.to_string(),
         Rdata::Cname(name) => name.to_string(),
+        Rdata::Srv { port, target, .. } => format!("{target}:{port}"),
+        Rdata::Txt(text) => format!("\"{text}\""),
     }
 }
 
@@ -170,6 +198,9 @@ fn lease(grant: &Grant) -> String {
 fn waits(waiting: &Waiting, port: Port, internal: u16) -> Chain {
     let (service, health) = match waiting.on {
         Missing::Service => (link("service", BROKEN, &waiting.why), link("health", WAITS, "")),
+        Missing::Front => {
+            (link("service", HOLDS, "an instance is there"), link("health", BROKEN, &waiting.why))
+        }
         Missing::Health => {
             (link("service", HOLDS, "an instance is on this node"), link("health", BROKEN, &waiting.why))
         }

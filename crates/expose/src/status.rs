@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use state::Failure;
 
+use crate::acme::Certified;
 use crate::names::{Key, Rdata};
 use crate::nat::Verdict;
 use crate::plan::{Plan, plan};
@@ -32,6 +33,8 @@ pub struct Status {
     pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
     /// Why these are not.
     pub hidden: BTreeMap<Key, String>,
+    /// How certificates stand.
+    pub certificates: Certified,
     /// The address that the world sees.
     pub public: Option<IpAddr>,
     /// What stands between this host and the world.

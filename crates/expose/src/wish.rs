@@ -19,6 +19,17 @@ pub struct Wishes {
     pub place: Place,
     /// Wishes that nothing can be done for now.
     pub waiting: Vec<Waiting>,
+    /// Names that are served by HTTPS.
+    pub sites: BTreeSet<SiteWish>,
+}
+
+/// A name that the proxy serves by HTTPS for a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SiteWish {
+    /// Lower case, without the dot at the end.
+    pub name: Arc<str>,
+    /// Service behind it.
+    pub service: Arc<str>,
 }
 
 /// A wish that waits for its service.
@@ -43,6 +54,8 @@ pub enum Missing {
     Service,
     /// One that passes its checks.
     Health,
+    /// A listener of this node's proxy for the world.
+    Front,
 }
 
 /// A port of this host that others outside may reach.
@@ -78,6 +91,23 @@ pub enum NameKind {
     Aaaa,
     /// Another name of this host's.
     Cname,
+    /// A host and a port of a service.
+    Srv,
+    /// Text.
+    Txt,
+}
+
+impl NameKind {
+    /// Its mnemonic: RFC 1035, RFC 2782.
+    pub fn word(self) -> &'static str {
+        match self {
+            NameKind::A => "A",
+            NameKind::Aaaa => "AAAA",
+            NameKind::Cname => "CNAME",
+            NameKind::Srv => "SRV",
+            NameKind::Txt => "TXT",
+        }
+    }
 }
 
 /// What an operator said of this host's place, in the catalog's metadata of the node.
@@ -112,6 +142,7 @@ impl Wishes {
         self.names.extend(other.names.iter().cloned());
         self.complaints.extend(other.complaints.iter().cloned());
         self.waiting.extend(other.waiting.iter().cloned());
+        self.sites.extend(other.sites.iter().cloned());
         let Place { public_ipv4, public_ipv6, cname_target } = &other.place;
         self.place.public_ipv4 = self.place.public_ipv4.or(*public_ipv4);
         self.place.public_ipv6 = self.place.public_ipv6.or(*public_ipv6);

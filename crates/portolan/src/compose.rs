@@ -112,6 +112,7 @@ pub(crate) async fn start(
         routes,
         open_virtual: Arc::new(virtuals),
         certificates: Certificates::new(),
+        outdoors: exposure::Outdoors::new(&addresses, home.as_deref()),
         drain,
         tasks: Tasks::default(),
     };

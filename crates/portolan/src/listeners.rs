@@ -23,6 +23,10 @@ pub struct Addresses {
     pub http_proxy: Vec<SocketAddr>,
     /// TLS: HTTPS, and services by the name that is asked for.
     pub tls_proxy: Vec<SocketAddr>,
+    /// HTTPS for the world.
+    pub public_tls: Vec<SocketAddr>,
+    /// HTTP for the world.
+    pub public_http: Vec<SocketAddr>,
     /// Configured listeners of single services, TCP then UDP.
     pub services: Vec<SocketAddr>,
     /// GOST's discovery on a port of its own.
@@ -42,6 +46,8 @@ impl Addresses {
             ("TCP proxy", &self.tcp_proxy),
             ("HTTP proxy", &self.http_proxy),
             ("TLS proxy", &self.tls_proxy),
+            ("HTTPS for the world", &self.public_tls),
+            ("HTTP for the world", &self.public_http),
             ("service", &self.services),
             ("GOST", &self.gost),
             ("NetSel", &self.netsel),
@@ -118,6 +124,8 @@ impl Listeners {
             tcp_proxy: self.proxy.named(),
             http_proxy: self.proxy.http(),
             tls_proxy: self.proxy.tls(),
+            public_tls: self.proxy.public_tls(),
+            public_http: self.proxy.public_http(),
             services: services.collect(),
             gost: of(&self.gost)?,
             netsel: of(&self.netsel)?,

@@ -61,7 +61,7 @@ impl Server {
         let live = Live::new(&self.config);
         let control = Arc::new(Control::embedded());
         let home = self.memory.claim()?;
-        let node = compose::start(self.config, home.clone(), control, &live, None).await?;
+        let node = Box::pin(compose::start(self.config, home.clone(), control, &live, None)).await?;
         Ok(Running { node, _live: live, _home: home })
     }
 }

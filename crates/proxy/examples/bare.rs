@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_virtuals, openings) = virtual_listeners();
     let metrics = Metrics::register(&mut registry);
     let inputs = Inputs {
+        shown: portolan_proxy::Shown::nothing(),
         relay: relay.clone(),
         facts,
         node: "bare".into(),

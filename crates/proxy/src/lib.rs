@@ -15,6 +15,7 @@ mod http;
 mod listeners;
 mod metrics;
 mod preface;
+mod public;
 mod serve;
 mod tcp;
 mod tls;
@@ -39,6 +40,7 @@ pub use config::{
 };
 pub use listeners::{BindError, Listeners};
 pub use metrics::Metrics;
+pub use public::{Public, Shown};
 pub use tls::config::{Site, Tls, Upstream};
 pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
 
@@ -59,6 +61,8 @@ pub struct Inputs {
     /// Certificates for TLS. Those of the configuration's files are the proxy's business; whoever obtains others
     /// puts them here.
     pub certificates: Arc<Certificates>,
+    /// What the listeners for the world serve.
+    pub shown: Shown,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -113,6 +117,7 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
     Face {
         live: ArcSwap::from_pointee(Live::new(config.clone())),
         tls: Keep::new(&config.tls, inputs.certificates.clone(), &inputs.relay),
+        shown: inputs.shown.clone(),
         relay: inputs.relay.clone(),
         limits: Limits::new(config.max_connections, config.max_connections_per_address),
         metrics: inputs.metrics.clone(),
@@ -127,10 +132,12 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
 
 /// Gives each data thread its socket of every listener.
 fn open(entrance: &Entrance, listeners: Listeners) {
-    let Listeners { named, http, tls, tcp, udp } = listeners;
+    let Listeners { named, http, tls, public_http, public_tls, tcp, udp } = listeners;
     let roles = named.into_iter().map(|group| (Role::Named, group));
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
     let roles = roles.chain(tls.into_iter().map(|group| (Role::Tls, group)));
+    let roles = roles.chain(public_http.into_iter().map(|group| (Role::PublicHttp, group)));
+    let roles = roles.chain(public_tls.into_iter().map(|group| (Role::PublicTls, group)));
     let roles =
         roles.chain(tcp.into_iter().map(|(listener, group)| (Role::Service(listener, group.address), group)));
     let face = &entrance.face;

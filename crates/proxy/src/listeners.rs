@@ -39,6 +39,8 @@ pub struct Listeners {
     pub(crate) named: Vec<Group<TcpListener>>,
     pub(crate) http: Vec<Group<TcpListener>>,
     pub(crate) tls: Vec<Group<TcpListener>>,
+    pub(crate) public_http: Vec<Group<TcpListener>>,
+    pub(crate) public_tls: Vec<Group<TcpListener>>,
     pub(crate) tcp: Vec<(Arc<ServiceListener>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
 }
@@ -53,6 +55,8 @@ impl Listeners {
         let named = config.named.iter().map(|at| group(at, "services by first line"));
         let http = config.http.listen.iter().map(|at| group(at, "HTTP"));
         let tls = config.tls.listen.iter().map(|at| group(at, "TLS"));
+        let public_http = config.public.http.iter().map(|at| group(at, "HTTP for the world"));
+        let public_tls = config.public.tls.iter().map(|at| group(at, "HTTPS for the world"));
         let tcp = config.tcp.iter().map(|listener| {
             let purpose = format!("service \"{}\"", listener.service);
             Ok((Arc::new(listener.clone()), group(&listener.listen, &purpose)?))
@@ -65,6 +69,8 @@ impl Listeners {
             named: named.collect::<Result<_, _>>()?,
             http: http.collect::<Result<_, _>>()?,
             tls: tls.collect::<Result<_, _>>()?,
+            public_http: public_http.collect::<Result<_, _>>()?,
+            public_tls: public_tls.collect::<Result<_, _>>()?,
             tcp: tcp.collect::<Result<_, _>>()?,
             udp: udp.collect::<Result<_, _>>()?,
         })
@@ -83,6 +89,16 @@ impl Listeners {
     /// Where TLS is spoken.
     pub fn tls(&self) -> Vec<SocketAddr> {
         self.tls.iter().map(|group| group.address).collect()
+    }
+
+    /// Where HTTP is spoken with the world.
+    pub fn public_http(&self) -> Vec<SocketAddr> {
+        self.public_http.iter().map(|group| group.address).collect()
+    }
+
+    /// Where HTTPS is spoken with the world.
+    pub fn public_tls(&self) -> Vec<SocketAddr> {
+        self.public_tls.iter().map(|group| group.address).collect()
     }
 
     /// TCP listeners with their services.

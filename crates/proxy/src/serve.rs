@@ -20,6 +20,7 @@ use crate::http::conn::Arrival;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Miss};
 use crate::preface;
+use crate::public::{Door, Shown};
 use crate::tls::keep::Keep;
 
 /// Configuration with what is derived from it; replaced as a whole when it changes.
@@ -51,6 +52,7 @@ pub(crate) fn unless_zero(limit: Duration) -> Option<Duration> {
 pub(crate) struct Face {
     pub(crate) live: ArcSwap<Live>,
     pub(crate) tls: Keep,
+    pub(crate) shown: Shown,
     pub(crate) relay: Relay,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Metrics,
@@ -145,6 +147,10 @@ pub(crate) enum Role {
     Http,
     /// TLS, and what the name that is asked for says.
     Tls,
+    /// HTTP for the world.
+    PublicHttp,
+    /// HTTPS for the world.
+    PublicTls,
 }
 
 /// Takes connections in.
@@ -198,7 +204,7 @@ impl Accept for Entrance {
                     let listed = &context.face.live.load_full().config.http.accept_proxy;
                     if let Some((stream, ends)) = preface::ends(&context, stream, peer, listed).await {
                         let principal = context.identify(&stream, ends.from);
-                        let arrival = Arrival { peer: ends.from, principal, site: None };
+                        let arrival = Arrival { peer: ends.from, principal, site: None, door: Door::Usual };
                         crate::http::conn::serve(context, Stream::Tcp(stream), arrival).await;
                     }
                 };
@@ -209,9 +215,21 @@ impl Accept for Entrance {
                 let serving = async move {
                     let listed = &context.face.live.load_full().config.http.accept_proxy;
                     if let Some((stream, ends)) = preface::ends(&context, stream, peer, listed).await {
-                        crate::tls::serve::serve(context, stream, ends.from).await;
+                        crate::tls::serve::serve(context, stream, ends.from, Door::Usual).await;
                     }
                 };
+                tokio::task::spawn_local(held(serving, (place, busy)));
+            }
+            Role::PublicHttp => {
+                metrics.http.inc();
+                let principal = context.identify(&stream, peer);
+                let arrival = Arrival { peer, principal, site: None, door: Door::Plain };
+                let serving = crate::http::conn::serve(context, Stream::Tcp(stream), arrival);
+                tokio::task::spawn_local(held(serving, (place, busy)));
+            }
+            Role::PublicTls => {
+                metrics.tls.inc();
+                let serving = crate::tls::serve::serve(context, stream, peer, Door::Public);
                 tokio::task::spawn_local(held(serving, (place, busy)));
             }
         }

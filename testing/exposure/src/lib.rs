@@ -4,12 +4,14 @@
 //! Namespaces have names with this process's id in them, go with the value, and those of runs that were killed
 //! are swept by the next. What cannot be had is told as [`peers::Missing`] or as a `skipped: ` line.
 
+mod authority;
 mod daemon;
 mod home;
 mod names;
 mod role;
 mod stun;
 
+pub use authority::Authority;
 pub use daemon::Daemon;
 pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use role::{Consul, NameServer, Role};

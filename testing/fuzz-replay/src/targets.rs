@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("consul_txn", consul_body::<Vec<consul::txn::TxnOp>>),
     target("dns_forwarded", dns::fuzz::forwarded),
     target("dns_packet", dns::fuzz::packet),
+    target("expose_certificate", expose::acme::fuzz_validity).with(certificates),
     target("expose_datagram", expose::fuzz::datagram),
     target("expose_reply", expose::names::fuzz_reply),
     target("expose_router_xml", |bytes| as_text(bytes, expose::fuzz::router_xml)),

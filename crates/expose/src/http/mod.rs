@@ -142,6 +142,23 @@ impl Base {
         Ok(self)
     }
 
+    /// An absolute address as a base of its own, trusting whom this one trusts, and the path there. Whoever speaks
+    /// TLS is not sent on without it.
+    ///
+    /// # Errors
+    /// [`HttpError::Url`].
+    pub fn beside(&self, url: &str) -> Result<(Base, String), HttpError> {
+        let wrong = || HttpError::Url(url.chars().take(200).collect());
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(wrong)?;
+        let base = Base::parse(&format!("{scheme}://{authority}"))?;
+        if self.is_tls && !base.is_tls {
+            return Err(wrong());
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Ok((Base { tls: self.tls.clone(), ..base }, path))
+    }
+
     /// Host name or address, without brackets.
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')

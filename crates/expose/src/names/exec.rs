@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::http::{text, word};
+use super::http::text;
 use super::{BoxFuture, Key, NameError, Owner, Provider, Rdata};
 
 /// Longest that one call may take.
@@ -34,7 +34,7 @@ impl Exec {
     async fn run(&self, action: &str, key: &Key, values: &BTreeSet<Rdata>) -> Result<(), NameError> {
         let values: Vec<String> = values.iter().map(text).collect();
         let told = json!({
-            "action": action, "name": &*key.0, "type": word(key.1), "values": values,
+            "action": action, "name": &*key.0, "type": key.1.word(), "values": values,
             "ttl": self.ttl.as_secs(), "owner": self.owner.word(),
         });
         let Some((program, arguments)) = self.command.split_first() else {

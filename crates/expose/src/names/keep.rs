@@ -46,6 +46,7 @@ impl Targets {
                 let target = self.place.cname_target.clone();
                 target.map(Rdata::Cname).ok_or_else(|| "the node's metadata has no cname_target".into())
             }
+            NameKind::Srv | NameKind::Txt => Err("no wish says what shall stand there".into()),
         }
     }
 }
@@ -138,12 +139,7 @@ impl Names {
 }
 
 fn shown((name, kind): &Key) -> String {
-    let kind = match kind {
-        NameKind::A => "A",
-        NameKind::Aaaa => "AAAA",
-        NameKind::Cname => "CNAME",
-    };
-    format!("{name} ({kind})")
+    format!("{name} ({})", kind.word())
 }
 
 #[cfg(test)]

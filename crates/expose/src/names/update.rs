@@ -13,7 +13,7 @@ use domain::base::name::FromStrError;
 use domain::base::rdata::UnknownRecordData;
 use domain::base::{Message, MessageBuilder, Name, Record, Rtype as Type, Ttl};
 use domain::rdata::tsig::Time48;
-use domain::rdata::{A, Aaaa, Cname, Txt};
+use domain::rdata::{A, Aaaa, Cname, Srv, Txt};
 use domain::tsig::{ClientTransaction, Key as TsigKey, ValidationError};
 
 use super::{Key, NameError};
@@ -28,6 +28,19 @@ pub enum Rdata {
     Aaaa(Ipv6Addr),
     /// Another name.
     Cname(Arc<str>),
+    /// Where a service is: RFC 2782.
+    Srv {
+        /// The smallest is tried first.
+        priority: u16,
+        /// Share among equals.
+        weight: u16,
+        /// Where it listens.
+        port: u16,
+        /// On which host.
+        target: Arc<str>,
+    },
+    /// Text of at most 255 bytes.
+    Txt(Arc<str>),
 }
 
 /// Who makes the names: a word that stays the same for good, so that one knows one's own again.
@@ -162,6 +175,16 @@ impl Update<'_> {
                         to.push((name, Class::IN, self.ttl, Cname::new(target)))?;
                     }
                 }
+                Rdata::Srv { priority, weight, port, target } => {
+                    if let Ok(target) = wire(target) {
+                        to.push((name, Class::IN, self.ttl, Srv::new(*priority, *weight, *port, target)))?;
+                    }
+                }
+                Rdata::Txt(said) => {
+                    if let Ok(said) = Txt::<Vec<u8>>::build_from_slice(said.as_bytes()) {
+                        to.push((name, Class::IN, self.ttl, said))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -198,6 +221,8 @@ fn rtype(kind: NameKind) -> Type {
         NameKind::A => Rtype::A,
         NameKind::Aaaa => Rtype::AAAA,
         NameKind::Cname => Rtype::CNAME,
+        NameKind::Srv => Rtype::SRV,
+        NameKind::Txt => Rtype::TXT,
     }
 }
 
@@ -207,6 +232,8 @@ pub(super) fn side_name((name, kind): &Key) -> String {
         NameKind::A => "a",
         NameKind::Aaaa => "aaaa",
         NameKind::Cname => "cname",
+        NameKind::Srv => "srv",
+        NameKind::Txt => "txt",
     };
     match name.strip_prefix("*.") {
         Some(rest) => format!("_portolan-any-{kind}.{rest}"),

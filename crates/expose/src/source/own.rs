@@ -13,7 +13,9 @@ use store::View;
 
 use super::Said;
 use crate::tags;
-use crate::wish::{Complaint, Missing, NameKind, NameWish, Port, PortPair, PortWish, Waiting, Wishes};
+use crate::wish::{
+    Complaint, Missing, NameKind, NameWish, Port, PortPair, PortWish, Protocol, SiteWish, Waiting, Wishes,
+};
 
 /// Label of a registration with the ports that it wishes, with commas between: `443:8443/tcp, 80`.
 pub const PORTS: &str = "expose";
@@ -29,7 +31,22 @@ pub struct Config {
     pub fixed: Vec<ExposureDef>,
     /// What registrations say in labels and tags counts too.
     pub registrations: bool,
+    /// Where this node's proxy serves the world; nowhere when absent.
+    pub front: Option<FrontPorts>,
 }
+
+/// Ports of this node's public listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrontPorts {
+    /// HTTPS.
+    pub https: u16,
+    /// HTTP, which answers whoever verifies a name and sends others on to HTTPS.
+    pub http: Option<u16>,
+}
+
+/// Where the world looks for HTTPS and HTTP.
+const HTTPS: Port = Port { protocol: Protocol::Tcp, number: 443 };
+const HTTP: Port = Port { protocol: Protocol::Tcp, number: 80 };
 
 /// Follows the catalog until the drain starts.
 pub async fn run(config: Config, mut views: Reader<View>, said: Publisher<Said>, drain: Drain) {
@@ -83,6 +100,11 @@ fn add(config: &Config, snapshot: &Snapshot, own: &[IpAddr], def: &ExposureDef, 
     };
     match choose(config, snapshot, own, def) {
         Ok(instance) => {
+            if def.https
+                && let Err(why) = serve(config, def, wishes)
+            {
+                return wishes.waiting.push(wait(Missing::Front, why));
+            }
             for pair in &def.ports {
                 match pair.internal.unwrap_or(instance.def.port) {
                     0 => wishes.waiting.push(wait(
@@ -100,6 +122,22 @@ fn add(config: &Config, snapshot: &Snapshot, own: &[IpAddr], def: &ExposureDef, 
         }
         Err((on, why)) => wishes.waiting.push(wait(on, why)),
     }
+}
+
+/// By HTTPS under its names.
+fn serve(config: &Config, def: &ExposureDef, wishes: &mut Wishes) -> Result<(), String> {
+    let Some(front) = config.front else {
+        return Err(
+            "this node serves nothing to the world: set proxy.public.tls, and proxy.public.http".into()
+        );
+    };
+    let ports = [(HTTPS, Some(front.https)), (HTTP, front.http)];
+    for (external, internal) in ports.into_iter().filter_map(|(port, internal)| Some((port, internal?))) {
+        wishes.ports.insert(PortWish { external, internal, service: def.service.clone() });
+    }
+    let site = |name: &Arc<str>| SiteWish { name: name.clone(), service: def.service.clone() };
+    wishes.sites.extend(def.names.iter().map(site));
+    Ok(())
 }
 
 /// Both kinds of address; the second where there is one.
@@ -171,10 +209,18 @@ fn registered(config: &Config, snapshot: &Snapshot, own: &[IpAddr], wishes: &mut
             words(text).filter_map(|word| catalog::exposure::public_name(word).ok()).collect()
         });
         match read {
-            Some(Ok(ports)) => {
+            Some(Ok((ports, https))) => {
                 let service = instance.def.service.clone();
-                let def = ExposureDef { service, ports, names, via: "".into() };
-                add(config, snapshot, own, &def, wishes);
+                let def = ExposureDef { service, ports, names, via: "".into(), https };
+                match def.validate() {
+                    Ok(()) => add(config, snapshot, own, &def, wishes),
+                    Err(error) => wishes.complaints.push(Complaint {
+                        service: instance.def.id.clone(),
+                        tag: format!("{PORTS}={}", label(PORTS).map_or("", |(_, text)| text)),
+                        column: 1,
+                        why: error.to_string(),
+                    }),
+                }
             }
             Some(Err((column, why))) => wishes.complaints.push(Complaint {
                 service: instance.def.id.clone(),
@@ -194,19 +240,23 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// Ports with commas between; what is wrong, with its column.
-fn read_ports(text: &str) -> Result<Vec<PortPair>, (usize, String)> {
+/// Ports with commas between, and whether `https` is among them; what is wrong, with its column.
+fn read_ports(text: &str) -> Result<(Vec<PortPair>, bool), (usize, String)> {
     let parse = |word: &str| {
         let at = word.as_ptr() as usize - text.as_ptr() as usize;
         let column = PORTS.len() + 2 + text[..at].chars().count();
         word.parse().map_err(|error: catalog::validate::Invalid| (column, error.rule))
     };
-    words(text).map(parse).collect()
+    let https = words(text).any(|word| word == "https");
+    let ports = words(text).filter(|word| *word != "https").map(parse).collect::<Result<_, _>>()?;
+    Ok((ports, https))
 }
 
 /// The ports of a wish as the plan names them, for showing what waits.
 pub fn external(waiting: &Waiting) -> impl Iterator<Item = (Port, u16)> {
-    waiting.ports.iter().map(|pair| (pair.external, pair.internal.unwrap_or(0)))
+    // HTTPS names no port of its own.
+    let https = waiting.ports.is_empty().then_some((HTTPS, 0));
+    waiting.ports.iter().map(|pair| (pair.external, pair.internal.unwrap_or(0))).chain(https)
 }
 
 #[cfg(test)]
@@ -215,7 +265,8 @@ mod tests {
 
     #[test]
     fn labels_name_ports_and_what_is_wrong_with_its_column() {
-        let ports = read_ports("443:8443, 53/udp").unwrap();
+        let (ports, https) = read_ports("443:8443, https, 53/udp").unwrap();
+        assert!(https);
         let shown: Vec<_> = ports.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["443:8443/tcp", "53/udp"]);
         assert_eq!(read_ports("443, x").unwrap_err().0, "expose=443, x".find('x').map_or(0, |_| 13));

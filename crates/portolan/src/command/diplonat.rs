@@ -234,7 +234,8 @@ async fn serve(
     let (status, _) = channel(expose::Status::default());
     tracing::info!(consul = %source.base, node = source.node, "following the services of a Consul node");
     let metrics = expose::Metrics::default();
-    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names, metrics };
+    let https = expose::Https::nowhere();
+    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names, https, metrics };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
     let guard = tokio::spawn(async move {
         match guard {

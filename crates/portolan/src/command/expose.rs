@@ -11,8 +11,11 @@ pub(crate) struct Args {
     /// Service by its name; it may be registered later
     service: String,
     /// Port outside, and inside where that is another: 443:8443/tcp, 53/udp, 80. Give it again for more
-    #[arg(long = "port", short, value_name = "PORT", required = true)]
+    #[arg(long = "port", short, value_name = "PORT", required_unless_present = "https")]
     ports: Vec<String>,
+    /// By HTTPS under its names, with a certificate that the node gets by itself ([acme], [proxy.public])
+    #[arg(long, requires = "names")]
+    https: bool,
     /// Public name that shall lead to it, in a zone of [[public_dns]]. Give it again for more
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
@@ -31,11 +34,17 @@ pub(crate) fn expose(args: Args, global: &Global) -> Result {
     let remote = Remote::new(global)?;
     super::block_on(async move {
         let texts = |all: &[String]| all.iter().map(|text| text.as_str().into()).collect();
-        let wish =
-            Wish { ports: texts(&args.ports), names: texts(&args.names), via: args.via.as_str().into() };
+        let wish = Wish {
+            ports: texts(&args.ports),
+            names: texts(&args.names),
+            via: args.via.as_str().into(),
+            https: args.https,
+        };
         let path = format!("/v1/portolan/exposure/{}", encoded(&args.service));
         let _: bool = remote.put(&path, &wish).await?;
-        global.out().say(&format!("{} shall be reachable at {}", args.service, args.ports.join(", ")))?;
+        let https = args.https.then(|| args.names.iter().map(|name| format!("https://{name}/")));
+        let places: Vec<String> = https.into_iter().flatten().chain(args.ports).collect();
+        global.out().say(&format!("{} shall be reachable at {}", args.service, places.join(", ")))?;
         let shown = remote.get::<Exposures>("/v1/portolan/exposures").await?.value;
         if !shown.enabled {
             let node = &shown.node;

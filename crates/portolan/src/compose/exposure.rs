@@ -1,20 +1,26 @@
 //! Reachability from outside: whose wishes count, who opens, and who tells how it stands.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catalog::exposure::Openings;
+use catalog::exposure::{Front, Openings};
+use expose::acme::{self, Certified};
 use expose::names::{self, Exec, Http, HttpConfig, Owner, Provider, Rfc2136, Several};
 use expose::source::{Said, both, consul, own};
 use expose::{HttpSettings, NameSettings, Status};
 use hostnet::firewall;
-use state::{Reader, Report, channel};
+use state::{Publisher, Reader, Report, channel};
 use store::Store;
 
 use super::faces::Shared;
 use crate::config::Config;
 use crate::daemon::guard::Guard;
+use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
+use crate::listeners::Addresses;
 
 impl Shared {
     /// Carries out what shall be reachable from outside, where the configuration says that this node does; what
@@ -32,12 +38,14 @@ impl Shared {
             node: identity.name.as_str().into(),
             fixed: config.expose.iter().map(expose::Wish::def).collect(),
             registrations: config.exposure.registrations,
+            front: self.outdoors.ports,
         };
         let node: Arc<str> = identity.name.as_str().into();
+        let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
+        let https = self.https(config, names.clone());
         if !config.exposure.enabled {
             return Ok(Arc::new(Planned { node, wished, store: self.store.clone() }));
         }
-        let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
         let sources = config.consul.iter().map(|source| source.read(&identity.name));
         let sources = sources.collect::<Result<Vec<_>, _>>().context("set up a Consul source")?;
 
@@ -65,10 +73,64 @@ impl Shared {
         let (status, shown) = channel(Status::default());
         let metrics = expose::Metrics::default();
         metrics.register(self.counted());
-        let inputs = expose::Inputs { said: together, openings, firewall: reported, status, names, metrics };
+        let inputs =
+            expose::Inputs { said: together, openings, firewall: reported, status, names, https, metrics };
         let carried = expose::Config { unguarded, ..config.exposure.config() };
         self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
         Ok(Arc::new(Carried { node, shown }))
+    }
+
+    /// Certificates for what is served to the world by HTTPS.
+    fn https(&mut self, config: &Config, names: Option<Arc<dyn Provider>>) -> expose::Https {
+        let Outdoors { front, proofs, folder, .. } = std::mem::take(&mut self.outdoors);
+        let (certify, wanted) = channel(BTreeSet::new());
+        let (told, certified) = channel(Certified::default());
+        let certificates = acme::Inputs {
+            wanted,
+            proofs,
+            names,
+            certificates: self.certificates.clone(),
+            folder,
+            certified: told,
+        };
+        if config.exposure.enabled || !config.acme.names.is_empty() {
+            // Read here too, so that nothing is obtained for a name that a file has a certificate for. The proxy
+            // says what is wrong with them.
+            self.certificates.use_files(&config.proxy.tls.certificates);
+            self.tasks.spawn("acme", acme::run(config.acme.clone(), certificates, self.drain.clone()));
+        }
+        expose::Https { front, certify, certified }
+    }
+}
+
+/// The way from whoever decides what the world sees to the proxy that shows it.
+pub(super) struct Outdoors {
+    ports: Option<own::FrontPorts>,
+    front: Publisher<Front>,
+    proofs: Publisher<acme::Proofs>,
+    folder: Option<PathBuf>,
+}
+
+impl Default for Outdoors {
+    fn default() -> Outdoors {
+        let (front, proofs) = (channel(Front::default()).0, channel(acme::Proofs::new()).0);
+        Outdoors { ports: None, front, proofs, folder: None }
+    }
+}
+
+impl Outdoors {
+    /// Where this node meets the world, and where it keeps what shows who it is.
+    pub(super) fn new(addresses: &Addresses, home: Option<&Home>) -> Outdoors {
+        let port = |list: &[SocketAddr]| list.first().map(SocketAddr::port);
+        let http = port(&addresses.public_http);
+        let ports = port(&addresses.public_tls).map(|https| own::FrontPorts { https, http });
+        let folder = home.map(|home| home.dir().join("certificates"));
+        Outdoors { ports, folder, ..Outdoors::default() }
+    }
+
+    /// For the proxy.
+    pub(super) fn shown(&self) -> proxy::Shown {
+        proxy::Shown { front: self.front.reader(), proofs: self.proofs.reader() }
     }
 }
 

@@ -18,6 +18,7 @@ use state::{Drain, Publisher, Reader};
 use store::Store;
 use sys::host::ThisHost;
 
+use super::exposure::Outdoors;
 use super::routes;
 use crate::config::Config;
 use crate::daemon::control::Control;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) open_virtual: Arc<dyn OpenVirtual>,
     /// What the proxy shows to TLS clients; whoever obtains certificates puts them here.
     pub(super) certificates: Arc<Certificates>,
+    /// What the proxy shows to the world.
+    pub(super) outdoors: Outdoors,
     pub(super) registry: Registry,
     pub(super) drain: Drain,
     pub(super) tasks: Tasks,
@@ -119,6 +122,7 @@ impl Shared {
             node: identity.name.as_str().into(),
             openings,
             certificates: self.certificates.clone(),
+            shown: self.outdoors.shown(),
             metrics: proxy::Metrics::register(self.counted()),
         };
         self.tasks.spawn("proxy", proxy::run(live.proxy(), listeners, inputs, self.drain.clone()));

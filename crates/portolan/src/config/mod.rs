@@ -62,6 +62,8 @@ pub struct Config {
     pub topics: api::topics::Config,
     /// Whether and how this node makes services reachable from outside.
     pub exposure: expose::Settings,
+    /// Certificates for public names.
+    pub acme: expose::acme::Acme,
     /// What shall be reachable from outside, beside what the registry says.
     pub expose: Vec<expose::Wish>,
     /// Consuls whose services wish to be reachable too.

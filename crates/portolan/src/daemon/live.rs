@@ -5,12 +5,14 @@ use state::{Publisher, Reader};
 use crate::config::Config;
 
 /// Keys below `proxy.` that the proxy reads only when it starts: its sockets, and limits counted since then.
-const PROXY_AT_START: [&str; 9] = [
+const PROXY_AT_START: [&str; 11] = [
     "proxy.named",
     "proxy.tcp",
     "proxy.udp",
     "proxy.http.listen",
     "proxy.tls.listen",
+    "proxy.public.tls",
+    "proxy.public.http",
     "proxy.max_connections",
     "proxy.max_connections_per_address",
     "proxy.max_udp_sessions",

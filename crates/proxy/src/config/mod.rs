@@ -10,6 +10,7 @@ use std::time::Duration;
 use relay::proxy_header::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::public::Public;
 use crate::tls::config::Tls;
 pub use fields::{By, FieldName, FieldRules, FieldValue};
 pub use route::{HttpRoute, Rate, RouteOptions, Size, Span};
@@ -114,6 +115,8 @@ pub struct Config {
     pub http: Http,
     /// TLS.
     pub tls: Tls,
+    /// Listeners for the world.
+    pub public: Public,
     /// Most connections at once, in all.
     pub max_connections: usize,
     /// Most connections at once from one address.
@@ -145,6 +148,7 @@ impl Default for Config {
             udp: Vec::new(),
             http: Http::default(),
             tls: Tls::default(),
+            public: Public::default(),
             max_connections: 65_536,
             max_connections_per_address: 16_384,
             name_timeout: Duration::from_secs(10),

@@ -27,6 +27,7 @@ use super::guard::{Guard, State};
 use super::patience::{self, Patience, Verdict};
 use super::refusal::Refusal;
 use crate::config::Http;
+use crate::public::Door;
 use crate::serve::{Context, Live};
 use crate::tls::sites::Site;
 
@@ -46,11 +47,13 @@ pub(crate) struct Arrival {
     pub(crate) principal: Principal,
     /// The site that it was secured for; absent without TLS.
     pub(crate) site: Option<Arc<Site>>,
+    /// By which kind of listener.
+    pub(crate) door: Door,
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(context: Context, stream: Stream, arrival: Arrival) {
-    let Arrival { peer, principal, site } = arrival;
+    let Arrival { peer, principal, site, door } = arrival;
     let live = context.face.live.load_full();
     let config = &live.config.http;
     let state = Rc::new(State::default());
@@ -59,6 +62,7 @@ pub(crate) async fn serve(context: Context, stream: Stream, arrival: Arrival) {
         peer_value: address_value(peer),
         principal,
         site,
+        door,
         state: state.clone(),
         upgrade: RefCell::default(),
         denied: RefCell::default(),
@@ -97,7 +101,7 @@ async fn plainly(
 ) -> (End, Vec<u8>) {
     let config = &live.config.http;
     // What a trusted peer says is extended and not replaced: hyper's way knows how.
-    if !config.fast || config.trusted.contains(&client.peer) {
+    if !config.fast || client.door == Door::Plain || config.trusted.contains(&client.peer) {
         return (End::Unusual, Vec::new());
     }
     client.state.set_in_head(true);

@@ -24,6 +24,7 @@ use super::path;
 use super::refusal::Refusal;
 use super::table::{Asked, Found};
 use crate::config::RouteOptions;
+use crate::public::{self, Door};
 use crate::serve::{Context, Live};
 use crate::tls::sites::Site;
 
@@ -38,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) principal: Principal,
     /// The site that the connection was secured for; absent without TLS.
     pub(crate) site: Option<Arc<Site>>,
+    /// By which kind of listener it came.
+    pub(crate) door: Door,
     pub(crate) state: Rc<State>,
     /// Why the request that comes next may not go on, where that was asked already.
     pub(crate) denied: RefCell<Option<Denial>>,
@@ -52,6 +55,9 @@ pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> R
     let metrics = &client.context.face.metrics;
     let answered = match refused {
         Some(refusal) => Err(refusal),
+        None if client.door == Door::Plain => {
+            Ok((public::answer(&client.context.face.shown, &request), None))
+        }
         None => client.forward(request).await,
     };
     let (response, clock) = answered.unwrap_or_else(|refusal| (answer::refuse(metrics, refusal), None));
@@ -186,12 +192,21 @@ impl Client {
         Ok(Ready { backend, permit, outgoing, manner: found.manner, fault })
     }
 
-    /// Which service; the answer where there is none.
+    /// Which service. The world reaches what is exposed under the name that it asks for, and nothing else.
+    pub(super) fn lead(&self, live: &Live, routes: &Routes, asked: Asked<'_>) -> Option<Found> {
+        match self.door {
+            Door::Usual => live.table.find(routes, asked),
+            Door::Public | Door::Plain => {
+                Some(Found::service(self.context.face.shown.service(asked.host)?, 0))
+            }
+        }
+    }
+
+    /// The same; the answer where there is none.
     fn find(&self, live: &Live, routes: &Routes, target: &Target, grpc: bool) -> Result<Found, Stop> {
         let asked = Asked { host: &target.host, path: target.path.path() };
-        live.table
-            .find(routes, asked)
-            .ok_or_else(|| answer::no_route(&self.context.face.metrics, asked.host, asked.path, grpc).into())
+        let none = || answer::no_route(&self.context.face.metrics, asked.host, asked.path, grpc).into();
+        self.lead(live, routes, asked).ok_or_else(none)
     }
 
     /// Whether it may be reached.

@@ -32,7 +32,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn service(service: Arc<str>, strip: usize) -> Found {
+    pub(crate) fn service(service: Arc<str>, strip: usize) -> Found {
         Found { service, strip, rewrite: None, manner: None }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::sites::Site;
 use crate::http::conn::{self, Arrival};
+use crate::public::Door;
 use crate::serve::Context;
 use crate::tcp;
 
@@ -25,11 +26,11 @@ enum Opened {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr, door: Door) {
     let Some(handshake) = context.face.tls.handshakes.begin() else { return };
     let patience = context.face.live.load().config.tls.handshake_timeout;
     let by_address = context.identify(&stream, peer);
-    let opened = match timeout(patience, open(&context, stream)).await {
+    let opened = match timeout(patience, open(&context, stream, door)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => {
             tracing::debug!(client = %peer, %cause, "a TLS handshake failed");
@@ -48,14 +49,19 @@ pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr)
         Opened::Secured { site, secured } => {
             let known = site.principal(&secured.chain);
             let principal = known.unwrap_or(by_address);
-            go_on(context, site, secured.stream, (peer, principal)).await;
+            go_on(context, site, secured.stream, (peer, principal), door).await;
         }
     }
 }
 
-async fn open(context: &Context, stream: TcpStream) -> io::Result<Opened> {
+async fn open(context: &Context, stream: TcpStream, door: Door) -> io::Result<Opened> {
     stream.set_nodelay(true)?;
     let hello = hello(Stream::Tcp(stream)).await?;
+    if door == Door::Public {
+        let name = hello.name().map_or("", |name| &**name);
+        // Not even a certificate is shown for what nobody wishes to expose.
+        context.face.shown.service(name).ok_or_else(|| io::Error::other("no such name is exposed"))?;
+    }
     let site = context.face.tls.sites.load().find(hello.name().map(|name| &**name)).cloned();
     let site = site.ok_or_else(|| io::Error::other("there are no sites"))?;
     if let (true, Some(service)) = (site.passthrough, &site.service) {
@@ -68,12 +74,12 @@ async fn open(context: &Context, stream: TcpStream) -> io::Result<Opened> {
     Ok(Opened::Secured { site, secured })
 }
 
-async fn go_on(context: Context, site: Arc<Site>, stream: Stream, who: (SocketAddr, Principal)) {
+async fn go_on(context: Context, site: Arc<Site>, stream: Stream, who: (SocketAddr, Principal), door: Door) {
     match site.service.clone() {
         Some(service) => tcp::relay(context, &service, stream, who, Bytes::new(), None).await,
         None => {
             let (peer, principal) = who;
-            conn::serve(context, stream, Arrival { peer, principal, site: Some(site) }).await;
+            conn::serve(context, stream, Arrival { peer, principal, site: Some(site), door }).await;
         }
     }
 }

@@ -102,6 +102,7 @@ impl Harness {
             node: NODE.into(),
             openings,
             certificates: certificates.clone(),
+            shown: portolan_proxy::Shown::nothing(),
             metrics,
         };
         let (config, config_reader) = state::channel(config);

@@ -19,7 +19,6 @@ use super::update::side_name;
 use super::{BoxFuture, Key, NameError, Owner, Provider, Rdata};
 use crate::causes::chain;
 use crate::http::{Answer, Base, HttpError, Limits, TlsError, TlsSettings};
-use crate::wish::NameKind;
 pub use template::TemplateError;
 use template::{Call, Template, at, fill};
 
@@ -225,10 +224,12 @@ impl Http {
     }
 
     async fn show(&self, key: &Key, values: &BTreeSet<Rdata>) -> Result<(), NameError> {
-        let (name, kind) = (&*key.0, word(key.1));
+        let (name, kind) = (&*key.0, key.1.word());
         let values: Vec<String> = values.iter().map(text).collect();
         if !self.template.unowned && !self.is_ours(key).await? {
-            for kind in ["A", "AAAA", "CNAME"].into_iter().filter(|one| *one == kind || *one == "CNAME") {
+            for kind in
+                ["A", "AAAA", "CNAME", "SRV", "TXT"].into_iter().filter(|one| *one == kind || *one == "CNAME")
+            {
                 if !self.read(name, kind).await?.values.is_empty() {
                     return Err(NameError::Foreign("nobody's mark stands there".into()));
                 }
@@ -240,13 +241,13 @@ impl Http {
 
     async fn hide(&self, key: &Key) -> Result<(), NameError> {
         if self.template.unowned {
-            return self.erase(&key.0, word(key.1)).await;
+            return self.erase(&key.0, key.1.word()).await;
         }
         // Gone already, or somebody else's by now.
         if !matches!(self.is_ours(key).await, Ok(true)) {
             return Ok(());
         }
-        self.erase(&key.0, word(key.1)).await?;
+        self.erase(&key.0, key.1.word()).await?;
         self.erase(&side_name(key), "TXT").await
     }
 }
@@ -255,19 +256,13 @@ fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) fn word(kind: NameKind) -> &'static str {
-    match kind {
-        NameKind::A => "A",
-        NameKind::Aaaa => "AAAA",
-        NameKind::Cname => "CNAME",
-    }
-}
-
 pub(super) fn text(value: &Rdata) -> String {
     match value {
         Rdata::A(v4) => v4.to_string(),
         Rdata::Aaaa(v6) => v6.to_string(),
         Rdata::Cname(name) => format!("{name}."),
+        Rdata::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target}."),
+        Rdata::Txt(text) => text.to_string(),
     }
 }
 

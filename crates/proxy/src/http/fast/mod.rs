@@ -203,7 +203,7 @@ impl Fast<'_> {
             return None;
         }
         let led = client.context.local.with_routes(|routes| {
-            let found = live.table.find(routes, Asked { host: &host, path })?;
+            let found = client.lead(&live, routes, Asked { host: &host, path })?;
             if !found.is_plain() {
                 return None;
             }
