@@ -21,25 +21,26 @@ use crate::listeners::Addresses;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Server {
-    config: Config,
+    /// In a box: what starts it holds it while it waits.
+    config: Box<Config>,
     memory: Memory,
 }
 
 impl Server {
     /// A node that forgets everything when it stops.
     pub fn in_memory() -> Server {
-        Server { config: Config::default(), memory: Memory::Volatile }
+        Server { config: Box::default(), memory: Memory::Volatile }
     }
 
     /// A node that keeps its state in this directory.
     pub fn durable(data_dir: impl Into<PathBuf>) -> Server {
-        Server { config: Config::default(), memory: Memory::Durable(data_dir.into()) }
+        Server { config: Box::default(), memory: Memory::Durable(data_dir.into()) }
     }
 
     /// Replaces the configuration. `node.data_dir` in it is not looked at: where the state is kept was said.
     #[must_use]
     pub fn config(mut self, config: Config) -> Server {
-        self.config = config;
+        *self.config = config;
         self
     }
 
@@ -61,7 +62,8 @@ impl Server {
         let live = Live::new(&self.config);
         let control = Arc::new(Control::embedded());
         let home = self.memory.claim()?;
-        let node = Box::pin(compose::start(self.config, home.clone(), control, &live, None)).await?;
+        let start = compose::start(*self.config, home.clone(), control, &live, None);
+        let node = Box::pin(start).await?;
         Ok(Running { node, _live: live, _home: home })
     }
 }

@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     target("cluster_token", |bytes| as_text(bytes, cluster::token::fuzz_token)).with(tokens),
     target("consul_check", consul_body::<consul::register::CheckRegistration>),
     target("consul_txn", consul_body::<Vec<consul::txn::TxnOp>>),
+    target("containers_list", containers::fuzz::fuzz_containers),
     target("dns_forwarded", dns::fuzz::forwarded),
     target("dns_packet", dns::fuzz::packet),
     target("expose_certificate", expose::acme::fuzz_validity).with(certificates),

@@ -11,6 +11,7 @@ use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
 use crate::config::{Config, Loaded, Sources};
 use crate::consul_cli::Definitions;
+use crate::daemon::containers::Registrar;
 use crate::daemon::control::{Control, End};
 use crate::daemon::guard::Guard;
 use crate::daemon::home::{self, Home};
@@ -97,6 +98,14 @@ async fn serve(
         let registering = registering.map(|((definitions, again), client)| {
             tokio::spawn(register(definitions.clone(), again.clone(), client))
         });
+        let watching = local(&node, home.as_deref()).filter(|_| config.containers.enabled).map(|client| {
+            let registrar = Registrar::new(client);
+            tokio::spawn(containers::run(
+                config.containers.clone(),
+                node.identity.name.to_string(),
+                registrar,
+            ))
+        });
         if let Some(greet) = greet.take() {
             global.out().say(&greet(&node))?;
         }
@@ -105,7 +114,7 @@ async fn serve(
             Ok(End::Again) => notify.reloading(),
             Ok(End::Leave) | Err(_) => notify.stopping(),
         }
-        registering.inspect(tokio::task::JoinHandle::abort);
+        registering.into_iter().chain(watching).for_each(|task| task.abort());
         config.keep_ports(&node.addresses);
         let stopped = node.stop().await;
         if ended.and_then(|end| stopped.map(|()| end)).map_err(Failure::from)? == End::Leave {

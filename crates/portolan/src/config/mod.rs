@@ -54,6 +54,8 @@ pub struct Config {
     pub mesh: mesh::Config,
     /// How this node takes part in a cluster.
     pub cluster: Cluster,
+    /// Containers of this host as services.
+    pub containers: containers::Config,
     /// NetSel's byte protocol.
     pub netsel: api::netsel::Config,
     /// Connections for local programs.

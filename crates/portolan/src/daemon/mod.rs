@@ -1,5 +1,6 @@
 //! What a node is made of beside its faces.
 
+pub(crate) mod containers;
 pub(crate) mod control;
 pub(crate) mod file;
 pub(crate) mod guard;

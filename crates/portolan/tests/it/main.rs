@@ -6,6 +6,7 @@ mod broker;
 mod client;
 mod commands;
 mod config;
+mod containers;
 mod crash;
 mod daemon;
 mod demo;
