@@ -47,6 +47,15 @@ pub struct Libipc {
     pub zig: Option<PathBuf>,
 }
 
+impl Libipc {
+    /// The folders that are named.
+    pub(crate) fn folders(&self) -> Vec<Folder> {
+        let named = [(&self.c, Generation::C), (&self.zig, Generation::Zig)];
+        let named = named.into_iter().filter_map(|(path, generation)| Some((path.clone()?, generation)));
+        named.map(|(path, generation)| Folder { path, generation }).collect()
+    }
+}
+
 /// A user or a group that has a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,9 +101,7 @@ impl Config {
 
     /// libipc's folders, those that are named.
     pub(crate) fn folders(&self) -> Vec<Folder> {
-        let named = [(&self.libipc.c, Generation::C), (&self.libipc.zig, Generation::Zig)];
-        let named = named.into_iter().filter_map(|(path, generation)| Some((path.clone()?, generation)));
-        named.map(|(path, generation)| Folder { path, generation }).collect()
+        self.libipc.folders()
     }
 
     /// Who a caller is to the rules.

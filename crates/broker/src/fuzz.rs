@@ -103,3 +103,13 @@ pub fn websocket_answer(bytes: &[u8]) {
         assert!(length <= bytes.len() && bytes[..length].ends_with(b"\n"));
     }
 }
+
+/// What a SOCKS client says.
+pub fn socks(bytes: &[u8]) {
+    crate::gateway::fuzz_socks(bytes);
+}
+
+/// What a client of the gateway asks for.
+pub fn gateway_target(text: &str) {
+    crate::gateway::fuzz_target(text);
+}

@@ -15,6 +15,7 @@ mod answer;
 mod config;
 mod door;
 pub mod fuzz;
+pub mod gateway;
 mod hand;
 pub mod libipc;
 mod listen;

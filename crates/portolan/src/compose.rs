@@ -126,6 +126,7 @@ pub(crate) async fn start(
     shared.dns(&config, &identity, listeners.dns);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
     shared.broker(&config, &identity, listeners.broker, &relay, linked.as_ref());
+    shared.gateway(&config, &identity, listeners.gateway, &relay, linked.as_ref());
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let exposure = shared.exposure(&config, &identity, guard)?;

@@ -33,6 +33,10 @@ pub struct Addresses {
     pub gost: Vec<SocketAddr>,
     /// NetSel's byte protocol.
     pub netsel: Vec<SocketAddr>,
+    /// The gateway without TLS.
+    pub gateway: Vec<SocketAddr>,
+    /// The gateway with TLS.
+    pub gateway_tls: Vec<SocketAddr>,
     /// The mesh, once this node belongs to a cluster.
     pub mesh: Vec<SocketAddr>,
 }
@@ -51,6 +55,8 @@ impl Addresses {
             ("service", &self.services),
             ("GOST", &self.gost),
             ("NetSel", &self.netsel),
+            ("gateway", &self.gateway),
+            ("TLS gateway", &self.gateway_tls),
             ("mesh", &self.mesh),
         ];
         all.into_iter().flat_map(|(what, list)| list.iter().map(move |address| (what, *address)))
@@ -67,6 +73,7 @@ pub(crate) struct Listeners {
     pub(crate) netsel: Option<TcpListener>,
     pub(crate) mesh: Option<mesh::Sockets>,
     pub(crate) broker: broker::Listeners,
+    pub(crate) gateway: broker::gateway::Listeners,
 }
 
 impl Listeners {
@@ -96,7 +103,9 @@ impl Listeners {
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
         let mesh = is_member.then(|| mesh(&config.mesh)).transpose()?;
         let broker = broker::Listeners::reserve(&config.broker)?;
-        Ok(Listeners { api, dns, proxy, gost, netsel, mesh, broker })
+        let gateway = broker::gateway::Listeners::reserve(&config.gateway)
+            .map_err(|error| refused("the gateway", error.key, Transport::Tcp, error.address, error.cause))?;
+        Ok(Listeners { api, dns, proxy, gost, netsel, mesh, broker, gateway })
     }
 
     /// Adds the Unix socket of the data directory, unless the configuration names another or none.
@@ -129,6 +138,8 @@ impl Listeners {
             services: services.collect(),
             gost: of(&self.gost)?,
             netsel: of(&self.netsel)?,
+            gateway: self.gateway.plain().context("ask for the gateway's address")?,
+            gateway_tls: self.gateway.tls().context("ask for the gateway's address")?,
             mesh: self.mesh.iter().map(mesh::Sockets::local_addr).collect::<io::Result<_>>()?,
         })
     }

@@ -21,6 +21,8 @@ pub struct Permit {
     from: Option<IpAddr>,
     scheme: Cow<'static, str>,
     host: Option<PeerHost>,
+    /// Only a rule that names the host lets it be reached.
+    is_named: bool,
     index: u64,
 }
 
@@ -32,6 +34,7 @@ impl Permit {
             from: caller.from,
             scheme: caller.scheme.clone(),
             host: caller.host.cloned(),
+            is_named: false,
             index,
         }
     }
@@ -194,9 +197,30 @@ impl Routes {
         Ok(Permit::new(&caller, service.into(), self.index()))
     }
 
+    /// A permit for a host that is none of the catalog's, as far as a rule allows this very host by its name or address
+    /// (`host:…`), in every mode. What the other rules say of whoever asks counts as well, about the service of no name.
+    ///
+    /// # Errors
+    /// [`Denial::Forbidden`].
+    pub fn permit_host<'a>(
+        &self,
+        caller: impl Into<Caller<'a>>,
+        host: &'a PeerHost,
+    ) -> Result<Permit, Denial> {
+        let caller = Caller { host: Some(host), ..caller.into() };
+        if !self.policy().rules().names_host(host) {
+            return Err(self.forbidden(&caller, &host.name, Ruling { allowed: false, rule: None }));
+        }
+        self.allow(&caller, &host.name)?;
+        Ok(Permit { is_named: true, ..Permit::new(&caller, host.name.clone(), self.index()) })
+    }
+
     /// Whether a connection that was allowed before may go on under the rules of now.
     pub fn still_permits(&self, permit: &Permit) -> bool {
         let policy = self.policy();
+        if permit.is_named && !permit.host.as_ref().is_some_and(|host| policy.rules().names_host(host)) {
+            return false;
+        }
         policy.mode() != Mode::Enforce || policy.ruling(&permit.caller(), &permit.service).allowed
     }
 

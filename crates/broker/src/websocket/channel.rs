@@ -37,6 +37,7 @@ pub struct Channel<S> {
     output: BytesMut,
     /// True when the last read took all the room there was.
     is_busy: bool,
+    heard: u64,
     gathered: Option<Message>,
     /// A frame that says no more was written.
     has_said_end: bool,
@@ -54,6 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             input: read.into(),
             output: BytesMut::new(),
             is_busy: false,
+            heard: 0,
             gathered: None,
             has_said_end: false,
             has_heard_end: false,
@@ -132,6 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
+    /// How many bytes have come so far, of whatever kind.
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Says that nothing more comes, once.
     pub fn say_end(&mut self, code: Option<u16>, reason: &str) {
         if !std::mem::replace(&mut self.has_said_end, true) {
@@ -184,6 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         // Made anew each time: it keeps nothing from one poll to the next.
         let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         self.is_busy = read >= room;
+        self.heard += read as u64;
         if read == 0 {
             self.has_heard_end = true;
             if !self.has_said_end {

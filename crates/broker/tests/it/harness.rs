@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use catalog::{
-    Catalog, Command, Envelope, InstanceDef, InstanceRegistration, Kind, NodeDef, NodeRegistration, Register,
-    Weights,
+    Action, Catalog, Command, Envelope, InstanceDef, InstanceRegistration, Intention, IntentionCommand, Kind,
+    Mode, NodeDef, NodeRegistration, Register, Settings, Source, Weights,
 };
 use consul::broker::{LONGEST, Operation, Reply, Request};
-use portolan_broker::{Config, Inputs, Listeners, Metrics};
+use portolan_broker::{Config, Inputs, Libipc, Listeners, Metrics, gateway};
 use prometheus_client::registry::Registry;
+use relay::tls::Certificates;
 use relay::{Dial, Dialing, Relay, Stream, TcpDial};
-use route::{Endpoint, Permit, Routes};
+use route::{Endpoint, Facts, Permit, Principal, Routes};
 use state::{DrainTrigger, Publisher};
 use sys::pass::Passing as _;
 use tokio::task::JoinHandle;
@@ -32,6 +33,21 @@ pub(crate) struct Harness {
     pub(crate) folder: tempfile::TempDir,
     trigger: Option<DrainTrigger>,
     running: Option<JoinHandle<()>>,
+    gates: Mutex<Vec<(DrainTrigger, JoinHandle<()>)>>,
+}
+
+/// Knows one secret of two users.
+struct TwoUsers;
+
+impl gateway::Credentials for TwoUsers {
+    fn holder(&self, user: &str, secret: &str) -> Option<Principal> {
+        let id: Arc<str> = match (user, secret) {
+            ("" | "shop", "sesame") => "shop".into(),
+            ("" | "other", "barley") => "other".into(),
+            _ => return None,
+        };
+        Some(Principal::Identity { id })
+    }
 }
 
 /// What answers by repeating.
@@ -96,7 +112,47 @@ impl Harness {
             folder,
             trigger: Some(trigger),
             running: Some(running),
+            gates: Mutex::default(),
         }
+    }
+
+    /// Opens a gateway; where it is without TLS, and with.
+    pub(crate) fn gateway(&self, config: gateway::Config) -> [SocketAddr; 2] {
+        let anywhere = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let config = gateway::Config { listen: anywhere.clone(), listen_tls: anywhere, ..config };
+        let listeners = gateway::Listeners::reserve(&config).unwrap();
+        let places = [listeners.plain().unwrap()[0], listeners.tls().unwrap()[0]];
+        let (_, facts) = state::channel(Facts::default());
+        let inputs = gateway::Inputs {
+            relay: self.relay.clone(),
+            node: NODE.into(),
+            domain: "blue.example".into(),
+            facts,
+            credentials: Arc::new(TwoUsers),
+            certificates: Certificates::new(),
+            libipc: Libipc::default(),
+            metrics: gateway::Metrics::register(&mut Registry::default()),
+            patience: Duration::from_millis(200),
+        };
+        let (trigger, drain) = state::drain();
+        let running = tokio::spawn(gateway::run(config, listeners, inputs, drain));
+        self.gates.lock().unwrap().push((trigger, running));
+        places
+    }
+
+    /// These rules, and how strictly they are used.
+    pub(crate) fn rules(&self, mode: Mode, rules: &[&str]) {
+        self.apply(Command::Configure(Settings { mode, ..Settings::default() }));
+        let intentions = rules.iter().map(|text| {
+            let [action, source, service] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let action = if action == "allow" { Action::Allow } else { Action::Deny };
+            let service = if service == "any" { "*" } else { service };
+            let mut rule = Intention::new(action, Source::parse(source).unwrap(), service);
+            rule.id = rule.default_id();
+            rule
+        });
+        let intentions = intentions.collect();
+        self.apply(Command::Intention(IntentionCommand::Replace { intentions, cas: None }));
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -156,6 +212,11 @@ impl Harness {
 
     /// Leaves, waits for the end, stops the data threads.
     pub(crate) async fn stop(mut self) {
+        let gates = std::mem::take(&mut *self.gates.lock().unwrap());
+        for (trigger, running) in gates {
+            trigger.start();
+            running.await.unwrap();
+        }
         self.trigger.take().unwrap().start();
         self.running.take().unwrap().await.unwrap();
         let relay = self.relay.clone();

@@ -22,6 +22,7 @@ use super::exposure::Outdoors;
 use super::routes;
 use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::holders::Holders;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
 use crate::daemon::memory;
@@ -156,6 +157,35 @@ impl Shared {
             patience: config.node.drain_timeout,
         };
         self.tasks.spawn("broker", broker::run(config.broker.clone(), listeners, inputs, self.drain.clone()));
+    }
+
+    /// Where clients on other hosts ask for services, if anywhere.
+    pub(super) fn gateway(
+        &mut self,
+        config: &Config,
+        identity: &Identity,
+        listeners: broker::gateway::Listeners,
+        relay: &Relay,
+        linked: Option<&Linked>,
+    ) {
+        if listeners.is_empty() {
+            return;
+        }
+        let domain = linked.map(|linked| linked.local.with(|member| member.facts.cluster.clone()));
+        let domain: Arc<str> = domain.unwrap_or_else(|| identity.name.clone()).into();
+        let inputs = broker::gateway::Inputs {
+            relay: relay.clone(),
+            node: identity.name.as_str().into(),
+            domain: domain.clone(),
+            facts: self.facts.clone(),
+            credentials: Arc::new(Holders::new(self.store.reader(), domain)),
+            certificates: self.certificates.clone(),
+            libipc: config.broker.libipc.clone(),
+            metrics: broker::gateway::Metrics::register(self.counted()),
+            patience: config.node.drain_timeout,
+        };
+        let running = broker::gateway::run(config.gateway.clone(), listeners, inputs, self.drain.clone());
+        self.tasks.spawn("gateway", running);
     }
 
     /// GOST's discovery: a port of its own where one is configured, and paths on the API's port always.

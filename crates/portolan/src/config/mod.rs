@@ -60,6 +60,8 @@ pub struct Config {
     pub netsel: api::netsel::Config,
     /// Connections for local programs.
     pub broker: broker::Config,
+    /// Services for clients on other hosts.
+    pub gateway: broker::gateway::Config,
     /// Messages of local programs.
     pub topics: api::topics::Config,
     /// Whether and how this node makes services reachable from outside.
@@ -99,5 +101,7 @@ impl Config {
         tcp.chain(udp).for_each(|listener| change(&mut listener.listen));
         self.gost.listen.iter_mut().for_each(&mut change);
         self.netsel.listen.iter_mut().for_each(&mut change);
+        self.gateway.listen.iter_mut().for_each(&mut change);
+        self.gateway.listen_tls.iter_mut().for_each(&mut change);
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod holder;
+pub(crate) mod holders;
 pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod live;

@@ -58,6 +58,13 @@ impl Hello {
         hello.alpn().is_some_and(|mut offered| offered.any(|one| one == protocol))
     }
 
+    /// Protocols that the client offers (ALPN), the best first.
+    pub fn offered(&self) -> impl Iterator<Item = Vec<u8>> {
+        let hello = self.start.client_hello();
+        let offered: Vec<_> = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        offered.into_iter()
+    }
+
     /// Leaves TLS to somebody else: the connection, and what was read of it.
     pub fn pass(self) -> (Stream, Bytes) {
         let Tee { stream, seen } = self.start.io;

@@ -168,6 +168,16 @@ impl RuleSet {
         entry.map_or(&self.unmatched, |entry| &entry.hits).fetch_add(1, Relaxed);
     }
 
+    /// True when some rule allows this very host, by name or address. Looks at every rule: ask it of connections that
+    /// are out of the ordinary.
+    pub fn names_host(&self, host: &PeerHost) -> bool {
+        self.rules.iter().any(|entry| {
+            entry.intention.action == Action::Allow
+                && matches!(&entry.intention.source, Source::Host { name, port }
+                    if *name == host.name && (port.is_none() || *port == host.port))
+        })
+    }
+
     /// The rule at a place.
     pub fn rule(&self, at: u32) -> Option<&Arc<Intention>> {
         Some(&self.rules.get(at as usize)?.intention)
