@@ -24,6 +24,8 @@ pub struct Config {
     pub stun: Vec<String>,
     /// Why nobody looks after this host's firewall; `None` when somebody does.
     pub unguarded: Option<String>,
+    /// File that remembers which names were shown, for a run after one that was killed.
+    pub journal: Option<std::path::PathBuf>,
     /// What was mapped is left to its lease at the end, as the original does, instead of removed.
     pub leave: bool,
 }
@@ -40,6 +42,7 @@ impl Default for Config {
             public: None,
             stun: Vec::new(),
             unguarded: None,
+            journal: None,
             leave: false,
         }
     }

@@ -11,6 +11,7 @@ pub mod acme;
 mod answer;
 mod causes;
 mod config;
+mod disk;
 pub mod fuzz;
 pub mod http;
 mod metrics;

@@ -26,6 +26,11 @@ use crate::wish::{Port, Protocol, Wishes};
 /// Longest that a round waits for the firewall's report; rules are a matter of milliseconds.
 const FIREWALL: Duration = Duration::from_secs(20);
 
+/// Longest that name servers, and the firewall, are waited for at the end. With what routers get it is less than a
+/// node has to drain.
+const CLOSE_NAMES: Duration = Duration::from_secs(3);
+const CLOSE_FIREWALL: Duration = Duration::from_secs(3);
+
 /// Where the world looks for HTTPS.
 const HTTPS: u16 = 443;
 
@@ -87,7 +92,7 @@ pub async fn run_with(
     let mut said = inputs.said.clone();
     let mut certified = inputs.https.certified.clone();
     let keeper = |search| Keeper::new(search, config.lease, &config.description);
-    let names = inputs.names.clone().map(Names::new);
+    let names = inputs.names.clone().map(|names| Names::new(names, config.journal.clone()));
     let mut face = Face {
         mappings: v4.map(keeper),
         pinholes: v6.map(keeper),
@@ -122,7 +127,7 @@ pub async fn run_with(
         }
     }
     if !config.leave {
-        face.round(&Wishes::default(), None, false).await;
+        face.close().await;
     }
 }
 
@@ -152,7 +157,7 @@ impl Face {
         self.plan = next;
         let mut failures = self.withdraw().await;
         self.inputs.https.front.publish_if_changed(Front { sites: self.plan.sites.clone(), https: HTTPS });
-        let report = self.set_firewall().await;
+        let report = self.set_firewall(FIREWALL).await;
         let is_open = report.failures.is_empty();
         failures.extend(report.failures.iter().cloned());
         failures.extend(self.provide(renew).await);
@@ -161,6 +166,30 @@ impl Face {
         failures.extend(self.show(wishes, is_open).await);
         self.inputs.https.certify.publish_if_changed(self.to_certify());
         self.publish(wishes, trouble, failures, report.failures);
+    }
+
+    /// Undoes everything, in the order of withdrawal and in bounded time: a router or a name server that is silent
+    /// holds nobody up. What stays behind is said.
+    async fn close(&mut self) {
+        self.plan = Plan::default();
+        if let Some(names) = &mut self.names {
+            let late = tokio::time::timeout(CLOSE_NAMES, names.withdraw(&self.plan)).await.is_err();
+            for key in names.held().keys() {
+                let why = if late { "its keeper is silent" } else { "its keeper refuses" };
+                tracing::warn!(name = %key.0, kind = key.1.word(), why, "a public name stays behind; the next run removes it");
+            }
+        }
+        let none = BTreeMap::new();
+        let (v4, v6) = (self.mappings.as_mut(), self.pinholes.as_mut());
+        tokio::join!(leave(v4, &none), leave(v6, &none));
+        self.inputs.https.front.publish_if_changed(Front::default());
+        for failure in self.set_firewall(CLOSE_FIREWALL).await.failures {
+            tracing::warn!(
+                attempted = failure.attempted,
+                cause = failure.cause,
+                "the firewall may be open still"
+            );
+        }
     }
 
     async fn withdraw(&mut self) -> Vec<Failure> {
@@ -178,17 +207,17 @@ impl Face {
     }
 
     /// Publishes what to open and waits for the report on it.
-    async fn set_firewall(&self) -> Report {
+    async fn set_firewall(&self, patience: Duration) -> Report {
         let before = self.inputs.openings.now();
         if before.ports != self.plan.openings || before.generation == 0 {
             let generation = before.generation + 1;
             self.inputs.openings.publish(Openings { generation, ports: self.plan.openings.clone() });
         }
         let wanted = self.inputs.openings.now().generation;
-        match tokio::time::timeout(FIREWALL, self.inputs.firewall.at_least(wanted)).await {
+        match tokio::time::timeout(patience, self.inputs.firewall.at_least(wanted)).await {
             Ok(Ok(report)) => Report::clone(&report),
             Ok(Err(_)) | Err(_) => {
-                let cause = format!("no report within {FIREWALL:?}");
+                let cause = format!("no report within {patience:?}");
                 let attempted = "open ports in the host's firewall".to_owned();
                 Report { generation: 0, failures: vec![Failure { attempted, cause }] }
             }
@@ -311,6 +340,18 @@ impl Face {
         };
         self.inputs.metrics.show(&status.shown("", true));
         self.inputs.status.publish_if_changed(status);
+    }
+}
+
+/// Removes all mappings for good, and says which could not be.
+async fn leave(keeper: Option<&mut Keeper>, none: &BTreeMap<Port, u16>) {
+    let Some(keeper) = keeper else { return };
+    let causes = keeper.withdraw(none).await;
+    let left = keeper.held().iter().zip(causes);
+    for ((port, held), Failure { cause, .. }) in left {
+        let ends_in_s = held.lease.saturating_sub(held.since.elapsed()).as_secs();
+        let (router, is_endless) = (held.gateway.name(), held.lease.is_zero());
+        tracing::warn!(%port, router, cause, is_endless, ends_in_s, "a mapping stays behind at a router that does not hear us");
     }
 }
 

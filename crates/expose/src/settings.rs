@@ -68,6 +68,7 @@ impl Settings {
             public: self.public_address,
             stun: self.stun.clone(),
             unguarded: None,
+            journal: None,
             leave: false,
         }
     }

@@ -177,6 +177,9 @@ fn grant_link(name: &str, grants: Option<&Grants>, port: Port, internal: u16) ->
     let Some(grants) = grants else { return link(name, NONE, "none is asked for") };
     let is_v4 = name == "mapping";
     match (grants.held.get(&port), grants.refused.get(&port)) {
+        (Some(grant), Some(why)) if is_v4 => {
+            link(name, BROKEN, format!("{why}; what was granted has {}", lease(grant)))
+        }
         (Some(grant), _) => link(name, HOLDS, format!("{port} to {}, {}", target(grant), lease(grant))),
         (None, Some(why)) => link(name, if is_v4 { BROKEN } else { NONE }, why),
         (None, None) if is_v4 => link(name, PLANNED, format!("{port} to port {internal} of this host")),

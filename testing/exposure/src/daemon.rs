@@ -34,13 +34,25 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_by(home: &'a Home, wrap: &[String], more: &str) -> Fallible<Daemon<'a>> {
+        Daemon::begin(home, wrap, "60s", more)
+    }
+
+    /// The same as [`Daemon::start`] with another lease of mappings.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start_by_lease(home: &'a Home, lease: &str, more: &str) -> Fallible<Daemon<'a>> {
+        Daemon::begin(home, &[], lease, more)
+    }
+
+    fn begin(home: &'a Home, wrap: &[String], lease: &str, more: &str) -> Fallible<Daemon<'a>> {
         let mut text = String::new();
         let folder = home.folder.path().display();
         let _ = write!(
             text,
             "[node]\nname = \"house\"\ndata_dir = \"{folder}/data\"\n[logging]\nlevel = \"info\"\n\
              [api]\nlisten = [\"{API}\"]\n\
-             [exposure]\nenabled = true\nrefresh = \"1s\"\nlease = \"60s\"\n{more}\n"
+             [exposure]\nenabled = true\nrefresh = \"1s\"\nlease = \"{lease}\"\n{more}\n"
         );
         let config = home.folder.path().join("portolan.toml");
         std::fs::write(&config, text)?;
@@ -111,6 +123,19 @@ impl<'a> Daemon<'a> {
         done.map_err(|timeout| format!("{timeout}; it held {last:?}\n{}", self.said()).into())
     }
 
+    /// Waits until exactly this is exposed, at the router and in the firewall, see [`Home::exposed`].
+    ///
+    /// # Errors
+    /// After a while, with what was and what the daemon said.
+    pub fn exposes(&self, wanted: &[&str]) -> Fallible<()> {
+        let mut last = Vec::new();
+        let done = until(LIMIT, "what is exposed", || {
+            last = self.home.exposed().unwrap_or_default();
+            (last == wanted).then_some(())
+        });
+        done.map_err(|timeout| format!("{timeout}; it was {last:?}\n{}", self.said()).into())
+    }
+
     /// What each of its threads may: the effective sets of proc(5).
     ///
     /// # Errors
@@ -136,10 +161,22 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When it does not end, or not well.
     pub fn stop(&mut self) -> Fallible<()> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
+        self.stop_and_hear().map(drop)
+    }
+
+    /// The same, with everything that it has said.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub fn stop_and_hear(&mut self) -> Fallible<String> {
+        let Some(mut running) = self.running.take() else { return Ok(String::new()) };
         running.signal(rustix::process::Signal::TERM)?;
         let status = running.ended(LIMIT)?;
-        if status.success() { Ok(()) } else { Err(format!("{status}\n{}", running.said()).into()) }
+        if status.success() {
+            Ok(running.said())
+        } else {
+            Err(format!("{status}\n{}", running.said()).into())
+        }
     }
 
     /// Ends it at once, as a power cut does.

@@ -191,16 +191,65 @@ impl Home {
         nft(&self.gateway, "flush chain inet filter prerouting_miniupnpd\nflush chain inet filter miniupnpd")
     }
 
-    /// Makes the router claim another address outside than it has, as one behind another router does.
+    /// Makes the router claim another address outside than it has, as one behind another router does; with none, its
+    /// own again.
     ///
     /// # Errors
     /// What went wrong with its file or with it.
     pub fn claim_address(&self, address: &str) -> Fallible<()> {
         let path = self.folder.path().join("mini.conf");
         let text = std::fs::read_to_string(&path)?;
-        let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("ext_ip=")).collect();
-        std::fs::write(&path, format!("ext_ip={address}\n{}\n", rest.join("\n")))?;
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| !line.starts_with("ext_ip=")).map(str::to_owned).collect();
+        lines.extend((!address.is_empty()).then(|| format!("ext_ip={address}")));
+        std::fs::write(&path, lines.join("\n") + "\n")?;
         self.restart_router()
+    }
+
+    /// Gives the client's host another address on its network, as a new lease of DHCP does.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn move_client(&self, from: &str, to: &str) -> Fallible<()> {
+        let client = &self.client;
+        shell(&format!(
+            "ip -n {client} addr del {from}/24 dev eth0 && ip -n {client} addr add {to}/24 dev eth0 && \
+             ip -n {client} route replace default via 192.168.77.1 src {to}"
+        ))
+    }
+
+    /// Everything that is exposed at this moment, at the router and in the firewall, in order: `1337/tcp open`, and
+    /// mappings as [`Home::mappings`] has them.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn exposed(&self) -> Fallible<Vec<String>> {
+        let mut all = self.mappings()?;
+        let rules = self.ruleset()?;
+        let ours = rules
+            .split("chain ")
+            .filter(|chain| chain.starts_with("PORTOLAN ") || chain.starts_with("DIPLONAT "));
+        for line in ours.flat_map(str::lines).map(str::trim) {
+            let Some((protocol, rest)) = line.split_once(" dport ") else { continue };
+            let ports = rest.trim_end_matches(" accept").trim_matches(['{', '}', ' ']);
+            all.extend(ports.split(", ").map(|port| format!("{}/{protocol} open", port.trim())));
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// The invariant: what is exposed at this moment is wished.
+    ///
+    /// # Errors
+    /// What is exposed and should not be.
+    pub fn exposes_at_most(&self, wished: &[&str]) -> Fallible<()> {
+        let beyond: Vec<String> =
+            self.exposed()?.into_iter().filter(|one| !wished.contains(&one.as_str())).collect();
+        if beyond.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{beyond:?} is exposed, and nobody wishes it").into())
+        }
     }
 
     /// Ends the router's daemon; packets go on.
@@ -270,6 +319,19 @@ impl Home {
     /// What `nft` said.
     pub fn nft_inside(&self, script: &str) -> Fallible<()> {
         nft(&self.client, script)
+    }
+
+    /// Rules of nftables on the router.
+    ///
+    /// # Errors
+    /// What `nft` said.
+    pub fn nft_at_router(&self, script: &str) -> Fallible<()> {
+        nft(&self.gateway, script)
+    }
+
+    /// A command on the router.
+    pub fn at_router(&self, program: impl AsRef<Path>) -> Command {
+        enter(&self.gateway, program.as_ref())
     }
 
     /// The client's ruleset as `nft` lists it.

@@ -142,7 +142,7 @@ impl<'a> Role<'a> {
 /// are signed with [`NameServer::KEY`].
 pub struct NameServer<'a> {
     home: &'a Home,
-    _server: Running,
+    server: Option<Running>,
 }
 
 impl<'a> NameServer<'a> {
@@ -168,13 +168,44 @@ impl<'a> NameServer<'a> {
              zone:\n  - domain: example.test\n    storage: \"{place}\"\n    file: example.test.zone\n    acl: ddns\n"
         );
         std::fs::write(home.folder.path().join("knot.conf"), config)?;
+        let mut names = NameServer { home, server: None };
+        names.restart()?;
+        Ok(names)
+    }
+
+    /// Starts it again, with what it kept.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn restart(&mut self) -> Fallible<()> {
+        self.stop();
+        let home = self.home;
         let mut command = home.outside(peers::tool("knotd")?);
         command.arg("-c").arg(home.folder.path().join("knot.conf"));
         let mut server = Running::start(&mut command)?;
         server.wait_until(LIMIT, "the name server to answer", || {
             ask(home, "ns.example.test", "A") == ["45.83.0.2"]
         })?;
-        Ok(NameServer { home, _server: server })
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        drop(self.server.take());
+    }
+
+    /// Section `[[public_dns]]` for the daemon, with a key file that is written for it.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn section(&self, key: &str) -> Fallible<String> {
+        let path = self.home.folder.path().join("ddns.key");
+        std::fs::write(&path, key)?;
+        let (server, path) = (NameServer::ADDRESS, path.display());
+        Ok(format!(
+            "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{server}\"\nkey_file = \"{path}\"\n"
+        ))
     }
 
     /// Waits until the world is answered exactly this.

@@ -1,9 +1,7 @@
 //! What outlives a restart: the account's key, certificates with their keys, and how long an authority is to be
 //! left alone. A folder for this alone, files for nobody else to read, each replaced as a whole.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::AcmeError;
 use super::key::{AccountKey, base64url};
 use super::order::Issued;
+use crate::disk;
 
 /// Failures of one name, and when it may be tried again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +31,7 @@ impl Store {
     /// Makes the folder where it is not there.
     pub(super) fn open(folder: Option<PathBuf>) -> Result<Store, AcmeError> {
         if let Some(path) = &folder {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|cause| failed("make the folder", path, cause))?;
+            disk::make_folder(path).map_err(|cause| failed("make the folder", path, cause))?;
         }
         Ok(Store(folder))
     }
@@ -83,17 +81,13 @@ impl Store {
 
     fn read(&self, file: &str) -> Result<Option<String>, AcmeError> {
         let Some(path) = self.0.as_ref().map(|folder| folder.join(file)) else { return Ok(None) };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(failed("read", &path, cause)),
-        }
+        disk::read(&path).map_err(|cause| failed("read", &path, cause))
     }
 
     fn write(&self, file: &str, text: &str) -> Result<(), AcmeError> {
         let Some(folder) = &self.0 else { return Ok(()) };
         let path = folder.join(file);
-        replace(folder, &path, text.as_bytes()).map_err(|cause| failed("write", &path, cause))
+        disk::replace(&path, text.as_bytes()).map_err(|cause| failed("write", &path, cause))
     }
 
     fn remove(&self, file: &str) -> Result<(), AcmeError> {
@@ -103,17 +97,6 @@ impl Store {
             _ => Ok(()),
         }
     }
-}
-
-/// Whole or not at all, also when the power goes.
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut to = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    to.write_all(bytes)?;
-    to.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
 }
 
 /// A name has letters, digits, hyphens, dots and perhaps an asterisk: all but that may stand in a file's name.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use state::Failure;
 
-use super::{Key, Provider, Rdata};
+use super::journal::Journal;
+use super::{Key, NameError, Provider, Rdata};
 use crate::plan::Plan;
 use crate::wish::{NameKind, Place, Port};
 
@@ -54,14 +56,18 @@ impl Targets {
 /// The names of this host.
 pub struct Names {
     provider: Arc<dyn Provider>,
+    journal: Journal,
     held: BTreeMap<Key, BTreeSet<Rdata>>,
     refused: BTreeMap<Key, String>,
 }
 
 impl Names {
-    /// Nothing is asked of anybody yet.
-    pub fn new(provider: Arc<dyn Provider>) -> Names {
-        Names { provider, held: BTreeMap::new(), refused: BTreeMap::new() }
+    /// Nothing is asked of anybody yet. Names that an earlier run wrote down in the file count as held: what nobody wishes
+    /// any more is removed, everything else is shown anew.
+    pub fn new(provider: Arc<dyn Provider>, journal: Option<PathBuf>) -> Names {
+        let journal = Journal::open(journal);
+        let held = journal.names().map(|key| (key.clone(), BTreeSet::new())).collect();
+        Names { provider, journal, held, refused: BTreeMap::new() }
     }
 
     /// What is shown.
@@ -102,12 +108,17 @@ impl Names {
             if self.held.get(key) == Some(&values) {
                 continue;
             }
+            self.journal.add(key);
             match self.provider.set(key, &values).await {
                 Ok(()) => {
                     tracing::info!(name = %key.0, ?values, "a public name leads here");
                     self.held.insert(key.clone(), values);
                 }
                 Err(error) => {
+                    if !matches!(error, NameError::Silent(_)) && !self.held.contains_key(key) {
+                        // It was not taken, so it is none of ours.
+                        self.journal.remove(key);
+                    }
                     self.refused.insert(key.clone(), error.to_string());
                     failures.push(Failure {
                         attempted: format!("show {} to the world", shown(key)),
@@ -127,6 +138,7 @@ impl Names {
                 Ok(()) => {
                     tracing::info!(name = %key.0, "a public name is gone");
                     self.held.remove(&key);
+                    self.journal.remove(&key);
                 }
                 Err(error) => failures.push(Failure {
                     attempted: format!("remove {} from the world", shown(&key)),

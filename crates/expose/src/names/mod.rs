@@ -2,6 +2,7 @@
 
 mod exec;
 mod http;
+mod journal;
 mod keep;
 mod key;
 mod server;

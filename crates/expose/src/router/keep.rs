@@ -11,7 +11,7 @@ use super::{Gateway, MapError, Mapping, Search, is_public};
 use crate::wish::Port;
 
 /// Longest that withdrawing waits for a router, in all: what is behind the mapping is closed right after.
-const WITHDRAW: Duration = Duration::from_secs(6);
+const WITHDRAW: Duration = Duration::from_secs(4);
 /// A mapping that the router holds forever is made again this often: some forget it all the same.
 const FOREVER: Duration = Duration::from_secs(600);
 /// Between two searches that nothing but failure causes.
@@ -130,6 +130,8 @@ impl Keeper {
         self.held.retain(|_, held| held.lease.is_zero() || held.since.elapsed() < held.lease);
         if wanted.is_empty() && self.held.is_empty() {
             self.look(renew).await;
+            // Nothing is wished, and an earlier life may have left something all the same.
+            self.adopt_once(wanted).await;
             return Vec::new();
         }
         if renew {
@@ -200,10 +202,7 @@ impl Keeper {
             self.refused = wanted.keys().map(|port| (*port, cause.clone())).collect();
             return if wanted.is_empty() { Vec::new() } else { vec![Failure { attempted, cause }] };
         }
-        if !self.is_adopted {
-            self.is_adopted = true;
-            self.adopt(wanted).await;
-        }
+        self.adopt_once(wanted).await;
         let mut failures = Vec::new();
         for (port, internal) in wanted {
             let is_held = self.held.get(port).is_some_and(|held| held.mapping.internal == *internal);
@@ -258,6 +257,13 @@ impl Keeper {
             }
         }
         Err(last.unwrap_or_else(|| ("the router".into(), MapError::Silent("none is known".into()))))
+    }
+
+    async fn adopt_once(&mut self, wanted: &BTreeMap<Port, u16>) {
+        if !self.is_adopted && !self.gateways.is_empty() {
+            self.is_adopted = true;
+            self.adopt(wanted).await;
+        }
     }
 
     /// What carries our description, leads to us and is not wished was left by a life that had no time to

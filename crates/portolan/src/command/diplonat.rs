@@ -212,6 +212,7 @@ fn settings(args: Args) -> Result<Settings> {
         public: None,
         stun: Vec::new(),
         unguarded: None,
+        journal: None,
         leave: args.leave_mappings,
     };
     let firewall =

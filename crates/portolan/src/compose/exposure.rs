@@ -42,6 +42,7 @@ impl Shared {
         };
         let node: Arc<str> = identity.name.as_str().into();
         let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
+        let journal = self.outdoors.journal.take();
         let https = self.https(config, names.clone());
         if !config.exposure.enabled {
             return Ok(Arc::new(Planned { node, wished, store: self.store.clone() }));
@@ -75,7 +76,7 @@ impl Shared {
         metrics.register(self.counted());
         let inputs =
             expose::Inputs { said: together, openings, firewall: reported, status, names, https, metrics };
-        let carried = expose::Config { unguarded, ..config.exposure.config() };
+        let carried = expose::Config { unguarded, journal, ..config.exposure.config() };
         self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
         Ok(Arc::new(Carried { node, shown }))
     }
@@ -109,12 +110,14 @@ pub(super) struct Outdoors {
     front: Publisher<Front>,
     proofs: Publisher<acme::Proofs>,
     folder: Option<PathBuf>,
+    /// Where it writes down which public names it shows.
+    journal: Option<PathBuf>,
 }
 
 impl Default for Outdoors {
     fn default() -> Outdoors {
         let (front, proofs) = (channel(Front::default()).0, channel(acme::Proofs::new()).0);
-        Outdoors { ports: None, front, proofs, folder: None }
+        Outdoors { ports: None, front, proofs, folder: None, journal: None }
     }
 }
 
@@ -125,7 +128,8 @@ impl Outdoors {
         let http = port(&addresses.public_http);
         let ports = port(&addresses.public_tls).map(|https| own::FrontPorts { https, http });
         let folder = home.map(|home| home.dir().join("certificates"));
-        Outdoors { ports, folder, ..Outdoors::default() }
+        let journal = home.map(|home| home.dir().join("public-names"));
+        Outdoors { ports, folder, journal, ..Outdoors::default() }
     }
 
     /// For the proxy.

@@ -40,6 +40,7 @@ impl Fake {
         let leases = fake.leases.clone();
         tokio::spawn(async move {
             let mut answers = answers.into_iter();
+            let mut hung = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = String::new();
                 let mut buffer = [0; 4096];
@@ -55,8 +56,13 @@ impl Fake {
                     }
                     None => fault(714),
                 };
+                if body == HANG {
+                    hung.push(stream);
+                    continue;
+                }
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-                drop(stream.write_all((head + &body).as_bytes()).await);
+                let whole = if body.starts_with("HTTP/1.1") { body } else { head + &body };
+                drop(stream.write_all(whole.as_bytes()).await);
             }
         });
         fake
@@ -87,6 +93,9 @@ fn mapping() -> Mapping {
 }
 
 const LEASE: Duration = Duration::from_secs(300);
+/// An answer that never comes.
+const HANG: &str = "";
+const REDIRECT: &str = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/ctl\r\ncontent-length: 0\r\n\r\n";
 const DONE: &str = "<e><u:AddPortMappingResponse xmlns:u=\"x\"/></e>";
 
 #[tokio::test]
@@ -118,6 +127,8 @@ async fn refusals_are_told_by_what_they_mean() {
         (fault(728), |error| matches!(error, MapError::Unable(_))),
         (fault(605), |error| matches!(error, MapError::Refused(_))),
         ("<html>I am a login page</html>".into(), |error| matches!(error, MapError::Silent(_))),
+        (REDIRECT.into(), |error| matches!(error, MapError::Silent(_))),
+        (HANG.into(), |error| matches!(error, MapError::Silent(_))),
         ("<a>".repeat(1 << 18), |error| matches!(error, MapError::Silent(_))),
         ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".into(), |error| matches!(error, MapError::Silent(_))),
     ] {

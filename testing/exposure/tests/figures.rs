@@ -1,0 +1,146 @@
+//! What exposure costs. Figures are printed; what is asserted is counted, not timed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use peers::{Running, until};
+use portolan_exposure::{Daemon, Guard, Home, LIMIT, NameServer, need};
+
+const QUICK: &str = "[firewall]\nlook_every = \"1s\"\n";
+
+/// Transactions of the client's firewall that an `nft monitor` has told so far.
+fn transactions(monitor: &Running) -> usize {
+    monitor.said().lines().filter(|line| line.starts_with("# new generation")).count()
+}
+
+fn watch(home: &Home) -> Running {
+    let mut monitor = Running::start(home.inside(peers::tool("nft").unwrap()).arg("monitor")).unwrap();
+    // It says nothing of its own when it is ready: a change of ours that it must tell.
+    monitor
+        .wait_until(LIMIT, "nft to watch", || {
+            home.nft_inside("add table inet probe; delete table inet probe").is_ok() && home.ruleset().is_ok()
+        })
+        .unwrap();
+    until(LIMIT, "nft to watch", || {
+        home.nft_inside("add table inet probe; delete table inet probe").ok()?;
+        (transactions(&monitor) > 0).then_some(())
+    })
+    .unwrap();
+    monitor
+}
+
+/// Packets that a counting rule has seen.
+fn packets(listing: &str, comment: &str) -> u64 {
+    let line = listing.lines().find(|line| line.contains(comment)).unwrap();
+    line.split("packets ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_thousand_ports_are_one_transaction_and_a_settled_home_is_left_alone() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::tool("knotd"));
+    need!(peers::tool("dig"));
+    let names = NameServer::start(&home).unwrap();
+    // The ports are the firewall's affair here: no router is asked for a thousand mappings.
+    let dns = names.section(NameServer::KEY).unwrap();
+    let mut daemon =
+        Daemon::start(&home, &format!("mappings = false\npinholes = false\n{QUICK}{dns}")).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    let monitor = watch(&home);
+    let count = transactions(&monitor);
+    let mut args = vec!["expose".to_owned(), "web".into()];
+    (0..1000).for_each(|number| args.extend(["--port".into(), format!("{0}:{0}", 20_000 + number)]));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    daemon.say(&args).unwrap();
+    until(LIMIT, "the last port to open", || home.ruleset().unwrap().contains("20999").then_some(()))
+        .unwrap();
+    println!("figure: 1000 ports open {:?} after they were wished", begun.elapsed());
+    assert_eq!(transactions(&monitor), count + 1, "{}", monitor.said());
+
+    // Ten refreshes, and as many looks at the firewall: no rule is written, no name server asked.
+    let counted = "add chain inet filter count { type filter hook forward priority -1; }\n\
+         add rule inet filter count tcp dport 5353 counter comment \"updates\"";
+    home.nft_at_router(counted).unwrap();
+    std::thread::sleep(Duration::from_secs(11));
+    assert_eq!(transactions(&monitor), count + 1, "{}", monitor.said());
+    let nft = peers::tool("nft").unwrap();
+    let listing = home.at_router(nft).args(["list", "chain", "inet", "filter", "count"]).output().unwrap();
+    assert_eq!(packets(&String::from_utf8_lossy(&listing.stdout), "updates"), 0);
+    daemon.stop().unwrap();
+}
+
+/// Connects to both ports at this rate until it is told to end; then how often each let it in, and how often not.
+const HAMMER: &str = "import socket, sys, time
+host, rate, end = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+import os
+got = {1337: [0, 0], 1400: [0, 0]}
+print('ready', flush=True)
+turn = time.time()
+while not os.path.exists(end):
+    for port in got:
+        s = socket.socket(); s.settimeout(1 if port == 1337 else 0.002)
+        try:
+            s.connect((host, port)); got[port][0] += 1
+        except OSError:
+            got[port][1] += 1
+        s.close()
+    turn += 2 / rate
+    time.sleep(max(0, turn - time.time()))
+print('open', got[1337][0], got[1337][1], 'closed', got[1400][0], got[1400][1], flush=True)";
+
+const SERVE: &str = "import socket, threading
+def serve(port):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('0.0.0.0', port)); s.listen(512)
+    while True: s.accept()[0].close()
+threading.Thread(target=serve, args=(1400,), daemon=True).start()
+serve(1337)";
+
+#[test]
+fn replacing_the_rules_under_load_leaks_nothing_and_drops_nothing() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::python(&[]));
+    let _service = Running::start(home.inside("python3").args(["-c", SERVE])).unwrap();
+    let mut daemon = Daemon::start(&home, &format!("mappings = false\npinholes = false\n{QUICK}")).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    daemon.say(&["register", "other", "--port", "1500"]).unwrap();
+    daemon.say(&["expose", "web", "--port", "1337"]).unwrap();
+    daemon.shows("lets 1337/tcp in").unwrap();
+    let monitor = watch(&home);
+    let count = transactions(&monitor);
+    let end = home.folder.path().join("end");
+    let mut hammer = home.at_router("python3");
+    let mut hammer = Running::start(hammer.args(["-c", HAMMER, "192.168.77.2", "200"]).arg(&end)).unwrap();
+    hammer.wait_until(LIMIT, "the first connection", || hammer_ready(&home)).unwrap();
+    let changes = if std::env::var_os("PORTOLAN_EXPOSURE_CUTS").is_some() { 100 } else { 20 };
+    for number in 0..changes {
+        let port = (30_000 + number).to_string();
+        daemon.say(&["expose", "other", "--port", &format!("{port}:{port}")]).unwrap();
+        until(LIMIT, "the change", || home.ruleset().unwrap().contains(&port).then_some(())).unwrap();
+    }
+    let replaced = transactions(&monitor) - count;
+    std::fs::write(&end, "").unwrap();
+    hammer.ended(LIMIT).unwrap();
+    let said = hammer.said();
+    let mut line = String::new();
+    let _ = write!(line, "{}", said.lines().last().unwrap_or_default());
+    println!("figure: {replaced} replacements, {line}");
+    let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [let_in, lost, leaked, _kept] = numbers.as_slice() else { panic!("{said}") };
+    assert!(replaced >= changes && *let_in > 0, "{replaced} {said}");
+    assert_eq!((*lost, *leaked), (0, 0), "{said}");
+    daemon.stop().unwrap();
+}
+
+/// The open port answers the router's own host, from where it is hammered.
+fn hammer_ready(home: &Home) -> bool {
+    let curl = home
+        .at_router("python3")
+        .args(["-c", "import socket; socket.create_connection(('192.168.77.2',1337),1)"])
+        .output();
+    curl.is_ok_and(|out| out.status.success())
+}
