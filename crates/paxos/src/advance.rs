@@ -7,7 +7,7 @@ use crate::driver::Driver;
 use crate::engine::{Engine, solo};
 use crate::frame::{Frame, Gossip, Hello, WIRE_VERSION, cost_of};
 use crate::link::Link;
-use crate::reads::Asker;
+use crate::reads::{Asker, Reach, Wants};
 use crate::serve::{self, Step};
 use crate::turn::{Effect, Turn};
 use crate::write::Write;
@@ -53,9 +53,10 @@ impl Driver {
         self.emit();
         self.change_over();
         self.drain_core();
+        // Commands first: a question about what became of them goes the same way, behind them.
+        self.send_forwarded();
         self.advance_reads();
         self.advance_pull();
-        self.send_forwarded();
         self.report_received();
         self.serve_peers();
     }
@@ -103,7 +104,7 @@ impl Driver {
         match &mut self.engine {
             Engine::Solo(_) => {
                 let askers = self.reads.take_waiting();
-                self.serve_reads(askers, self.emitted);
+                self.serve_reads(askers, Reach::all(self.emitted));
             }
             Engine::Paxos(paxos) => {
                 let leading = paxos.leading();
@@ -111,8 +112,8 @@ impl Driver {
                     self.reads.drop_round();
                 }
                 let majority = if skip_quorum { 1 } else { paxos.configuration.majority() };
-                if let Some((index, askers)) = self.reads.finish_round(majority) {
-                    self.serve_reads(askers, index);
+                if let Some((reach, askers)) = self.reads.finish_round(majority) {
+                    self.serve_reads(askers, reach);
                 }
                 if leading.is_some() {
                     self.begin_round(skip_floor);
@@ -129,9 +130,9 @@ impl Driver {
 
     fn begin_round(&mut self, skip_floor: bool) {
         let Some(paxos) = self.engine.paxos() else { return };
-        let Some((ballot, index)) = paxos.read_index(skip_floor) else { return };
+        let Some((ballot, reach)) = paxos.read_index(skip_floor) else { return };
         let members = paxos.configuration.clone();
-        if let Some(round) = self.reads.begin_round(self.me.server, ballot, index) {
+        if let Some(round) = self.reads.begin_round(self.me.server, ballot, reach) {
             let usable = |peer: &ServerId| self.links.get(peer).is_some_and(Link::usable);
             let reachable: Vec<ServerId> = members.servers().filter(usable).collect();
             for member in self.reads.to_ask(&reachable, members.majority() - 1) {
@@ -155,16 +156,17 @@ impl Driver {
         }
         let Some(peer) = self.leader_link() else { return };
         let Some(session) = self.links.get(&peer).map(|link| link.session) else { return };
-        if let Some(nonce) = self.reads.begin_question(peer, session) {
-            self.send(peer, Frame::ReadAsk { nonce });
+        if let Some((nonce, wants)) = self.reads.begin_question(peer, session) {
+            self.send(peer, ask(nonce, wants));
         }
     }
 
-    pub(crate) fn serve_reads(&mut self, askers: Vec<Asker>, index: Index) {
+    pub(crate) fn serve_reads(&mut self, askers: Vec<Asker>, reach: Reach) {
         for asker in askers {
+            let index = reach.of(asker.wants());
             match asker {
-                Asker::Here(read) => self.reads.settle(read, index),
-                Asker::Peer { peer, session, nonce } => {
+                Asker::Here { read, .. } => self.reads.settle(read, index),
+                Asker::Peer { peer, session, nonce, .. } => {
                     if self.links.get(&peer).is_some_and(|link| link.session == session) {
                         self.send(peer, Frame::ReadAnswer { nonce, index: Some(index) });
                     }
@@ -216,6 +218,13 @@ impl Driver {
                 }
             }
         }
+    }
+}
+
+fn ask(nonce: u64, wants: Wants) -> Frame {
+    match wants {
+        Wants::Decided => Frame::ReadAsk { nonce },
+        Wants::Taken => Frame::EndAsk { nonce },
     }
 }
 

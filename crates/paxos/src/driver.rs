@@ -12,7 +12,7 @@ use crate::frame::{Frame, cost_of, entry_cost};
 use crate::journal::Store;
 use crate::link::Link;
 use crate::pull::Pull;
-use crate::reads::{Asker, Reads};
+use crate::reads::{Asker, Reads, Wants};
 use crate::turn::{Effect, Persisted, PieceRead, ReadId, Session, Turn};
 use crate::watch::Watch;
 use crate::write::Write;
@@ -305,7 +305,16 @@ impl Driver {
     /// # Errors
     /// [`Refused::Reads`] when too many wait.
     pub fn handle_read(&mut self, read: ReadId) -> Result<(), Refused> {
-        self.add_read(Asker::Here(read))
+        self.add_read(Asker::Here { read, wants: Wants::Decided })
+    }
+
+    /// As [`handle_read`](Self::handle_read), and the index lies behind every command as well that this server
+    /// proposed before on the way that it takes now: when it is answered, each of them was handed over or is lost.
+    ///
+    /// # Errors
+    /// [`Refused::Reads`] when too many wait.
+    pub fn handle_end(&mut self, read: ReadId) -> Result<(), Refused> {
+        self.add_read(Asker::Here { read, wants: Wants::Taken })
     }
 
     pub(crate) fn add_read(&mut self, asker: Asker) -> Result<(), Refused> {

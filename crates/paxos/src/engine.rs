@@ -6,6 +6,7 @@ use omnipaxos::messages::Message;
 use omnipaxos::{OmniPaxos, ServerConfig};
 
 use crate::journal::{Journal, Store};
+use crate::reads::Reach;
 use crate::setup::Setup;
 use crate::write::Write;
 use crate::{Command, Configuration, Identity, Index, ServerId, Successor};
@@ -210,7 +211,7 @@ impl Paxos {
 
     /// The ballot and the index at which a read that arrives now may be served, once a majority confirms the
     /// ballot. Nothing before all of the earlier ballots' log is decided.
-    pub(crate) fn read_index(&self, skip_floor: bool) -> Option<(Ballot, Index)> {
+    pub(crate) fn read_index(&self, skip_floor: bool) -> Option<(Ballot, Reach)> {
         let ballot = self.leading()?;
         if self.core.is_reconfigured().is_some() {
             // The next configuration may have decided more already.
@@ -219,7 +220,9 @@ impl Paxos {
         let (known, floor) = self.floor?;
         let decided = self.core.get_decided_idx();
         let served = known == ballot && decided >= floor;
-        (served || skip_floor).then(|| (ballot, self.configuration.base + decided as Index))
+        let decided = self.configuration.base + decided as Index;
+        let reach = Reach { decided, taken: self.store.read(|image| image.log.end()).max(decided) };
+        (served || skip_floor).then_some((ballot, reach))
     }
 
     /// The configuration that follows, once the stop-sign is decided.

@@ -110,6 +110,11 @@ pub enum Frame {
         /// Whether these are the last.
         last: bool,
     },
+    /// As [`Frame::ReadAsk`], for an index that lies behind everything that the leader has taken as well.
+    EndAsk {
+        /// Names the question within this session.
+        nonce: u64,
+    },
 }
 
 /// Who is speaking, and in which configuration.

@@ -8,7 +8,7 @@ use crate::engine::Paxos;
 use crate::frame::{Frame, Gossip, Hello, Lane, WIRE_VERSION};
 use crate::link::{correct, stands_for};
 use crate::pull::Arrival;
-use crate::reads::Asker;
+use crate::reads::{Asker, Reach, Wants};
 use crate::serve::Serving;
 use crate::turn::{Effect, Refusal, Session};
 use crate::{Command, Index, ServerId};
@@ -40,7 +40,8 @@ impl Driver {
                     self.reads.confirm(peer, round, promise);
                 }
             }
-            Frame::ReadAsk { nonce } => self.handle_read_ask(peer, session, nonce),
+            Frame::ReadAsk { nonce } => self.handle_read_ask(peer, session, nonce, Wants::Decided),
+            Frame::EndAsk { nonce } => self.handle_read_ask(peer, session, nonce, Wants::Taken),
             Frame::ReadAnswer { nonce, index } => self.handle_read_answer(peer, session, nonce, index),
             Frame::Pull { id, from } => link.serving = Some(Serving::new(id, from)),
             Frame::Credit { bytes } => link.credit = link.credit.saturating_add_unsigned(bytes),
@@ -118,8 +119,8 @@ impl Driver {
         }
     }
 
-    fn handle_read_ask(&mut self, peer: ServerId, session: Session, nonce: u64) {
-        if self.add_read(Asker::Peer { peer, session, nonce }).is_err() {
+    fn handle_read_ask(&mut self, peer: ServerId, session: Session, nonce: u64, wants: Wants) {
+        if self.add_read(Asker::Peer { peer, session, nonce, wants }).is_err() {
             self.send(peer, Frame::ReadAnswer { nonce, index: None });
         }
     }
@@ -127,7 +128,7 @@ impl Driver {
     fn handle_read_answer(&mut self, peer: ServerId, session: Session, nonce: u64, index: Option<Index>) {
         let askers = self.reads.answer(peer, session, nonce);
         match index {
-            Some(index) => self.serve_reads(askers, index),
+            Some(index) => self.serve_reads(askers, Reach::all(index)),
             None => self.reads.wait_again(askers),
         }
     }

@@ -7,6 +7,10 @@
 //! late. A follower asks the leader for `r`. Either way the read is answered where it arrived, once the
 //! application there has been handed everything up to `r`.
 //!
+//! A server that wants to know what became of its commands asks for more: an index behind all that the leader has
+//! taken, decided or not. A command may have reached a leader that the proposer did not know yet, and lie there
+//! undecided; the index of a read would not cover it.
+//!
 //! Leases would save the round, and are not safe here: a follower promises any higher ballot at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,8 +26,46 @@ const LATE_TICKS: u64 = 1;
 /// Who waits for an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asker {
-    Here(ReadId),
-    Peer { peer: ServerId, session: Session, nonce: u64 },
+    Here { read: ReadId, wants: Wants },
+    Peer { peer: ServerId, session: Session, nonce: u64, wants: Wants },
+}
+
+/// How far the index reaches that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Over everything acknowledged: enough to read.
+    Decided,
+    /// Over everything that the leader has taken.
+    Taken,
+}
+
+/// The index for either, at one moment and under one ballot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) decided: Index,
+    pub(crate) taken: Index,
+}
+
+impl Asker {
+    pub(crate) fn wants(&self) -> Wants {
+        match self {
+            Self::Here { wants, .. } | Self::Peer { wants, .. } => *wants,
+        }
+    }
+}
+
+impl Reach {
+    /// One index that covers both.
+    pub(crate) fn all(index: Index) -> Self {
+        Self { decided: index, taken: index }
+    }
+
+    pub(crate) fn of(&self, wants: Wants) -> Index {
+        match wants {
+            Wants::Decided => self.decided,
+            Wants::Taken => self.taken,
+        }
+    }
 }
 
 /// Reads in all their stages.
@@ -47,7 +89,7 @@ pub(crate) struct Reads {
 struct Round {
     number: u64,
     ballot: Ballot,
-    index: Index,
+    reach: Reach,
     confirmed: BTreeSet<ServerId>,
     askers: Vec<Asker>,
     ticks: u64,
@@ -87,14 +129,14 @@ impl Reads {
     }
 
     /// Begins a round for everything that waits. Returns its number, for the peers to confirm.
-    pub(crate) fn begin_round(&mut self, me: ServerId, ballot: Ballot, index: Index) -> Option<u64> {
+    pub(crate) fn begin_round(&mut self, me: ServerId, ballot: Ballot, reach: Reach) -> Option<u64> {
         if self.round.is_some() || self.waiting.is_empty() {
             return None;
         }
         self.counter += 1;
         let askers = self.waiting.drain(..).collect();
         let confirmed = BTreeSet::from([me]);
-        self.round = Some(Round { number: self.counter, ballot, index, confirmed, askers, ticks: 0 });
+        self.round = Some(Round { number: self.counter, ballot, reach, confirmed, askers, ticks: 0 });
         Some(self.counter)
     }
 
@@ -132,9 +174,9 @@ impl Reads {
     }
 
     /// Ends the round under way if enough confirmed it.
-    pub(crate) fn finish_round(&mut self, majority: usize) -> Option<(Index, Vec<Asker>)> {
+    pub(crate) fn finish_round(&mut self, majority: usize) -> Option<(Reach, Vec<Asker>)> {
         let round = self.round.take_if(|round| round.confirmed.len() >= majority)?;
-        Some((round.index, round.askers))
+        Some((round.reach, round.askers))
     }
 
     /// Gives the round up; its reads wait for another.
@@ -144,15 +186,16 @@ impl Reads {
         }
     }
 
-    /// Begins a question to the leader. Returns its nonce.
-    pub(crate) fn begin_question(&mut self, peer: ServerId, session: Session) -> Option<u64> {
+    /// Begins a question to the leader. Returns its nonce, and what is wanted: the most that anybody does.
+    pub(crate) fn begin_question(&mut self, peer: ServerId, session: Session) -> Option<(u64, Wants)> {
         if self.question.is_some() || self.waiting.is_empty() {
             return None;
         }
         self.counter += 1;
-        let askers = self.waiting.drain(..).collect();
+        let askers: Vec<Asker> = self.waiting.drain(..).collect();
+        let more = askers.iter().any(|asker| asker.wants() == Wants::Taken);
         self.question = Some(Question { nonce: self.counter, peer, session, askers, ticks: 0 });
-        Some(self.counter)
+        Some((self.counter, if more { Wants::Taken } else { Wants::Decided }))
     }
 
     /// Takes the answer: who is served by it, and from which index on.

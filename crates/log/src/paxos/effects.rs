@@ -82,11 +82,9 @@ impl Engine {
             progress.last = at + commands.len() as Index - 1;
             progress.bytes += commands.iter().map(|Command(payload)| payload.len() as u64).sum::<u64>();
         }
-        if count > 0 {
-            self.shared.inbox.decided(count, bytes);
-        }
         let entries = (at..).zip(commands).map(|(index, Command(payload))| Entry { index, payload });
-        self.events.send(Event::Entries(entries.collect()));
+        let event = Event::Entries(entries.collect());
+        self.shared.inbox.decided(count, bytes, || self.events.send(event));
     }
 
     fn read_ready(&mut self, read: paxos::ReadId, index: Index) {

@@ -363,13 +363,13 @@ impl Engine {
 
     fn look_for_losses(&mut self, now: u64) {
         let doubt = self.pending.doubt(self.driver.route(), now);
-        let current = self.probe.is_some_and(|(_, probe)| self.pending.is_current(probe));
-        let Some(probe) = doubt.filter(|_| !current) else { return };
+        let awaited = self.probe.is_some_and(|(_, probe)| self.pending.is_awaited(probe, now));
+        let Some(probe) = doubt.filter(|_| !awaited) else { return };
         let read = self.next_read();
         if let Some((old, _)) = self.probe.take() {
             self.reading.remove(&old);
         }
-        if self.driver.handle_read(read).is_ok() {
+        if self.driver.handle_end(read).is_ok() {
             self.reading.insert(read, Reading::Probe(probe));
             self.probe = Some((read, probe));
         }

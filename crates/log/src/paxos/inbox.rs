@@ -61,8 +61,13 @@ impl Inbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues one command. `unread` entries and bytes wait for the reader and count against the limits too.
-    pub(crate) fn push(&self, payload: Bytes, unread: (usize, usize)) -> Result<(), LogError> {
+    /// Queues one command. What `unread` answers, entries and bytes that wait for the reader, counts against the limits
+    /// too; it is asked under the lock, so that nothing is missed on its way from here to there.
+    pub(crate) fn push(
+        &self,
+        payload: Bytes,
+        unread: impl FnOnce() -> (usize, usize),
+    ) -> Result<(), LogError> {
         let (bytes, limit) = (payload.len(), self.limits.command_bytes);
         if bytes > limit {
             return Err(LogError::TooLarge { bytes, limit });
@@ -71,6 +76,7 @@ impl Inbox {
         if let Some(refusal) = inner.phase.refusal() {
             return Err(refusal);
         }
+        let unread = unread();
         let queued = inner.queued + unread.0;
         // One command always fits, however large, when nothing waits.
         let heavy = queued > 0 && inner.bytes + unread.1 + bytes > self.limits.queued_bytes;
@@ -120,9 +126,11 @@ impl Inbox {
         self.lock().requests.pop_front()
     }
 
-    /// So many of the commands that were taken are decided.
-    pub(crate) fn decided(&self, count: usize, bytes: usize) {
+    /// So many of the commands that were taken are decided, and are handed to the reader: they count there before
+    /// they count here no more.
+    pub(crate) fn decided(&self, count: usize, bytes: usize, hand_over: impl FnOnce()) {
         let mut inner = self.lock();
+        hand_over();
         inner.queued = inner.queued.saturating_sub(count);
         inner.bytes = inner.bytes.saturating_sub(bytes);
     }

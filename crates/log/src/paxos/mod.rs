@@ -351,8 +351,10 @@ fn stopped() -> LogError {
 
 impl Log for Paxos {
     fn append(&self, payload: Bytes) -> Result<(), LogError> {
-        let unread = self.gauge.backlog();
-        self.shared.inbox.push(payload, (unread.entries, unread.bytes))
+        self.shared.inbox.push(payload, || {
+            let unread = self.gauge.backlog();
+            (unread.entries, unread.bytes)
+        })
     }
 
     fn barrier(&self) -> BoxFuture<Result<Index, LogError>> {

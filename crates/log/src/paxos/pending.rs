@@ -64,6 +64,9 @@ pub(crate) struct Pending {
 
 /// How often patience is looked at.
 const LOOK_EVERY_MS: u64 = 250;
+/// After so long a probe is put again: the index that it waits for may have been taken by a leader that is gone, and
+/// this node, which only follows, did not see that.
+const PROBE_PATIENCE_MS: u64 = 5_000;
 
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
@@ -148,6 +151,11 @@ impl Pending {
     /// Whether a probe that is under way would still say something.
     pub(crate) fn is_current(&self, probe: Probe) -> bool {
         probe.route == self.route_number
+    }
+
+    /// Whether it would, and is not overdue.
+    pub(crate) fn is_awaited(&self, probe: Probe, now_ms: u64) -> bool {
+        self.is_current(probe) && now_ms < probe.begun_ms + PROBE_PATIENCE_MS
     }
 
     /// A probe was answered, and everything up to its index handed over: what is missing is gone. Answers how
