@@ -19,6 +19,7 @@ pub mod command;
 pub mod exposure;
 pub mod intention;
 mod labels;
+pub mod level;
 pub mod members;
 pub mod model;
 pub mod query;

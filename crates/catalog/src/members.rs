@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::Index;
 use crate::trust::{Issuer, KeyHash, Mode};
 
-/// Level of commands that this version understands. Nobody proposes above the lowest of the members'.
-pub const FEATURES: u32 = 1;
+pub use crate::level::FEATURES;
+
 /// Id of the check that every node has, by the name that Consul's clients look for: whether the node lives.
 pub const LIVENESS_CHECK: &str = "serfHealth";
 
@@ -293,6 +293,18 @@ pub enum ClusterRefusal {
     /// A server needs an issuer, signed for its own key.
     #[error("a server must bring a certificate with which it signs others")]
     NoIssuer,
+    /// Its version is older than the state.
+    #[error(
+        "the version of \"{name}\" understands feature level {has}, and what this cluster has agreed on needs {needs}: install the version that the other members run, then try again"
+    )]
+    TooOld {
+        /// The node.
+        name: Arc<str>,
+        /// What it understands.
+        has: u32,
+        /// What it would have to.
+        needs: u32,
+    },
     /// Not a member.
     #[error("\"{0}\" is no member of the cluster")]
     UnknownMember(Arc<str>),

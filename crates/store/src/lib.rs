@@ -56,6 +56,18 @@ pub enum SubmitError {
         /// For how long that was waited for, in seconds.
         waited_s: u64,
     },
+    /// A member's version does not know such commands, and would stop at it.
+    #[error(
+        "submit a command: the version of node \"{node}\" does not know it (feature level {has}, and {needs} is needed); update that node first, or `portolan remove {node}` if it is gone for good"
+    )]
+    TooNew {
+        /// The member that understands least.
+        node: Arc<str>,
+        /// What it understands.
+        has: u32,
+        /// What it would have to.
+        needs: u32,
+    },
     /// `apply` refused it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -174,6 +186,10 @@ impl Store {
             time_ms: (self.shared.clock)(),
             command,
         };
+        if let Some(oldest) = self.now().too_old_for(&envelope.command) {
+            let (node, has, needs) = (oldest.name.clone(), oldest.features, envelope.command.level());
+            return Err(SubmitError::TooNew { node, has, needs });
+        }
         let (sender, receiver) = oneshot::channel();
         let mut proposals = self.shared.proposals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cause) = &proposals.closed {

@@ -57,6 +57,7 @@ impl From<SubmitError> for Failure {
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
             SubmitError::Closed | SubmitError::Undecided { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SubmitError::TooNew { .. } => StatusCode::CONFLICT,
             SubmitError::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Failure::new(status, chain(&error))

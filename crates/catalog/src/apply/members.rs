@@ -100,6 +100,7 @@ impl Turn<'_> {
     /// A retry of one who is in already uses nothing up: name and key prove that it is the same.
     fn admit(&mut self, secret: KeyHash, candidate: &Candidate, issuer: Option<&Issuer>) -> Result {
         validate::candidate(candidate)?;
+        self.understands(&candidate.name, candidate.features)?;
         let cluster = &self.state.cluster;
         if cluster.is_denied(candidate.key) {
             return Err(ClusterRefusal::DeniedKey(candidate.key).into());
@@ -159,6 +160,15 @@ impl Turn<'_> {
         }
     }
 
+    /// A command that it does not know would stop it.
+    fn understands(&self, name: &Arc<str>, has: u32) -> std::result::Result<(), ClusterRefusal> {
+        let needs = self.state.level();
+        if has < needs {
+            return Err(ClusterRefusal::TooOld { name: name.clone(), has, needs });
+        }
+        Ok(())
+    }
+
     fn put_member(&mut self, candidate: &Candidate) {
         let (index, joined_ms) = (self.index, self.envelope.time_ms);
         let cluster = self.change();
@@ -189,6 +199,7 @@ impl Turn<'_> {
         if known.addresses == addresses && known.features == features {
             return Ok(false);
         }
+        self.understands(name, features)?;
         let (addresses, modify_index) = (addresses.to_vec(), self.index);
         let member = Member { addresses, features, modify_index, ..(**known).clone() };
         self.change().members.insert(member.name.clone(), Arc::new(member));

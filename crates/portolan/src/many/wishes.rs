@@ -189,6 +189,7 @@ fn refused(error: SubmitError) -> Refused {
     match &error {
         SubmitError::Refused(Refusal::Invalid(invalid)) => Refused::Wrong(invalid.to_string()),
         SubmitError::Refused(refusal) => Refused::Conflict(refusal.to_string()),
+        SubmitError::TooNew { .. } => Refused::Conflict(error.to_string()),
         other => {
             let cause = other.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             Refused::Unavailable(format!("{other}{cause}"))
