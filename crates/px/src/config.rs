@@ -33,6 +33,31 @@ pub struct Config {
     pub allow_without_certificate: bool,
     /// A named pipe whose lines are proposals. Not in px's own files.
     pub pipe: Option<PathBuf>,
+    /// How much of the order this node keeps. Not in px's own files.
+    pub retention: Retention,
+}
+
+/// How much is kept: the oldest line goes while any of the bounds is passed. Zero is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Most lines.
+    pub max_count: u64,
+    /// Most bytes of lines together; the newest stays whatever its size.
+    pub max_bytes: u64,
+    /// Oldest line, before the newest, in seconds.
+    #[serde(rename = "max_age_s", deserialize_with = "seconds")]
+    pub max_age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { max_count: 100_000, max_bytes: 16 << 20, max_age: Duration::ZERO }
+    }
+}
+
+fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_secs)
 }
 
 /// Another node.
@@ -88,6 +113,8 @@ struct File {
     #[serde(default)]
     allow_without_certificate: bool,
     pipe: Option<PathBuf>,
+    #[serde(default)]
+    retention: Retention,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +175,7 @@ impl Config {
     }
 
     fn checked(file: File, path: &Path) -> Result<Config, String> {
-        let File { me, retry_delay, servers, allow_without_certificate, pipe } = file;
+        let File { me, retry_delay, servers, allow_without_certificate, pipe, retention } = file;
         let port = port_of(&me.addr).ok_or_else(|| {
             format!("me.addr is {:?}; write it with its port, as \"127.0.0.1:5000\"", me.addr)
         })?;
@@ -166,6 +193,7 @@ impl Config {
             servers: Vec::new(),
             allow_without_certificate,
             pipe,
+            retention,
         };
         for (at, other) in servers.into_iter().enumerate() {
             let server = config.server(at, other, port)?;
@@ -304,6 +332,8 @@ mod tests {
         assert!(refusal(": 500,", ": 0,").contains("retry_delay is 0"));
         assert!(refusal("c-host", "c host").contains("neither a host nor host:port"));
         assert!(refusal("b.example", "b/../example").contains("a name has"));
+        let kept = refusal("\"retry_delay\": 500", "\"retention\": { \"max_cuont\": 1 }");
+        assert!(kept.contains("did you mean `max_count`?"), "{kept}");
         assert!(refusal("\"servers\"", "\"me\"").contains("duplicate field `me`"));
     }
 }

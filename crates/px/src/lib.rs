@@ -12,7 +12,7 @@ mod json;
 mod message;
 mod parser;
 
-pub use config::{Config, ConfigError, Server};
+pub use config::{Config, ConfigError, Retention, Server};
 pub use file::{LoadError, load_trust};
 pub use message::{Ballot, Content, Data, Message};
 pub use parser::{BadRecord, LONGEST_RECORD, Parser};

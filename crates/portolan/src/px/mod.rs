@@ -5,9 +5,10 @@
 //! are made of their names, so that nobody has to be told them; what holds the nodes of different lists apart is the
 //! kind of their streams, which is made of the list.
 //!
-//! Absent: registry, names, proxies, API. And checkpoints: every line is kept, for nodes that come later.
+//! Absent: registry, names, proxies, API.
 
 mod carrier;
+mod kept;
 mod lines;
 mod order;
 
@@ -38,6 +39,8 @@ pub(crate) struct Node {
 /// Segments of the order's file, and what may be under way: lines are short.
 const SEGMENT: u64 = 16 << 20;
 const WINDOW: u64 = 1 << 20;
+/// Single entries that are kept behind a summary.
+const RETAIN: u64 = 256;
 
 /// Runs until a signal says otherwise.
 pub(crate) async fn run(node: Node) -> Result<()> {
@@ -61,7 +64,7 @@ pub(crate) async fn run(node: Node) -> Result<()> {
     tracing::info!(node = config.id, address = %mesh.local_addr()?, servers = names.len(), "px node runs");
 
     let mut lines = Lines::read(config.pipe.clone());
-    let mut order = Order::new(log, events, config.id, node.from);
+    let mut order = Order::new(log, events, config.id, node.from, config.retention);
     let ended = loop {
         tokio::select! {
             stopped = order.turn() => break stopped,
@@ -133,6 +136,8 @@ fn log_config(dir: PathBuf, server: ServerId, members: Vec<Identity>) -> log::pa
     let mut config = log::paxos::Config::new(dir, server).beginning(Begin::FoundWith(members));
     config.segment_bytes = SEGMENT;
     config.max_command_bytes = lines::LONGEST * 2;
+    // Beside what the state keeps, for nodes that lag a little.
+    config.setup.retain = RETAIN;
     config.setup.window_bytes = WINDOW;
     config.setup.undecided_bytes = WINDOW;
     config.setup.park_bytes = WINDOW;

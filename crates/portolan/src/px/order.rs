@@ -1,23 +1,20 @@
 //! Proposals in, the agreed order out.
 
-use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
 use log::paxos::Paxos;
-use log::{Entry, Event, EventReceiver, Log as _, LogError};
-use serde::{Deserialize, Serialize};
+use log::{BoxFuture, Checkpoint, Entry, Event, EventReceiver, Index, Log as _, LogError};
+use px::Retention;
 
-/// A line in the order. Whoever proposed it, the run and the number tell it apart: the log may decide one twice.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    from: String,
-    run: u64,
-    number: u64,
-    text: String,
-}
+use super::kept::{Kept, Line, Placed};
+
+/// A checkpoint is made once so many bytes of the order came after the last one, or as many lines as are kept.
+const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// Lines between two checkpoints at least: each writes down all that is kept.
+const CHECKPOINT_LINES: u64 = 256;
 
 pub(super) struct Order {
     log: Arc<Paxos>,
@@ -25,43 +22,53 @@ pub(super) struct Order {
     id: String,
     run: u64,
     proposed: u64,
-    seen: HashMap<(String, u64), Seen>,
+    kept: Kept,
+    retention: Retention,
+    /// A checkpoint under way.
+    saving: Option<BoxFuture<Result<(), LogError>>>,
+    saved: Index,
+    /// Last place in the order that was shown, or passed over.
+    shown: Index,
     /// Lines are shown from this place on; those of earlier runs only if that was asked for.
-    show_from: Option<u64>,
+    show_from: Option<Index>,
     replayed: bool,
 }
 
-/// Numbers of one run of one node that were decided: all up to `all`, and these.
-#[derive(Debug, Default)]
-struct Seen {
-    all: u64,
-    beyond: BTreeSet<u64>,
-}
-
-impl Seen {
-    /// True the first time.
-    fn note(&mut self, number: u64) -> bool {
-        if number <= self.all || !self.beyond.insert(number) {
-            return false;
-        }
-        while self.beyond.remove(&(self.all + 1)) {
-            self.all += 1;
-        }
-        true
-    }
-}
-
 impl Order {
-    pub(super) fn new(log: Arc<Paxos>, events: EventReceiver, id: String, show_from: Option<u64>) -> Order {
-        let run = fastrand::u64(..);
-        Order { log, events, id, run, proposed: 0, seen: HashMap::new(), show_from, replayed: false }
+    pub(super) fn new(
+        log: Arc<Paxos>,
+        events: EventReceiver,
+        id: String,
+        show_from: Option<Index>,
+        retention: Retention,
+    ) -> Order {
+        Order {
+            log,
+            events,
+            id,
+            run: fastrand::u64(..),
+            proposed: 0,
+            kept: Kept::default(),
+            retention,
+            saving: None,
+            saved: 0,
+            shown: show_from.unwrap_or(1).saturating_sub(1),
+            show_from,
+            replayed: false,
+        }
     }
 
     /// Proposes a line; waits as long as too many wait to be decided.
     pub(super) async fn propose(&mut self, text: &str) -> Result<()> {
         self.proposed += 1;
-        let line =
-            Line { from: self.id.clone(), run: self.run, number: self.proposed, text: text.to_owned() };
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let line = Line {
+            from: self.id.clone(),
+            run: self.run,
+            number: self.proposed,
+            text: text.to_owned(),
+            time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        };
         let payload = bytes::Bytes::from(serde_json::to_vec(&line).context("write a line")?);
         loop {
             match self.log.append(payload.clone()) {
@@ -85,51 +92,99 @@ impl Order {
     /// Shows what is decided, until the log stops. Cancel safe.
     pub(super) async fn turn(&mut self) -> Result<()> {
         loop {
-            match self.events.recv().await {
-                Some(Event::Entries(entries)) => self.show(entries)?,
+            let event = match &mut self.saving {
+                None => self.events.recv().await,
+                Some(saving) => tokio::select! {
+                    event = self.events.recv() => event,
+                    saved = saving => {
+                        self.saving = None;
+                        if let Err(error) = saved {
+                            tracing::warn!(%error, "what was decided cannot be summed up; everything is kept");
+                        }
+                        continue;
+                    }
+                },
+            };
+            match event {
+                Some(Event::Entries(entries)) => {
+                    self.show(entries)?;
+                    self.sum_up();
+                }
                 Some(Event::Replayed) => self.replayed = true,
-                Some(Event::Restore(_)) => {}
+                Some(Event::Restore(checkpoint)) => self.restore(&checkpoint)?,
                 Some(Event::Stopped(cause)) => return Err(anyhow!("the order stopped: {cause}")),
                 None => return Err(anyhow!("the order ended")),
             }
         }
     }
 
-    /// Prints `index, from, text`, with tabs between them.
     fn show(&mut self, entries: Vec<Entry>) -> Result<()> {
         let mut out = std::io::stdout().lock();
         for Entry { index, payload } in entries {
-            let Ok(Line { from, run, number, text }) = serde_json::from_slice(&payload) else {
-                tracing::debug!(index, "an entry of the order is no line");
-                continue;
-            };
             let wanted = self.show_from.map_or(self.replayed, |first| index >= first);
-            let key = (from, run);
-            let first_time = match self.seen.get_mut(&key) {
-                Some(seen) => seen.note(number),
-                None => self.seen.entry(key.clone()).or_default().note(number),
-            };
-            if first_time && wanted {
-                writeln!(out, "{index}\t{}\t{text}", key.0).context("write to standard output")?;
+            if let Some(line) = self.kept.take(index, &payload).filter(|_| wanted) {
+                print(&mut out, line)?;
             }
+            self.shown = self.shown.max(index);
         }
+        self.kept.trim(&self.retention);
         out.flush().context("write to standard output")
     }
 
-    pub(super) async fn close(self) {
+    /// A summary in place of what it stands for: this node was away for longer than the others keep single entries,
+    /// or it begins from its own.
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.kept = Kept::read(&checkpoint.state)
+            .with_context(|| format!("read the order's state at {}", checkpoint.index))?;
+        self.saved = checkpoint.index;
+        if self.show_from.is_some() || self.replayed {
+            let mut out = std::io::stdout().lock();
+            let mut next = self.shown + 1;
+            for line in self.kept.after(self.shown) {
+                if line.index > next {
+                    // Repeated lines have a place too, and are not shown: so much at most.
+                    tracing::warn!(
+                        from = next,
+                        to = line.index - 1,
+                        "lines up to here may be gone: they are kept no more"
+                    );
+                }
+                next = u64::MAX;
+                print(&mut out, line)?;
+            }
+            out.flush().context("write to standard output")?;
+        }
+        self.shown = self.shown.max(checkpoint.index);
+        Ok(())
+    }
+
+    /// Sums up what was decided, now and then, so that the disk holds no more than is kept.
+    fn sum_up(&mut self) {
+        let lines = match self.retention.max_count {
+            0 => u64::MAX,
+            most => most.max(CHECKPOINT_LINES),
+        };
+        let is_due = self.log.status().bytes_since_checkpoint > CHECKPOINT_BYTES
+            || self.kept.index() - self.saved >= lines;
+        if self.saving.is_some() || !is_due {
+            return;
+        }
+        let kept = self.kept.clone();
+        self.saved = kept.index();
+        self.saving = Some(self.log.save_checkpoint(self.saved, Box::new(move |out| kept.write(out))));
+    }
+
+    pub(super) async fn close(mut self) {
+        if let Some(saving) = self.saving.take() {
+            // Left undone, it is done after the next start.
+            drop(tokio::time::timeout(Duration::from_secs(2), saving).await);
+        }
         self.log.close().await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_number_counts_once_in_whatever_order() {
-        let mut seen = Seen::default();
-        let fresh: Vec<bool> = [1, 3, 3, 2, 1, 4, 2].into_iter().map(|number| seen.note(number)).collect();
-        assert_eq!(fresh, [true, true, false, true, false, true, false]);
-        assert_eq!((seen.all, seen.beyond.len()), (4, 0));
-    }
+/// `index, from, text`, with tabs between them.
+fn print(out: &mut impl std::io::Write, line: &Placed) -> Result<()> {
+    let Placed { index, from, text, .. } = line;
+    writeln!(out, "{index}\t{from}\t{text}").context("write to standard output")
 }

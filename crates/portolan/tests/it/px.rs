@@ -185,6 +185,37 @@ fn lines_come_out_in_one_order_while_a_node_dies_and_returns() {
 }
 
 #[test]
+fn no_more_is_kept_than_the_file_says() {
+    let cluster = Cluster::new();
+    for at in 0..3 {
+        let text = std::fs::read_to_string(cluster.file(at)).unwrap();
+        let text = text.replacen("\"servers\"", "\"retention\": { \"max_count\": 20 },\n\"servers\"", 1);
+        std::fs::write(cluster.file(at), text).unwrap();
+    }
+    let mut nodes: Vec<Node> = (0..3).map(|at| cluster.start(at, &[])).collect();
+    nodes[2].say("early");
+    all_have(&[&nodes[0], &nodes[1], &nodes[2]], &["early".to_owned()]);
+    // One is away for longer than the others keep single lines.
+    drop(nodes.pop());
+    for number in 0..1_200 {
+        nodes[0].say(&format!("line {number}"));
+    }
+    nodes[1].say("from the other");
+    all_have(&[&nodes[0], &nodes[1]], &["line 1199".to_owned(), "from the other".to_owned()]);
+    let mut back = cluster.start(2, &["--from", "1"]);
+    back.say("here again");
+    all_have(&[&back, &nodes[0]], &["here again".to_owned()]);
+    let (few, all) = (back.lines(), nodes[0].lines());
+    assert!(few.len() < all.len(), "{} lines of {} came back", few.len(), all.len());
+    assert!(all.ends_with(&few[few.len() - 20..]), "the newest are there, in the same order");
+    // And one that only looks at its own.
+    drop(nodes);
+    let (again, _other) = (cluster.start(0, &["--from", "1"]), cluster.start(1, &[]));
+    all_have(&[&again], &["here again".to_owned()]);
+    assert!(!again.has("line 0"), "what is not kept does not come back");
+}
+
+#[test]
 fn certificates_of_a_private_root_do_as_well() {
     let cluster = Cluster::of_a_private_root();
     let mut nodes: Vec<Node> = (0..3).map(|at| cluster.start(at, &[])).collect();

@@ -54,7 +54,7 @@ async fn start_node() -> anyhow::Result<(Running, String)> {
     let begun = Instant::now();
     let mut config = Config::default();
     config.health.sweep_interval = Duration::from_millis(200);
-    let node = Server::in_memory().config(config).ephemeral_ports().start().await?;
+    let node = Box::pin(Server::in_memory().config(config).ephemeral_ports().start()).await?;
     let took = begun.elapsed().as_millis();
     let listeners: Vec<_> =
         node.addresses().iter().map(|(what, address)| format!("{what:<11} {address}")).collect();
