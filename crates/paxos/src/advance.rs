@@ -101,6 +101,7 @@ impl Driver {
     fn advance_reads(&mut self) {
         let lenient = &self.setup.sabotage;
         let (skip_floor, skip_quorum) = (lenient.skip_read_floor, lenient.skip_read_quorum);
+        self.flush_other_ways();
         match &mut self.engine {
             Engine::Solo(_) => {
                 let askers = self.reads.take_waiting();
@@ -161,6 +162,33 @@ impl Driver {
         }
     }
 
+    /// Commands that were sent to a peer which is not the way to the leader any more may be with it, or on from it. It
+    /// is asked to pass a question on behind them, before the question goes today's way.
+    fn flush_other_ways(&mut self) {
+        let (way, leads) = (self.leader_link(), self.engine.leads(self.me.server));
+        let mut others = self.links.iter().filter(|(_, link)| link.forwarded && link.usable());
+        let other = others.find(|(peer, _)| Some(**peer) != way).map(|(peer, link)| (*peer, link.session));
+        if other.is_some() {
+            self.reads.hold(leads);
+        }
+        if !self.reads.may_flush() {
+            return;
+        }
+        match other {
+            Some((peer, session)) => {
+                let nonce = self.reads.begin_flush(peer, session);
+                self.send(peer, Frame::EndAsk { nonce });
+            }
+            None => self.reads.release(),
+        }
+    }
+
+    pub(crate) fn is_flushed(&mut self, peer: ServerId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.forwarded = false;
+        }
+    }
+
     pub(crate) fn serve_reads(&mut self, askers: Vec<Asker>, reach: Reach) {
         for asker in askers {
             let index = reach.of(asker.wants());
@@ -196,6 +224,9 @@ impl Driver {
         for (hops, commands) in std::mem::take(&mut self.forwarding) {
             if let Some(peer) = self.leader_link() {
                 self.send(peer, Frame::Forward { hops, commands });
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.forwarded = true;
+                }
             }
         }
     }

@@ -93,6 +93,11 @@ impl Engine {
         }
     }
 
+    /// Whether this server leads and is at work.
+    pub(crate) fn leads(&self, me: ServerId) -> bool {
+        self.leader() == Some((me, true))
+    }
+
     pub(crate) fn promise(&self) -> Ballot {
         match self {
             Self::Paxos(paxos) => paxos.core.get_promise(),

@@ -126,6 +126,10 @@ impl Driver {
     }
 
     fn handle_read_answer(&mut self, peer: ServerId, session: Session, nonce: u64, index: Option<Index>) {
+        if self.reads.flushed(peer, session, nonce) {
+            self.is_flushed(peer);
+            return;
+        }
         let askers = self.reads.answer(peer, session, nonce);
         match index {
             Some(index) => self.serve_reads(askers, Reach::all(index)),

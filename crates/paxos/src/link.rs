@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) ending: bool,
     /// How many turns must have been done before our hello on it is out.
     pub(crate) hello_out_after: u64,
+    /// Commands were sent to this peer to pass on, and may be with it still.
+    pub(crate) forwarded: bool,
     /// Ticks for which the peer's promise has been higher than ours while we led.
     pub(crate) outbid_ticks: u64,
 }
@@ -63,6 +65,7 @@ impl Link {
             serving: None,
             ending: false,
             hello_out_after,
+            forwarded: false,
             outbid_ticks: 0,
         }
     }

@@ -77,6 +77,9 @@ pub(crate) struct Reads {
     /// Who confirmed, the last one first.
     prompt: Vec<ServerId>,
     question: Option<Question>,
+    /// They want to know of commands that went another way than today's: that one is asked first, one at a time.
+    held: Vec<Asker>,
+    flush: Option<Question>,
     /// Reads of this server that know their index.
     ready: BTreeMap<Index, Vec<ReadId>>,
     ready_count: usize,
@@ -109,7 +112,8 @@ impl Reads {
     pub(crate) fn count(&self) -> usize {
         let round = self.round.as_ref().map_or(0, |round| round.askers.len());
         let question = self.question.as_ref().map_or(0, |question| question.askers.len());
-        self.waiting.len() + round + question + self.ready_count
+        let flush = self.flush.as_ref().map_or(0, |question| question.askers.len());
+        self.waiting.len() + round + question + self.held.len() + flush + self.ready_count
     }
 
     pub(crate) fn add(&mut self, asker: Asker) {
@@ -205,6 +209,43 @@ impl Reads {
         answered.map(|question| question.askers).unwrap_or_default()
     }
 
+    /// Those who want to know of everything taken go first another way. Whoever leads answers others at once, and
+    /// asks only for itself: the others have asked on their ways before they came.
+    pub(crate) fn hold(&mut self, leads: bool) {
+        let goes =
+            |asker: &Asker| asker.wants() == Wants::Taken && (!leads || matches!(asker, Asker::Here { .. }));
+        let (held, waiting) = self.waiting.drain(..).partition::<Vec<_>, _>(goes);
+        self.held.extend(held);
+        self.waiting.extend(waiting);
+    }
+
+    /// Whether somebody is held and no other way is being asked.
+    pub(crate) fn may_flush(&self) -> bool {
+        self.flush.is_none() && !self.held.is_empty()
+    }
+
+    /// Asks on one way for all who are held. Returns the question's nonce.
+    pub(crate) fn begin_flush(&mut self, peer: ServerId, session: Session) -> u64 {
+        self.counter += 1;
+        let askers = std::mem::take(&mut self.held);
+        self.flush = Some(Question { nonce: self.counter, peer, session, askers, ticks: 0 });
+        self.counter
+    }
+
+    /// No other way is left: they wait as others do.
+    pub(crate) fn release(&mut self) {
+        self.waiting.extend(self.held.drain(..));
+    }
+
+    /// Whether this answers what was asked on another way. Who is held goes on to the next one.
+    pub(crate) fn flushed(&mut self, peer: ServerId, session: Session, nonce: u64) -> bool {
+        let asked = |asked: &mut Question| (asked.peer, asked.session, asked.nonce) == (peer, session, nonce);
+        let answered = self.flush.take_if(asked);
+        let is_answer = answered.is_some();
+        self.held.extend(answered.into_iter().flat_map(|question| question.askers));
+        is_answer
+    }
+
     pub(crate) fn wait_again(&mut self, askers: Vec<Asker>) {
         for asker in askers.into_iter().rev() {
             self.waiting.push_front(asker);
@@ -216,11 +257,16 @@ impl Reads {
         if let Some(question) = self.question.take_if(|question| question.peer == gone) {
             self.wait_again(question.askers);
         }
+        if let Some(question) = self.flush.take_if(|question| question.peer == gone) {
+            self.held.extend(question.askers);
+        }
+        self.held.retain(|asker| !matches!(asker, Asker::Peer { peer, .. } if *peer == gone));
         self.waiting.retain(|asker| !matches!(asker, Asker::Peer { peer, .. } if *peer == gone));
     }
 
-    /// Counts time; gives up what took too long, to try it again.
-    pub(crate) fn tick(&mut self, patience: u64) {
+    /// Counts time; gives up what took too long, to try it again. Answers the peer that was asked on another way and
+    /// does not answer.
+    pub(crate) fn tick(&mut self, patience: u64) -> Option<ServerId> {
         if let Some(round) = &mut self.round {
             round.ticks += 1;
             if round.ticks > patience {
@@ -233,6 +279,11 @@ impl Reads {
         if let Some(question) = self.question.take_if(|question| question.ticks > patience) {
             self.wait_again(question.askers);
         }
+        let flush = self.flush.as_mut()?;
+        flush.ticks += 1;
+        let late = self.flush.take_if(|question| question.ticks > patience)?;
+        self.held.extend(late.askers);
+        Some(late.peer)
     }
 
     /// A read of this server knows its index.

@@ -25,7 +25,10 @@ impl Driver {
         if let Some(paxos) = self.engine.paxos() {
             paxos.tick();
         }
-        self.reads.tick(self.setup.gossip_ticks * 4);
+        if let Some(silent) = self.reads.tick(self.setup.gossip_ticks * 4) {
+            // Two who ask each other would wait for ever. What is late now may be decided twice.
+            self.is_flushed(silent);
+        }
         self.widen_round();
         if self.ticks.is_multiple_of(self.setup.gossip_ticks) {
             let peers: Vec<ServerId> = self.links.keys().copied().collect();

@@ -30,7 +30,7 @@ fn server(at: usize) -> ServerId {
 /// Three drivers; what one sends another arrives in order, unless that way is held.
 struct Trio {
     drivers: Vec<Driver>,
-    ways: [[VecDeque<Frame>; 3]; 3],
+    ways: [[VecDeque<(Session, Frame)>; 3]; 3],
     held: [[bool; 3]; 3],
     /// A turn that this one's disk works on.
     busy: Option<(usize, Turn)>,
@@ -84,7 +84,9 @@ impl Trio {
         let Ok(persisted) = turn.persist(&mut Forgetful);
         for effect in self.drivers[at].handle_persisted(persisted) {
             match effect {
-                Effect::Send { peer, frame, .. } => self.ways[at][(peer.0 - 10) as usize].push_back(frame),
+                Effect::Send { peer, session, frame } => {
+                    self.ways[at][(peer.0 - 10) as usize].push_back((session, frame));
+                }
                 Effect::Decided { commands, .. } => {
                     self.told[at].extend(commands.into_iter().map(|command| Told::Command(command.0)));
                 }
@@ -101,8 +103,8 @@ impl Trio {
             for from in 0..3 {
                 any |= self.turn(from);
                 for to in (0..3).filter(|to| !self.held[from][*to]) {
-                    while let Some(frame) = self.ways[from][to].pop_front() {
-                        self.drivers[to].handle_frame(server(from), SESSION, frame);
+                    while let Some((session, frame)) = self.ways[from][to].pop_front() {
+                        self.drivers[to].handle_frame(server(from), session, frame);
                         any = true;
                     }
                 }
@@ -135,13 +137,13 @@ fn a_command_that_the_leader_has_taken_is_waited_for() {
     trio.held[leader][other] = true;
     trio.drivers[asker].handle_propose(b"x".as_slice().into()).unwrap();
     trio.turn(asker);
-    let forward = trio.ways[asker][leader].pop_back().unwrap();
+    let (_, forward) = trio.ways[asker][leader].pop_back().unwrap();
     assert!(matches!(forward, Frame::Forward { .. }));
     trio.drivers[leader].handle_frame(server(asker), SESSION, forward);
     trio.turn(leader);
     // The proposal is on its way to the asker, and stays there; so it is with one that waits for state.
     let accept = trio.ways[leader][asker].pop_back().unwrap();
-    assert!(matches!(accept, Frame::Core { .. }), "{accept:?}");
+    assert!(matches!(accept.1, Frame::Core { .. }), "{accept:?}");
     // Long enough for the leader to ask everybody whether its ballot holds.
     trio.drivers[asker].handle_read(READ).unwrap();
     trio.pass(3);
@@ -168,8 +170,31 @@ fn a_question_does_not_overtake_commands_that_waited_for_the_disk() {
     let (_, turn) = trio.busy.take().unwrap();
     trio.finish(asker, turn);
     trio.turn(asker);
-    let sent: Vec<&Frame> = trio.ways[asker][leader].iter().collect();
+    let sent: Vec<&Frame> = trio.ways[asker][leader].iter().map(|(_, frame)| frame).collect();
     assert!(matches!(sent[..], [.., Frame::Forward { .. }, Frame::EndAsk { .. }]), "{sent:?}");
     trio.settle();
+    assert_eq!(trio.told[asker], [Told::Command(Bytes::from_static(b"x")), Told::Answer]);
+}
+
+#[test]
+fn a_question_asks_first_on_the_way_that_commands_went() {
+    let (mut trio, leader, [asker, other]) = Trio::elected();
+    // Its way to the leader is by the other: they have no link.
+    trio.drivers[asker].handle_link_down(server(leader), SESSION);
+    trio.settle();
+    trio.drivers[asker].handle_propose(b"x".as_slice().into()).unwrap();
+    trio.turn(asker);
+    assert!(matches!(trio.ways[asker][other].back(), Some((_, Frame::Forward { .. }))));
+    // It stays there for a while. Then there is a link, and the direct way is the shorter one.
+    trio.held[asker][other] = true;
+    trio.drivers[asker].handle_link_up(server(leader), Session(2));
+    trio.drivers[leader].handle_link_up(server(asker), Session(2));
+    trio.pass(3);
+    assert_eq!(trio.drivers[asker].route().via().map(|(peer, _)| peer), Some(server(leader)));
+    trio.asks(asker);
+    trio.pass(3);
+    assert_eq!(trio.told[asker], [], "the command may come yet");
+    trio.held[asker][other] = false;
+    trio.pass(3);
     assert_eq!(trio.told[asker], [Told::Command(Bytes::from_static(b"x")), Told::Answer]);
 }

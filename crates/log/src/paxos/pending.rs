@@ -2,12 +2,15 @@
 //!
 //! A proposal may be lost: with the session that carried it, or with a leader that is replaced. It is proposed
 //! again when that is certain, not when it has taken long. The [`Route`] that it took is remembered; once the
-//! route is another, a read is put to the new leader. When the read may be answered, everything that earlier
-//! leaders had decided, or ever will have, has been handed over: what is still missing is gone. Only a command
-//! that was dropped on a route that did not change (a leader with too much to do) waits for a time limit.
+//! route is another, the new leader is asked for an index behind all that it has taken. When that has been handed
+//! over, so has everything that earlier leaders decided, or ever will have, and everything that reached this one:
+//! what is still missing is gone. A read would not do: it covers what is decided, and a command may have reached
+//! this very leader while its proposer still believed in another, and lie there undecided. Only a command that was
+//! dropped on a route that did not change (a leader with too much to do) waits for a time limit.
 //!
-//! Commands are told apart by their bytes. A command may all the same be decided twice, in rare cases: whoever
-//! proposes must be able to tell (the catalog's envelopes do).
+//! Commands are told apart by their bytes. A command may all the same be decided twice, in rare cases (a third
+//! server passed it on, late, and the link with that one has ended; the first decision came inside a checkpoint):
+//! whoever proposes must be able to tell (the catalog's envelopes do).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
