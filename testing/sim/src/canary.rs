@@ -34,7 +34,7 @@ pub fn all() -> Vec<Canary> {
         driver("no-read-floor", 1_000, Sabotage { skip_read_floor: true, ..honest() }),
         driver("no-read-quorum", 1_000, Sabotage { skip_read_quorum: true, ..honest() }),
         driver("no-reconnect", 500, Sabotage { skip_reconnect: true, ..honest() }),
-        driver("no-outbid", 4_000, Sabotage { skip_outbid: true, ..honest() }),
+        driver("no-outbid", 8_000, Sabotage { skip_outbid: true, ..honest() }),
         world(
             "no-stall-reset",
             4_000,

@@ -91,11 +91,15 @@ impl World {
         self.next_read += 1;
         let read = ReadId(self.next_read);
         let floor = self.oracle.floor;
-        if let Some(process) = &mut self.hosts[host].process
-            && process.driver.handle_read(read).is_ok()
-        {
-            process.reads.insert(read, (client, floor));
-            self.clients[client].waits_for = Some(Wait::Read(read));
+        // An end lies behind what is decided, too: whoever waits for it is promised no less.
+        let asks_for_end = self.rng.chance(250);
+        if let Some(process) = &mut self.hosts[host].process {
+            let driver = &mut process.driver;
+            let taken = if asks_for_end { driver.handle_end(read) } else { driver.handle_read(read) };
+            if taken.is_ok() {
+                process.reads.insert(read, (client, floor));
+                self.clients[client].waits_for = Some(Wait::Read(read));
+            }
         }
         let patience = self.rng.within(60_000, 600_000);
         let turn = self.clients[client].turn;
