@@ -77,8 +77,7 @@ pub(crate) async fn start(
     guard: Option<Arc<Guard>>,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
-    prepare(&config, home.as_deref())?;
-    let membership = Membership::load(home.as_deref())?;
+    let membership = settle(&config, home.as_deref())?;
     let mut listeners = Listeners::reserve(&config, membership.is_some())?;
     let addresses = listeners.addresses()?;
 
@@ -193,10 +192,11 @@ impl Memory {
     }
 }
 
-/// What has to be settled before the data directory says anything.
-fn prepare(config: &Config, home: Option<&Home>) -> anyhow::Result<()> {
+/// Whether this node belongs to a cluster; before the data directory says so, what it left is forgotten.
+fn settle(config: &Config, home: Option<&Home>) -> anyhow::Result<Option<Membership>> {
     home.map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
-    etcd::check(config)
+    etcd::check(config)?;
+    Membership::load(home)
 }
 
 fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
