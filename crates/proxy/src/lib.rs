@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::HeaderValue;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use relay::Relay;
 use relay::accept::Accept;
 use relay::limit::Limits;
@@ -75,6 +75,7 @@ pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Input
     let (alive, mut gone) = mpsc::channel(1);
     let (cut_trigger, cut) = state::drain();
     let face = Arc::new(face(&first, &inputs, drain.clone(), cut));
+    face.open_log(&first);
     let entrance = Entrance::new(face.clone(), alive);
     open(&entrance, listeners);
     let virtuals = tokio::spawn(virtuals::serve(inputs.openings, entrance));
@@ -121,6 +122,7 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
         relay: inputs.relay.clone(),
         limits: Limits::new(config.max_connections, config.max_connections_per_address),
         metrics: inputs.metrics.clone(),
+        log: ArcSwapOption::empty(),
         facts: inputs.facts.clone(),
         node: inputs.node.clone(),
         signature: signature.unwrap_or(HeaderValue::from_static("1.1 portolan")),

@@ -70,6 +70,9 @@ pub struct Metrics {
     missed: Family<ByMiss, Counter>,
     pub(crate) upgrades: Counter,
     pub(crate) slow_readers: Counter,
+    pub(crate) hasty_clients: Counter,
+    pub(crate) log_dropped: Counter,
+    pub(crate) http2_errors: Counter,
 }
 
 impl Metrics {
@@ -90,6 +93,9 @@ impl Metrics {
             missed: Family::default(),
             upgrades: Counter::default(),
             slow_readers: Counter::default(),
+            hasty_clients: Counter::default(),
+            log_dropped: Counter::default(),
+            http2_errors: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("proxy");
         registry.register("connections", "Connections taken, by kind of listener", connections);
@@ -101,6 +107,16 @@ impl Metrics {
         registry.register("upgrades", "Connections that left HTTP", metrics.upgrades.clone());
         let slow = metrics.slow_readers.clone();
         registry.register("slow_readers", "Connections closed because the client did not read", slow);
+        let hasty = metrics.hasty_clients.clone();
+        registry.register("hasty_clients", "HTTP/2 connections closed: too many requests given up", hasty);
+        let dropped = metrics.log_dropped.clone();
+        registry.register(
+            "access_log_dropped",
+            "Lines of the access log that the disk was too slow for",
+            dropped,
+        );
+        let errors = metrics.http2_errors.clone();
+        registry.register("http2_errors", "HTTP/2 connections that broke the protocol or its limits", errors);
         metrics
     }
 

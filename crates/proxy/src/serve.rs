@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use relay::accept::Accept;
 use relay::limit::{Limits, Place};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, ServiceListener};
 use crate::http::conn::Arrival;
+use crate::http::log::Log;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Miss};
 use crate::preface;
@@ -56,6 +57,8 @@ pub(crate) struct Face {
     pub(crate) relay: Relay,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Metrics,
+    /// Where requests are written down, if anywhere.
+    pub(crate) log: ArcSwapOption<Log>,
     pub(crate) facts: Reader<Facts>,
     pub(crate) node: Arc<str>,
     /// This proxy in a `Via` field, and the field's value for HTTP/1.1.
@@ -70,7 +73,23 @@ impl Face {
     /// Takes another configuration.
     pub(crate) fn follow(&self, config: &Config) {
         self.tls.follow(&config.tls);
+        self.open_log(config);
         self.live.store(Arc::new(Live::new(config.clone())));
+    }
+
+    /// Opens the access log anew: somebody may have moved the file away. One that cannot be opened leaves the one before
+    /// in use, when it is the same.
+    pub(crate) fn open_log(&self, config: &Config) {
+        let Some(path) = &config.http.access_log else { return self.log.store(None) };
+        match Log::open(path, &self.metrics) {
+            Ok(log) => self.log.store(Some(log)),
+            Err(cause) => {
+                tracing::error!(path = %path.display(), %cause, "cannot open the access log");
+                if self.log.load().as_ref().is_some_and(|log| log.path() != path) {
+                    self.log.store(None);
+                }
+            }
+        }
     }
 
     /// Whether an address is one of this host's own.

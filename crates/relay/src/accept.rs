@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use state::Drain;
 
-use crate::limit::{Limits, Place};
+use crate::limit::{Full, Limits, Place};
 use crate::local::Local;
 
 /// What is done with a connection. One value serves all threads.
@@ -72,9 +72,10 @@ fn deal(
     socket: TcpStream,
     peer: SocketAddr,
 ) {
-    let Some(place) = limits.enter(peer.ip()) else {
-        local.metrics().refused_connections.inc();
-        return;
+    let place = match limits.enter(peer.ip()) {
+        Ok(place) if local.has_memory() => place,
+        Ok(_) => return local.metrics().refused(Full::Memory),
+        Err(full) => return local.metrics().refused(full),
     };
     let load = |thread: usize| local.threads()[thread].load.load(Relaxed);
     match local.another().filter(|another| load(*another) < load(local.index())) {

@@ -49,6 +49,9 @@ pub struct Config {
     pub retry_percent: u32,
     /// Beside that, so many each second on every thread.
     pub retry_reserve: u32,
+    /// Most bytes that may wait for slow readers, in all; above that further connections are turned away.
+    #[serde(with = "state::units::size")]
+    pub max_buffered: u64,
     /// Idle HTTP connections kept per endpoint and thread.
     pub pool_size: usize,
     /// How long an idle HTTP connection is kept.
@@ -84,6 +87,7 @@ impl Default for Config {
             panic_percent: 50,
             retry_percent: 20,
             retry_reserve: 10,
+            max_buffered: 256 * 1024 * 1024,
             pool_size: 64,
             pool_idle: Duration::from_secs(30),
         }

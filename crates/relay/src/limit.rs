@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::metrics::gauge::Gauge;
+
 /// The table by address is cut into so many parts, each with a lock, so that threads rarely meet.
 const PARTS: usize = 16;
 
@@ -17,6 +20,38 @@ pub struct Limits {
     taken: AtomicUsize,
     by_address: [Mutex<HashMap<IpAddr, usize>>; PARTS],
     hasher: RandomState,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Full {
+    /// There are as many connections as there may be in all,
+    Total,
+    /// or from that address.
+    Address,
+    /// As many bytes wait for slow readers as may.
+    Memory,
+}
+
+/// Bytes in our memory that wait for a slow reader, counted until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    gauge: Gauge,
+    count: i64,
+}
+
+impl Held {
+    pub(crate) fn new(gauge: &Gauge, count: usize) -> Held {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        gauge.inc_by(count);
+        Held { gauge: gauge.clone(), count }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.count);
+    }
 }
 
 /// One connection's place, free again when dropped.
@@ -38,20 +73,23 @@ impl Limits {
         })
     }
 
-    /// A place for a connection from `address`, or `None` when a limit is reached.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A place for a connection from `address`.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         if self.taken.fetch_add(1, Relaxed) >= self.total {
             self.taken.fetch_sub(1, Relaxed);
-            return None;
+            return Err(Full::Total);
         }
         let mut part = self.part(address).lock().unwrap_or_else(PoisonError::into_inner);
         let held = part.entry(address).or_default();
         if *held >= self.per_address {
             self.taken.fetch_sub(1, Relaxed);
-            return None;
+            return Err(Full::Address);
         }
         *held += 1;
-        Some(Place { limits: self.clone(), address })
+        Ok(Place { limits: self.clone(), address })
     }
 
     /// Places taken now.
@@ -87,11 +125,11 @@ mod tests {
         let [a, b]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         let first = limits.enter(a).unwrap();
         let _second = limits.enter(a).unwrap();
-        assert!(limits.enter(a).is_none(), "two of one address");
+        assert_eq!(limits.enter(a).unwrap_err(), Full::Address, "two of one address");
         let _third = limits.enter(b).unwrap();
-        assert!(limits.enter(b).is_none(), "three in all");
+        assert_eq!(limits.enter(b).unwrap_err(), Full::Total, "three in all");
         drop(first);
-        assert!(limits.enter(a).is_some());
+        assert!(limits.enter(a).is_ok());
         assert_eq!(limits.taken(), 2);
     }
 }

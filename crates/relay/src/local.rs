@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::dial::Dial;
 use crate::http::Pools;
 use crate::judge::Changes;
+use crate::limit::Held;
 use crate::metrics::Metrics;
 use crate::threads::{Remote, Shared};
 use crate::tls::Upstreams;
@@ -152,6 +153,16 @@ impl Local {
         let result = with(&mut buffer);
         self.buffer.set(Some(buffer));
         result
+    }
+
+    /// Counts bytes that wait for a slow reader.
+    pub fn hold(&self, count: usize) -> Held {
+        Held::new(&self.metrics().buffered, count)
+    }
+
+    /// Whether there is room for what further connections may have us keep.
+    pub fn has_memory(&self) -> bool {
+        u64::try_from(self.metrics().buffered.get()).is_ok_and(|held| held < self.shared.config.max_buffered)
     }
 
     /// An empty pipe.

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::limit::Full;
+
 /// Toward the client, or toward the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Direction {
@@ -22,6 +24,11 @@ pub(crate) struct Bytes {
     direction: Direction,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLimit {
+    limit: Full,
+}
+
 /// Counters of all data threads. Handles are resolved once, so that counting is one atomic addition.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -34,11 +41,13 @@ pub struct Metrics {
     /// Endpoints left alone for a while because they answered badly.
     pub ejections: Counter,
     /// Connections turned away by a limit.
-    pub refused_connections: Counter,
+    refused_connections: Family<ByLimit, Counter>,
     /// Accepting failed (no descriptors, no memory).
     pub accept_failures: Counter,
     /// Connections and sessions that live.
     pub open: Gauge,
+    /// Bytes that wait for slow readers, all threads together.
+    pub buffered: Gauge,
     /// Bytes relayed by the TCP pump from client to server.
     pub sent: Counter<u64, AtomicU64>,
     /// Bytes relayed by the TCP pump from server to client.
@@ -83,6 +92,8 @@ impl Metrics {
         registry.register("ejections", "Endpoints left alone for a while: they answered badly", ejections);
         let refused = metrics.refused_connections.clone();
         registry.register("refused_connections", "Connections turned away by a limit", refused);
+        let buffered = metrics.buffered.clone();
+        registry.register("buffered_bytes", "Bytes in our memory that wait for slow readers", buffered);
         let failures = metrics.accept_failures.clone();
         registry.register("accept_failures", "Accepting a connection failed", failures);
         registry.register("open", "Connections and sessions that live", metrics.open.clone());
@@ -94,6 +105,11 @@ impl Metrics {
         let dropped = metrics.datagrams_dropped.clone();
         registry.register("datagrams_dropped", "Datagrams without a session or a free socket", dropped);
         metrics
+    }
+
+    /// Counts a connection that was turned away.
+    pub fn refused(&self, limit: Full) {
+        self.refused_connections.get_or_create(&ByLimit { limit }).inc();
     }
 
     fn register_tls(&self, registry: &mut Registry) {

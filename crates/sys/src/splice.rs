@@ -37,7 +37,15 @@ impl Pipe {
     /// # Errors
     /// The kernel's, `WouldBlock` among them.
     pub fn fill(&mut self, from: &impl AsFd) -> io::Result<usize> {
-        let moved = splice(from, None, &self.write, None, self.capacity, FLAGS)?;
+        self.fill_at_most(from, usize::MAX)
+    }
+
+    /// The same, of not more than so many bytes.
+    ///
+    /// # Errors
+    /// The kernel's, `WouldBlock` among them.
+    pub fn fill_at_most(&mut self, from: &impl AsFd, most: usize) -> io::Result<usize> {
+        let moved = splice(from, None, &self.write, None, self.capacity.min(most), FLAGS)?;
         self.held += moved;
         Ok(moved)
     }

@@ -4,6 +4,7 @@ mod fields;
 mod route;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,13 @@ pub struct Http {
     pub max_body: u64,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
+    /// Most requests that a client may give up within a second on one HTTP/2 connection.
+    pub max_resets: u32,
+    /// Fewest bytes of a request body in a second, and of an answer that the client has not taken yet, measured over
+    /// the time of `stall_timeout`; 0 means that one byte in that time is enough.
+    pub min_rate: u64,
+    /// A file to which a line of JSON is appended for each request. Opened anew when the configuration is read again.
+    pub access_log: Option<PathBuf>,
     /// Serve plain HTTP/1.1 requests by hand. Off, hyper serves all of them: slower, and with the same answers.
     pub fast: bool,
     /// Longest time for a request head.
@@ -92,6 +100,9 @@ impl Default for Http {
             max_head_fields: 100,
             max_body: 0,
             max_streams: 256,
+            max_resets: 200,
+            min_rate: 16,
+            access_log: None,
             fast: true,
             head_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::fast::{self, End, rounds};
-use super::forward::{Client, respond};
+use super::forward::{Client, Speaks, respond};
 use super::framer::{Framer, HeadLimits};
 use super::guard::{Guard, State};
 use super::patience::{self, Patience, Verdict};
@@ -33,7 +33,9 @@ use crate::tls::sites::Site;
 
 /// Flow-control windows toward HTTP/2 clients; the protocol's 64 KiB throttle.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// What is kept of an answer for which the client has no room.
+const SEND_BUFFER: usize = 64 * 1024;
 /// How often an HTTP/2 client is asked whether it lives, and how long it may think.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
@@ -111,7 +113,12 @@ async fn plainly(
 }
 
 fn time_limits(config: &Http) -> patience::Limits {
-    patience::Limits { head: config.head_timeout, stall: config.stall_timeout, idle: config.idle_timeout }
+    patience::Limits {
+        head: config.head_timeout,
+        stall: config.stall_timeout,
+        idle: config.idle_timeout,
+        rate: config.min_rate,
+    }
 }
 
 fn address_value(peer: SocketAddr) -> HeaderValue {
@@ -151,22 +158,36 @@ async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
         return;
     }
     match client.upgrade.take() {
-        Some((upgraded, permit)) => {
+        Some((upgraded, permit, speaks)) => {
             client.context.face.metrics.upgrades.inc();
             let upstream = [&parts.read_buf[..], &unread].concat();
             let prefix = Prefix { upstream: upstream.into(), downstream: upgraded.early };
-            tunnel(&client, permit, stream, upgraded.stream, prefix).await;
+            tunnel(&client, permit, (stream, upgraded.stream), prefix, speaks).await;
             drop(upgraded.flight);
         }
         None => close(stream, client.state.is_refused()).await,
     }
 }
 
-async fn tunnel(client: &Rc<Client>, permit: route::Permit, down: Stream, up: Stream, prefix: Prefix) {
+async fn tunnel(
+    client: &Rc<Client>,
+    permit: route::Permit,
+    (down, up): (Stream, Stream),
+    prefix: Prefix,
+    speaks: Speaks,
+) {
     let Context { face, local, .. } = &client.context;
     let idle = face.live.load().tcp_idle();
+    let relayed = async {
+        match speaks {
+            Speaks::WebSocket => {
+                pump::run_websocket(local, permit, down, up, prefix, idle, face.drain.clone()).await
+            }
+            Speaks::Whatever => pump::run(local, permit, down, up, prefix, idle).await,
+        }
+    };
     tokio::select! {
-        outcome = pump::run(local, permit, down, up, prefix, idle) => face.note(&outcome),
+        outcome = relayed => face.note(&outcome),
         () = face.deadline() => {}
     }
 }
@@ -196,7 +217,9 @@ async fn over_http2(client: Rc<Client>, guard: Guard, config: &Http) {
         let client = client.clone();
         async move { Ok::<_, Infallible>(respond(client, request).await) }
     });
+    client.state.watch_streams(config.max_resets);
     let connection = http2::Builder::new(LocalExecutor)
+        .max_send_buf_size(SEND_BUFFER)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -212,6 +235,7 @@ async fn over_http2(client: Rc<Client>, guard: Guard, config: &Http) {
             biased;
             ended = connection.as_mut() => {
                 if let Err(cause) = ended {
+                    client.context.face.metrics.http2_errors.inc();
                     tracing::debug!(client = %client.peer, %cause, "an HTTP/2 connection failed");
                 }
                 return;
@@ -242,13 +266,14 @@ struct Watch<'a> {
     patience: Patience,
     look: Pin<Box<tokio::time::Sleep>>,
     leaving: bool,
+    stall: Duration,
 }
 
 impl<'a> Watch<'a> {
     fn new(client: &'a Client, config: &Http) -> Watch<'a> {
         let patience = Patience::new(time_limits(config));
         let look = Box::pin(sleep(patience.interval()));
-        Watch { client, patience, look, leaving: false }
+        Watch { client, patience, look, leaving: false, stall: config.stall_timeout }
     }
 
     async fn next(&mut self) -> Step {
@@ -260,9 +285,25 @@ impl<'a> Watch<'a> {
                     return Step::GoAway;
                 }
                 () = face.deadline(), if self.leaving => return Step::Close,
+                () = self.client.state.hurries() => {
+                    face.metrics.hasty_clients.inc();
+                    tracing::info!(client = %self.client.peer, "closed a connection: too many requests were given up");
+                    return Step::Close;
+                }
                 () = self.look.as_mut() => {}
             }
-            self.look.as_mut().reset(Instant::now() + self.patience.interval());
+            let interval = self.patience.interval();
+            self.look.as_mut().reset(Instant::now() + interval);
+            let local = &self.client.context.local;
+            // When memory is short, those for whom it is kept go first.
+            let looks = match local.has_memory() {
+                true => self.stall.as_millis().div_ceil(interval.as_millis().max(1)) as u32 + 1,
+                false => 2,
+            };
+            if self.client.state.is_kept_shut(looks, || local.hold(SEND_BUFFER)) {
+                face.metrics.slow_readers.inc();
+                return Step::Close;
+            }
             match self.patience.look(self.client.state.seen()) {
                 Verdict::Wait => {}
                 Verdict::Idle => return Step::GoAway,

@@ -1,5 +1,6 @@
 //! An answer's body, counted as in flight until it has ended or was given up.
 
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -8,23 +9,66 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use relay::http::{Body, BodyError};
+use relay::limit::Held;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::guard::State;
+use super::log::Entry;
 
-/// One request in flight on a client's connection, until dropped.
-pub(crate) struct InFlight(Rc<State>);
+/// One request in flight on a client's connection, until dropped. Dropped before it was answered to the end, it was
+/// given up by the client.
+pub(crate) struct InFlight {
+    state: Rc<State>,
+    is_answered: bool,
+}
 
 impl InFlight {
     /// Counts the request that [`State::begin`] announced.
     pub(crate) fn new(state: &Rc<State>) -> InFlight {
-        InFlight(state.clone())
+        InFlight { state: state.clone(), is_answered: false }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.end();
+        self.state.end();
+        if !self.is_answered {
+            self.state.give_up();
+        }
+    }
+}
+
+/// How an answer is taken. hyper asks for more when the client has room for it: after some was given out and as long
+/// as nobody asks, the client keeps its window shut.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    is_kept: Cell<bool>,
+    looks: Cell<u32>,
+    /// What is kept meanwhile.
+    held: RefCell<Option<Held>>,
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Pull { is_kept: Cell::new(true), looks: Cell::new(0), held: RefCell::default() }
+    }
+}
+
+impl Pull {
+    fn note(&self, gave_out: bool) {
+        self.is_kept.set(gave_out);
+        if self.looks.replace(0) > 0 {
+            self.held.replace(None);
+        }
+    }
+
+    /// For how many looks nobody has asked for more, with this one. `hold` counts what is kept for it.
+    pub(crate) fn look(&self, hold: impl FnOnce() -> Held) -> u32 {
+        if self.is_kept.get() {
+            self.held.borrow_mut().get_or_insert_with(hold);
+            self.looks.set(self.looks.get() + 1);
+        }
+        self.looks.get()
     }
 }
 
@@ -32,7 +76,18 @@ impl Drop for InFlight {
 pub(crate) struct Counted {
     body: Body,
     clock: Option<Box<Clock>>,
-    _in_flight: InFlight,
+    pull: Option<Rc<Pull>>,
+    entry: Option<Box<Entry>>,
+    in_flight: InFlight,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.in_flight.is_answered |= http_body::Body::is_end_stream(&self.body);
+        if let Some(entry) = &mut self.entry {
+            entry.whole = self.in_flight.is_answered;
+        }
+    }
 }
 
 /// How long an answer may take.
@@ -73,9 +128,15 @@ impl Clock {
 }
 
 impl Counted {
-    pub(crate) fn new(body: Body, in_flight: InFlight, clock: Option<Clock>) -> Counted {
+    pub(crate) fn new(
+        body: Body,
+        in_flight: InFlight,
+        clock: Option<Clock>,
+        entry: Option<Box<Entry>>,
+    ) -> Counted {
         let clock = clock.filter(|_| !body.is_empty()).map(Box::new);
-        Counted { body, clock, _in_flight: in_flight }
+        let pull = if body.is_empty() { None } else { in_flight.state.pull() };
+        Counted { body, clock, pull, entry, in_flight }
     }
 }
 
@@ -88,6 +149,14 @@ impl http_body::Body for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.in_flight.is_answered |= matches!(polled, Poll::Ready(None));
+        let this = &mut *self;
+        if let (Some(entry), Poll::Ready(Some(Ok(frame)))) = (&mut this.entry, &polled) {
+            entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        if let Some(pull) = &self.pull {
+            pull.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        }
         if let Some(clock) = &mut self.clock
             && let Err(late) = clock.poll(cx, polled.is_ready())
         {

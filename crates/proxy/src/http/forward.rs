@@ -19,13 +19,14 @@ use super::authority;
 use super::counted::{Clock, Counted, InFlight};
 use super::guard::State;
 use super::headers::{self, Origin};
+use super::log::Entry;
 use super::manner::Manner;
 use super::path;
 use super::refusal::Refusal;
 use super::table::{Asked, Found};
 use crate::config::RouteOptions;
 use crate::public::{self, Door};
-use crate::serve::{Context, Live};
+use crate::serve::{Context, Face, Live};
 use crate::tls::sites::Site;
 
 /// How rules name what comes here.
@@ -45,24 +46,50 @@ pub(crate) struct Client {
     /// Why the request that comes next may not go on, where that was asked already.
     pub(crate) denied: RefCell<Option<Denial>>,
     /// The server's side of an upgrade, once it is agreed on: the connection's task takes it from here.
-    pub(crate) upgrade: RefCell<Option<(Upgraded, Permit)>>,
+    pub(crate) upgrade: RefCell<Option<(Upgraded, Permit, Speaks)>>,
+}
+
+/// What a connection is upgraded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    WebSocket,
+    Whatever,
+}
+
+/// What a request is answered, and how long that may take.
+struct Answered {
+    response: Response<Body>,
+    clock: Option<Clock>,
+    service: Option<Arc<str>>,
+}
+
+impl Answered {
+    fn here(response: Response<Body>, service: Option<Arc<str>>) -> Answered {
+        Answered { response, clock: None, service }
+    }
 }
 
 /// Answers one request; never fails.
 pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Response<Counted> {
     let refused = client.state.begin();
     let in_flight = InFlight::new(&client.state);
-    let metrics = &client.context.face.metrics;
+    let Face { metrics, log, .. } = &*client.context.face;
+    let entry = log.load_full().map(|log| Box::new(Entry::new(log, client.peer, &request)));
     let answered = match refused {
         Some(refusal) => Err(refusal),
         None if client.door == Door::Plain => {
-            Ok((public::answer(&client.context.face.shown, &request), None))
+            Ok(Answered::here(public::answer(&client.context.face.shown, &request), None))
         }
         None => client.forward(request).await,
     };
-    let (response, clock) = answered.unwrap_or_else(|refusal| (answer::refuse(metrics, refusal), None));
+    let Answered { response, clock, service } =
+        answered.unwrap_or_else(|refusal| Answered::here(answer::refuse(metrics, refusal), None));
     metrics.answered(response.status());
-    response.map(|body| Counted::new(body, in_flight, clock))
+    let entry = entry.map(|mut entry| {
+        (entry.status, entry.service) = (response.status().as_u16(), service);
+        entry
+    });
+    response.map(|body| Counted::new(body, in_flight, clock, entry))
 }
 
 /// What the request line and `Host` come down to.
@@ -124,14 +151,15 @@ impl Client {
         .into_bytes()
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<(Response<Body>, Option<Clock>), Refusal> {
+    async fn forward(&self, request: Request<Incoming>) -> Result<Answered, Refusal> {
         let metrics = &self.context.face.metrics;
         let grpc = answer::is_grpc(&request);
         let Ready { backend, permit, outgoing, manner, fault } = match self.prepare(request, grpc) {
             Ok(ready) => ready,
             Err(Stop::Refused(refusal)) => return Err(refusal),
-            Err(Stop::Answered(response)) => return Ok((*response, None)),
+            Err(Stop::Answered(response)) => return Ok(Answered::here(*response, None)),
         };
+        let service = Some(backend.service.clone());
         let options = manner.as_ref().map(|manner| &manner.options);
         let limit = options.and_then(|options| options.request_timeout).map(|span| span.0);
         let sending = relay::http::send(&self.context.local, &backend, &permit, outgoing);
@@ -141,7 +169,7 @@ impl Client {
                 let deadline = Instant::now() + limit;
                 match timeout_at(deadline, sending).await {
                     Ok(sent) => (sent, Some(deadline)),
-                    Err(_) => return Ok((answer::too_slow(metrics, limit, grpc), None)),
+                    Err(_) => return Ok(Answered::here(answer::too_slow(metrics, limit, grpc), service)),
                 }
             }
         };
@@ -152,7 +180,7 @@ impl Client {
                     options.response_headers.apply(response.headers_mut());
                     Clock::new(deadline, options.body_timeout.map(|span| span.0))
                 });
-                Ok((response, clock))
+                Ok(Answered { response, clock, service })
             }
             Err(error) => {
                 let fault = fault.get().map(|fault| match fault {
@@ -163,7 +191,7 @@ impl Client {
                     Some(refusal) => Err(refusal),
                     None => {
                         tracing::info!(service = %backend.service, client = %self.peer, %error, "a request failed");
-                        Ok((answer::failed(metrics, &error, grpc), None))
+                        Ok(Answered::here(answer::failed(metrics, &error, grpc), service))
                     }
                 }
             }
@@ -297,9 +325,11 @@ impl Client {
             let (Some(upgraded), Some(protocol)) = (upgraded, protocol) else {
                 return answer::broken_upgrade(&self.context.face.metrics);
             };
+            let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+            let speaks = if is_websocket { Speaks::WebSocket } else { Speaks::Whatever };
             response.headers_mut().insert(UPGRADE, protocol);
             response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
-            self.upgrade.replace(Some((upgraded, permit)));
+            self.upgrade.replace(Some((upgraded, permit, speaks)));
         }
         response
     }

@@ -3,17 +3,21 @@
 //! A refused request reaches hyper as a harmless one in its place, so that the answer takes its turn behind
 //! those of earlier requests; the service knows by its number that it is to answer with the refusal.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
+use relay::limit::Held;
 use relay::{Local, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
+use super::counted::Pull;
 use super::framer::{Framer, Scan, Then};
 use super::patience::Seen;
 use super::refusal::Refusal;
@@ -39,6 +43,19 @@ pub(crate) struct State {
     requests: Cell<u64>,
     in_flight: Cell<u32>,
     refused: Cell<Option<(Where, Refusal)>>,
+    hurry: Hurry,
+    /// Answers of an HTTP/2 connection, whose windows the client may keep shut one by one.
+    pulls: RefCell<Vec<Weak<Pull>>>,
+}
+
+/// Requests that the client gave up, counted by the second.
+#[derive(Debug, Default)]
+struct Hurry {
+    /// 0 while nobody counts.
+    most: Cell<u32>,
+    second: Cell<Option<Instant>>,
+    count: Cell<u32>,
+    too_much: Notify,
 }
 
 impl State {
@@ -99,6 +116,51 @@ impl State {
     /// A head has begun, or has come.
     pub(crate) fn set_in_head(&self, in_head: bool) {
         self.in_head.set(in_head);
+    }
+
+    /// Counts what the client gives up from now on, and how it takes its answers: it speaks HTTP/2.
+    pub(crate) fn watch_streams(&self, most_resets: u32) {
+        self.hurry.most.set(most_resets.max(1));
+    }
+
+    /// A request was given up by the client before it was answered to the end.
+    pub(crate) fn give_up(&self) {
+        let hurry = &self.hurry;
+        if hurry.most.get() == 0 {
+            return;
+        }
+        let now = Instant::now();
+        if hurry.second.get().is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            hurry.second.set(Some(now));
+            hurry.count.set(0);
+        }
+        hurry.count.set(hurry.count.get() + 1);
+        if hurry.count.get() > hurry.most.get() {
+            hurry.too_much.notify_one();
+        }
+    }
+
+    /// Resolves when too many requests were given up within a second.
+    pub(crate) async fn hurries(&self) {
+        self.hurry.too_much.notified().await;
+    }
+
+    /// Watches how an answer is taken, where that is to be watched.
+    pub(crate) fn pull(&self) -> Option<Rc<Pull>> {
+        (self.hurry.most.get() > 0).then(|| {
+            let pull = Rc::new(Pull::default());
+            self.pulls.borrow_mut().push(Rc::downgrade(&pull));
+            pull
+        })
+    }
+
+    /// Looks once at all answers; true when one has not been taken for so many looks. `hold` counts what is kept for
+    /// such a one.
+    pub(crate) fn is_kept_shut(&self, looks: u32, hold: impl Fn() -> Held) -> bool {
+        let mut pulls = self.pulls.borrow_mut();
+        pulls.retain(|pull| pull.strong_count() > 0);
+        let longest = pulls.iter().filter_map(Weak::upgrade).map(|pull| pull.look(&hold)).max();
+        longest.is_some_and(|longest| longest >= looks)
     }
 
     /// A request is answered to the end.
@@ -316,12 +378,15 @@ impl hyper::rt::Read for Guard {
             }
             this.state.wants_body.set(!this.framer.awaits_head() && !this.framer.is_raw());
             if this.framer.unexamined() > 0 {
-                return this.poll_unexamined(cx, to).map_ok(|_| ());
+                ready!(this.poll_unexamined(cx, to))?;
+                break;
             }
             if ready!(this.poll_examined(cx, Some(&mut to)))? == 0 || to.remaining() < before {
                 break;
             }
         }
+        // Whoever does not ask does not wait: an upstream that is slow to take a body is not the client's fault.
+        this.state.wants_body.set(false);
         Poll::Ready(Ok(()))
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod framer;
 mod guard;
 mod head;
 mod headers;
+pub(crate) mod log;
 mod manner;
 pub(crate) mod path;
 mod patience;

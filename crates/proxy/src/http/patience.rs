@@ -48,6 +48,8 @@ pub(crate) struct Limits {
     pub(crate) stall: Duration,
     /// Between two requests.
     pub(crate) idle: Duration,
+    /// Bytes in a second below which a body, or an answer that waits, does not move.
+    pub(crate) rate: u64,
 }
 
 /// Judges one connection.
@@ -82,9 +84,12 @@ impl Patience {
             interval * *looks
         };
         let same_heads = seen.heads == last.heads;
+        // What one interval must bring, at least.
+        let least = self.limits.rate.saturating_mul(interval.as_millis() as u64) / 1000;
+        let stands = |now: u64, before: u64| now.saturating_sub(before) <= least;
         let head = count(&mut self.head, seen.in_head && same_heads);
-        let body = count(&mut self.body, seen.wants_body && seen.read == last.read);
-        let write = count(&mut self.write, seen.write_blocked && seen.written == last.written);
+        let body = count(&mut self.body, seen.wants_body && stands(seen.read, last.read));
+        let write = count(&mut self.write, seen.write_blocked && stands(seen.written, last.written));
         let resting = !seen.in_head && seen.in_flight == 0 && last.in_flight == 0;
         let idle = count(&mut self.idle, resting && same_heads);
         match () {
@@ -103,7 +108,7 @@ mod tests {
 
     fn patience() -> Patience {
         let seconds = Duration::from_secs;
-        Patience::new(Limits { head: seconds(10), stall: seconds(30), idle: seconds(60) })
+        Patience::new(Limits { head: seconds(10), stall: seconds(30), idle: seconds(60), rate: 10 })
     }
 
     /// Looks until there is a verdict; returns it with the seconds that passed.
@@ -140,15 +145,28 @@ mod tests {
 
     #[test]
     fn a_body_that_moves_is_waited_for_and_one_that_stops_is_not() {
-        let moving = |look| Seen { heads: 1, in_flight: 1, wants_body: true, read: look, ..Seen::default() };
+        let moving =
+            |look| Seen { heads: 1, in_flight: 1, wants_body: true, read: look * 100, ..Seen::default() };
         assert_eq!(verdict(moving).0, Verdict::Wait);
         let still = |_| Seen { heads: 1, in_flight: 1, wants_body: true, read: 9, ..Seen::default() };
         assert_eq!(verdict(still).0, Verdict::SlowBody);
+        // Five seconds between looks: fifty bytes are the least.
+        let trickling =
+            |look| Seen { heads: 1, in_flight: 1, wants_body: true, read: look * 50, ..Seen::default() };
+        assert_eq!(verdict(trickling).0, Verdict::SlowBody);
     }
 
     #[test]
     fn a_client_that_does_not_read_is_cut_off() {
         let stuck = |_| Seen { heads: 1, in_flight: 1, write_blocked: true, written: 5, ..Seen::default() };
         assert_eq!(verdict(stuck).0, Verdict::SlowReader);
+        let sipping = |look| Seen {
+            heads: 1,
+            in_flight: 1,
+            write_blocked: true,
+            written: look * 50,
+            ..Seen::default()
+        };
+        assert_eq!(verdict(sipping).0, Verdict::SlowReader);
     }
 }

@@ -15,6 +15,7 @@ mod preface;
 mod repeat;
 mod routes;
 mod smuggling;
+mod streams;
 mod tcp;
 mod tls;
 mod two;

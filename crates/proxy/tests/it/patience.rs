@@ -151,7 +151,7 @@ async fn connections_are_limited() {
     }
     let mut fourth = TcpStream::connect(harness.http).await.unwrap();
     assert!(end_of(&mut fourth).await.is_empty());
-    assert_eq!(harness.count("relay_refused_connections_total"), 1);
+    assert_eq!(harness.count("relay_refused_connections_total{limit=\"Total\"}"), 1);
     held.pop();
     eventually("there is room again", async || {
         let mut client = TcpStream::connect(harness.named).await.unwrap();
@@ -187,6 +187,92 @@ async fn leaving_answers_what_was_asked_and_closes() {
     assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
     assert!(end_of(&mut idle).await.is_empty());
     timeout(Duration::from_secs(4), harness.stop()).await.expect("nothing is waited for");
+}
+
+/// Speaks first, in two parts with a pause, then repeats what it hears; ends when it hears a close frame.
+async fn chatter() -> crate::echo::Server {
+    serve(|mut stream| async move {
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer).await;
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let _ = stream.write_all(head).await;
+        // The first half of a message of 200 bytes, and the rest when the client has said something.
+        let message = [&[0x82, 126, 0, 200][..], &[b'm'; 200]].concat();
+        let _ = stream.write_all(&message[..100]).await;
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(&message[100..]).await;
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            if buffer[0] == 0x88 {
+                let code = [buffer[6] ^ buffer[2], buffer[7] ^ buffer[3]];
+                assert_eq!((count, code), (8, [0x03, 0xe9]), "what the client answered");
+                return;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn leaving_says_farewell_to_websockets_between_two_frames() {
+    let server = chatter().await;
+    let harness = Harness::start().await;
+    harness.register("chat", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: chat\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    let mut message = vec![0; 204];
+    client.read_exact(&mut message[..100]).await.unwrap();
+    harness.leave();
+    let address = harness.http;
+    eventually("nobody is let in", async || TcpStream::connect(address).await.is_err()).await;
+    client.write_all(&[0x82, 0x80, 0, 0, 0, 0]).await.unwrap();
+    timeout(Duration::from_secs(30), client.read_exact(&mut message[100..])).await.unwrap().unwrap();
+    let mut farewell = [0; 4];
+    timeout(Duration::from_secs(30), client.read_exact(&mut farewell)).await.unwrap().unwrap();
+    assert_eq!(farewell, [0x88, 2, 0x03, 0xe9], "after the whole message");
+    client.write_all(&[0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe9 ^ 2]).await.unwrap();
+    assert!(end_of(&mut client).await.is_empty(), "then the server ends it");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn requests_are_written_down() {
+    let server = named_mirror("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let mut config = config();
+    config.http.access_log = Some(path.clone());
+    let harness = Harness::with(config.clone()).await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = TcpStream::connect(harness.http).await.unwrap();
+    let (_, body) = get(&mut client, "web", "/a?b=c").await;
+    assert_eq!(get(&mut client, "nobody", "/").await.0, 404);
+    let lines = |path: &std::path::Path| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    eventually("both are there", async || lines(&path).len() == 2).await;
+    let first = &lines(&path)[0];
+    assert_eq!(
+        (&first["method"], &first["host"], &first["path"], &first["service"], &first["status"]),
+        (&"GET".into(), &"web".into(), &"/a?b=c".into(), &"web".into(), &200.into())
+    );
+    assert_eq!((&first["bytes"], &first["whole"]), (&body.len().into(), &true.into()));
+    assert_eq!(lines(&path)[1]["status"], 404);
+    std::fs::rename(&path, &moved).unwrap();
+    config.http.max_head_fields += 1;
+    harness.config.publish(config);
+    eventually("the file is made anew", async || {
+        get(&mut client, "web", "/again").await;
+        lines(&path).iter().any(|line| line["path"] == "/again")
+    })
+    .await;
+    harness.stop().await;
 }
 
 #[tokio::test]

@@ -83,7 +83,10 @@ async fn sessions_end_when_idle_and_are_limited() {
         crowd.push(client(harness.udp[0]).await);
         crowd.last().unwrap().send(b"x").await.unwrap();
     }
-    eventually("some are turned away", async || harness.count("relay_refused_connections_total") > 0).await;
+    eventually("some are turned away", async || {
+        harness.count("relay_refused_connections_total{limit=\"Address\"}") > 0
+    })
+    .await;
     harness.stop().await;
 }
 

@@ -13,6 +13,8 @@ use bytes::{Buf, Bytes};
 use sys::splice::Pipe;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::frames::Frames;
+use crate::limit::Held;
 use crate::local::Local;
 use crate::stream::Stream;
 
@@ -36,7 +38,10 @@ pub(super) enum Fault {
 enum Waiting {
     #[default]
     Nothing,
-    Bytes(Bytes),
+    Bytes {
+        bytes: Bytes,
+        _held: Option<Held>,
+    },
     Piped(Pipe),
 }
 
@@ -48,6 +53,12 @@ pub(super) struct Half {
     streak: u64,
     ended: bool,
     done: bool,
+    /// Follows the frames of a WebSocket.
+    frames: Option<Box<Frames>>,
+    /// The other side is to be told that we leave.
+    leaves: bool,
+    /// It was told: what still comes is of no use to it.
+    told: bool,
     pub(super) moved: u64,
     pub(super) spliced: u64,
 }
@@ -56,8 +67,27 @@ impl Half {
     /// A direction that has something to deliver before anything else.
     pub(super) fn starting_with(bytes: Bytes) -> Half {
         let moved = bytes.len() as u64;
-        let waiting = if bytes.is_empty() { Waiting::Nothing } else { Waiting::Bytes(bytes) };
+        let waiting = if bytes.is_empty() { Waiting::Nothing } else { Waiting::Bytes { bytes, _held: None } };
         Half { waiting, moved, ..Half::default() }
+    }
+
+    /// A direction of a WebSocket, from its first frame on.
+    pub(super) fn of_frames(bytes: Bytes) -> Half {
+        let mut frames = Frames::default();
+        frames.see(&bytes);
+        Half { frames: Some(Box::new(frames)), ..Half::starting_with(bytes) }
+    }
+
+    /// Tells the other side that we leave, as soon as a frame is over.
+    pub(super) fn leave(&mut self) {
+        self.leaves = true;
+    }
+
+    /// The farewell, where it is time for it.
+    fn farewell(&mut self) -> Option<Bytes> {
+        let bytes = self.frames.as_ref().filter(|_| self.leaves && !self.told)?.farewell()?;
+        self.told = true;
+        Some(bytes)
     }
 
     /// True once the end was passed on, or nobody listens.
@@ -92,8 +122,16 @@ impl Half {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let splices = self.streak >= SPLICE_AFTER && from.as_tcp().is_some() && to.as_tcp().is_some();
+            if let Some(bytes) = self.farewell() {
+                self.waiting = Waiting::Bytes { bytes, _held: None };
+                continue;
+            }
+            // Within a frame the kernel may move what is left of it.
+            let large = self.frames.as_ref().is_none_or(|frames| frames.left() >= LARGE);
+            let splices =
+                large && self.streak >= SPLICE_AFTER && from.as_tcp().is_some() && to.as_tcp().is_some();
             let moved = match splices {
+                _ if self.told => ready!(poll_discard(cx, local, from)).map_err(Fault::Read)?,
                 true => ready!(self.poll_splice(cx, local, from)).map_err(Fault::Read)?,
                 false => ready!(self.poll_copy(cx, local, from, to))?,
             };
@@ -113,7 +151,7 @@ impl Half {
         loop {
             match &mut self.waiting {
                 Waiting::Nothing => return Poll::Ready(Ok(())),
-                Waiting::Bytes(bytes) => {
+                Waiting::Bytes { bytes, .. } => {
                     let written = ready!(Pin::new(&mut *to).poll_write(cx, bytes))?;
                     if written == 0 {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -153,9 +191,17 @@ impl Half {
         to: &mut Stream,
     ) -> Poll<Result<usize, Fault>> {
         local.with_buffer(|buffer| {
-            let mut read = ReadBuf::new(buffer);
+            let most = match &self.frames {
+                // Not a byte of the next frame, before which there is something to say.
+                Some(frames) if self.leaves => frames.most().min(buffer.len()),
+                _ => buffer.len(),
+            };
+            let mut read = ReadBuf::new(&mut buffer[..most]);
             ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(Fault::Read)?;
             let bytes = read.filled();
+            if let Some(frames) = &mut self.frames {
+                frames.see(bytes);
+            }
             self.streak = if bytes.len() >= LARGE { self.streak + bytes.len() as u64 } else { 0 };
             if bytes.is_empty() {
                 return Poll::Ready(Ok(0));
@@ -165,7 +211,9 @@ impl Half {
                 Poll::Pending => 0,
             };
             if written < bytes.len() {
-                self.waiting = Waiting::Bytes(Bytes::copy_from_slice(&bytes[written..]));
+                let left = Bytes::copy_from_slice(&bytes[written..]);
+                let held = Some(local.hold(left.len()));
+                self.waiting = Waiting::Bytes { bytes: left, _held: held };
             }
             Poll::Ready(Ok(bytes.len()))
         })
@@ -191,13 +239,17 @@ impl Half {
                     return Poll::Pending;
                 }
             };
-            match socket.try_io(Interest::READABLE, || pipe.fill(socket)) {
+            let most = self.frames.as_ref().map_or(usize::MAX, |frames| frames.left());
+            match socket.try_io(Interest::READABLE, || pipe.fill_at_most(socket, most)) {
                 Ok(0) => {
                     local.give_pipe(pipe);
                     return Poll::Ready(Ok(0));
                 }
                 Ok(moved) => {
                     self.spliced += moved as u64;
+                    if let Some(frames) = &mut self.frames {
+                        frames.skip(moved);
+                    }
                     self.waiting = Waiting::Piped(pipe);
                     return Poll::Ready(Ok(moved));
                 }
@@ -210,4 +262,13 @@ impl Half {
             }
         }
     }
+}
+
+/// Reads what nobody wants any more.
+fn poll_discard(cx: &mut Context<'_>, local: &Rc<Local>, from: &mut Stream) -> Poll<io::Result<usize>> {
+    local.with_buffer(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(from).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
+    })
 }

@@ -3,6 +3,7 @@
 //! Half-close is kept: the end of one direction is passed on while the other goes on. A connection that
 //! breaks is reset toward the other side, so that nobody takes it for a finished one.
 
+mod frames;
 mod half;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use route::{Permit, Principal};
+use state::Drain;
 use tokio::time::{Instant, Sleep};
 
 use crate::local::Local;
@@ -97,20 +99,42 @@ pub async fn run(
     prefix: Prefix,
     idle: Option<Duration>,
 ) -> Outcome {
-    let pump = Pump {
-        local: local.clone(),
-        sent: Half::starting_with(prefix.upstream),
-        received: Half::starting_with(prefix.downstream),
-        down,
-        up,
-        counted: Moved::default(),
-        write_fault: None,
-    };
+    let received = Half::starting_with(prefix.downstream);
+    relay(local, permit, (down, up), (Half::starting_with(prefix.upstream), received), None, idle).await
+}
+
+/// The same for a WebSocket after its handshake. When `drain` starts the client is told, between two frames, that we
+/// go away (close code 1001, RFC 6455 section 7.4.1); its answer tells the server.
+pub async fn run_websocket(
+    local: &Rc<Local>,
+    permit: Permit,
+    down: Stream,
+    up: Stream,
+    prefix: Prefix,
+    idle: Option<Duration>,
+    drain: Drain,
+) -> Outcome {
+    let received = Half::of_frames(prefix.downstream);
+    let leaving: Leaving = Box::pin(async move { drain.started().await });
+    let halves = (Half::starting_with(prefix.upstream), received);
+    relay(local, permit, (down, up), halves, Some(leaving), idle).await
+}
+
+async fn relay(
+    local: &Rc<Local>,
+    permit: Permit,
+    (down, up): (Stream, Stream),
+    (sent, received): (Half, Half),
+    leaving: Option<Leaving>,
+    idle: Option<Duration>,
+) -> Outcome {
+    let pump =
+        Pump { local: local.clone(), sent, received, down, up, counted: Moved::default(), write_fault: None };
     let idle = idle.map(|limit| {
         let sleep = Box::pin(tokio::time::sleep(limit / 2));
         Idle { limit, sleep, seen: 0, quiet: 0 }
     });
-    let mut running = Running { pump, idle };
+    let mut running = Running { pump, idle, leaving };
     tokio::select! {
         biased;
         () = local.forbidden(&permit) => running.pump.stop(Broken::Forbidden(Box::new(permit.principal().clone()))),
@@ -135,16 +159,25 @@ struct Idle {
     quiet: u32,
 }
 
+/// Resolves when the client is to be told that we leave.
+type Leaving = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Running {
     pump: Pump,
     idle: Option<Idle>,
+    /// `None` once it has resolved.
+    leaving: Option<Leaving>,
 }
 
 impl Future for Running {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Running { pump, idle } = &mut *self;
+        let Running { pump, idle, leaving } = &mut *self;
+        if leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(cx).is_ready()) {
+            *leaving = None;
+            pump.received.leave();
+        }
         let polled = pump.poll(cx);
         pump.count();
         let broken = match polled {

@@ -23,6 +23,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use crate::limit::Full;
 use crate::local::Local;
 use session::{Seat, Session};
 
@@ -167,13 +168,13 @@ impl Table {
     fn seat(self: &Rc<Self>, client: IpAddr) -> Option<Seat> {
         let total = self.local.udp_sessions();
         if total.load(Relaxed) >= self.config.total {
-            self.local.metrics().refused_connections.inc();
+            self.local.metrics().refused(Full::Total);
             return None;
         }
         let mut by_client = self.by_client.borrow_mut();
         let held = by_client.entry(client).or_default();
         if *held >= self.config.per_client {
-            self.local.metrics().refused_connections.inc();
+            self.local.metrics().refused(Full::Address);
             return None;
         }
         *held += 1;

@@ -190,6 +190,10 @@ impl Fast<'_> {
     fn prepare(&self, bytes: &[u8]) -> Option<Ready> {
         let client = self.client;
         let face = &client.context.face;
+        // What is written down is written on hyper's way.
+        if face.log.load().is_some() {
+            return None;
+        }
         let mut head = Vec::with_capacity(bytes.len() + self.signed.len() + 64);
         let request = request::copy(bytes, self.limits.fields, &mut head)?;
         let host = authority::host(request.host)?;
