@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay::tls::CertificateFiles;
 use route::Principal;
 use serde::{Deserialize, Serialize};
 use sys::pass::Caller;
 
+use crate::incoming::Incoming;
 use crate::libipc::{Folder, Generation};
 
 /// `[broker]`
@@ -22,10 +24,18 @@ pub struct Config {
     pub identities: Vec<Identity>,
     /// Folders in which libipc's programs look for services, and for this broker.
     pub libipc: Libipc,
+    /// How programs of other hosts come in.
+    pub incoming: Incoming,
     /// Where names lead that nobody here knows, as a URI; the name is put behind it. Unset: nowhere.
     pub default_route: Option<String>,
     /// Authorities that servers of `tls` routes are verified by, in a PEM file. Unset: those of this host's system.
     pub tls_ca: Option<PathBuf>,
+    /// A certificate of this host's: shown to servers of `tls` routes that ask for one, and to programs of other hosts
+    /// that come in by TLS; for those who come with a key of `keys`, one is made where this is unset.
+    pub certificate: Option<CertificateFiles>,
+    /// Pre-shared keys of `tls` routes, as `portolan psk create` writes them; for URIs that name an identity without
+    /// its key, and come from the configuration, a redirection, or a program of root's or of the daemon's own user.
+    pub keys: Option<PathBuf>,
     /// Programs connected at a time, of all users.
     pub max_connections: usize,
     /// Of these, how many of one user.
@@ -77,8 +87,11 @@ impl Default for Config {
             socket_mode: "666".into(),
             identities: Vec::new(),
             libipc: Libipc::default(),
+            incoming: Incoming::default(),
             default_route: None,
             tls_ca: None,
+            certificate: None,
+            keys: None,
             max_connections: 4096,
             max_connections_per_user: 256,
             max_relayed_per_user: 1024,

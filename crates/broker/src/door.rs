@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::libipc::Folder;
 use crate::listen::{Listener, Speaks};
 use crate::metrics::Metrics;
-use crate::seats::Seats;
+use crate::seats::{Seats, User};
 use crate::{Inputs, libipc, session};
 
 /// How rules name what comes here.
@@ -30,8 +31,9 @@ pub(crate) struct Door {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) domain: Arc<str>,
-    pub(crate) callers: Arc<Seats>,
-    pub(crate) relayed: Arc<Seats>,
+    pub(crate) callers: Arc<Seats<User>>,
+    pub(crate) relayed: Arc<Seats<User>>,
+    pub(crate) strangers: Arc<Seats<IpAddr>>,
     pub(crate) folders: Vec<Folder>,
     pub(crate) mesh: Option<Arc<dyn Dial>>,
     tls: OnceLock<Client>,
@@ -60,6 +62,10 @@ impl Door {
         Door {
             callers: Seats::new(config.max_connections, config.max_connections_per_user),
             relayed: Seats::new(usize::MAX, config.max_relayed_per_user),
+            strangers: Seats::new(
+                config.incoming.max_connections,
+                config.incoming.max_connections_per_address,
+            ),
             folders: config.folders(),
             mesh: inputs.mesh,
             tls: OnceLock::new(),
@@ -78,9 +84,16 @@ impl Door {
         if let Some(client) = self.tls.get() {
             return Ok(client);
         }
-        let settings = ClientSettings { ca: self.config.tls_ca.clone(), ..ClientSettings::default() };
+        let files = self.config.certificate.clone();
+        let (certificate, key) = files.map(|files| (files.certificate, files.key)).unzip();
+        let settings = ClientSettings { ca: self.config.tls_ca.clone(), certificate, key, name: None };
         let client = Client::new(&settings)?;
         Ok(self.tls.get_or_init(|| client))
+    }
+
+    /// The data threads.
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     fn identify(&self, caller: Caller) -> Who {
@@ -88,7 +101,7 @@ impl Door {
     }
 
     /// The data thread with the fewest connections.
-    fn idlest(&self) -> usize {
+    pub(crate) fn idlest(&self) -> usize {
         (0..self.relay.threads()).min_by_key(|thread| self.relay.load(*thread)).unwrap_or_default()
     }
 }
@@ -127,7 +140,7 @@ async fn accept(door: &Arc<Door>, socket: OwnedFd, speaks: &Speaks) -> io::Resul
             }
         };
         let who = door.identify(caller);
-        match door.callers.take(caller.uid) {
+        match door.callers.take(User(caller.uid)) {
             Ok(seat) => {
                 let (shared, speaks) = (door.clone(), speaks.clone());
                 let begin = move |local: &Rc<Local>| {

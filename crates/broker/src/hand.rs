@@ -8,12 +8,13 @@ use std::sync::Arc;
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
 use relay::pump::{self, Prefix};
 use relay::{Local, Stream};
-use route::{Caller, Endpoint, Permit, Target};
+use route::{Backend, Caller, Denial, Endpoint, Permit, Routes, Target};
 use sys::pass::Kind;
 use tokio::net::UnixStream;
 
 use crate::answer::denied;
 use crate::door::{Door, UNIX, Who};
+use crate::seats::User;
 
 /// A connection that is ready to be handed over.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) async fn connect(
     who: &Who,
     name: &str,
 ) -> Result<Handed, Problem> {
-    let allowed = local.with_routes(|routes| routes.permit(Caller::by(&who.principal, UNIX), name));
+    let allowed = local.with_routes(|routes| service(routes, Caller::by(&who.principal, UNIX), name));
     let (backend, permit) = allowed.map_err(|denial| denied(&denial))?;
     let connection = relay::connect(local, &backend, &permit, None).await;
     let connection = connection.map_err(|error| Problem::new(ProblemKind::Unreachable, error))?;
@@ -37,6 +38,22 @@ pub(crate) async fn connect(
     let mut connected = describe(endpoint);
     connected.service = backend.service.clone();
     over(door, local, who, permit, connection.stream, connected).await
+}
+
+/// A service by its own name: redirections were followed already, and a name that keeps a share of its own must not
+/// be dealt a second time.
+pub(crate) fn service(
+    routes: &Routes,
+    caller: Caller<'_>,
+    name: &str,
+) -> Result<(Arc<Backend>, Permit), Denial> {
+    let backend = routes.backend(name).ok_or_else(|| Denial::UnknownService { name: name.into() })?;
+    let permit = routes.permit_to(caller, &backend.service)?;
+    if backend.endpoints.is_empty() {
+        let (name, registered) = (backend.service.clone(), backend.registered);
+        return Err(Denial::NoEndpoint { name, registered });
+    }
+    Ok((backend.clone(), permit))
 }
 
 pub(crate) fn describe(endpoint: &Endpoint) -> Connected {
@@ -106,7 +123,7 @@ fn relayed(
     permit: Permit,
     up: Stream,
 ) -> Result<OwnedFd, Problem> {
-    let seat = door.relayed.take(who.caller.uid).map_err(|why| {
+    let seat = door.relayed.take(User(who.caller.uid)).map_err(|why| {
         Problem::new(ProblemKind::Busy, format!("too many connections go through the daemon: {why}"))
     })?;
     let (ours, theirs) = sys::pass::pair(Kind::Stream).map_err(own_fault)?;

@@ -17,10 +17,12 @@ mod door;
 pub mod fuzz;
 pub mod gateway;
 mod hand;
+mod incoming;
 pub mod libipc;
 mod listen;
 mod metrics;
 pub mod network;
+pub mod psk;
 mod reach;
 mod scheme;
 mod seats;
@@ -36,6 +38,7 @@ use state::Drain;
 use tokio::sync::mpsc;
 
 pub use config::{Config, Identity, Libipc};
+pub use incoming::Incoming;
 pub use listen::{BindError, Listeners, default_socket};
 pub use metrics::Metrics;
 
@@ -62,9 +65,11 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
     let (cut_trigger, cut) = state::drain();
     let patience = inputs.patience;
     let door = Arc::new(Door::new(config, inputs, drain.clone(), cut, alive));
-    for listener in listeners.into_all() {
+    let (local, remote) = listeners.into_all();
+    for listener in local {
         door::open(&door, listener);
     }
+    incoming::open(&door, remote);
     drain.started().await;
     drop(door);
     // Nobody ever sends: the channel ends when the last connection does.

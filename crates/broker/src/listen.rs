@@ -1,10 +1,12 @@
 //! The sockets where programs ask, taken before anything else happens.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::incoming::{self, Open};
 use crate::libipc::Folder;
 
 /// A socket could not be had.
@@ -19,6 +21,18 @@ pub enum BindError {
         #[source]
         cause: io::Error,
     },
+    /// The kernel says no to an address.
+    #[error("listen for other hosts on {address}; `broker.incoming` in the configuration says where")]
+    Address {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// A certificate, a key or authorities cannot be used.
+    #[error("set up TLS for other hosts (`broker.incoming`)")]
+    Tls(#[source] relay::tls::TlsError),
     /// A setting is wrong.
     #[error("broker.socket_mode: {0}")]
     Mode(String),
@@ -26,7 +40,10 @@ pub enum BindError {
 
 /// Listening sockets, with where they are.
 #[derive(Debug, Default)]
-pub struct Listeners(Vec<Listener>);
+pub struct Listeners {
+    local: Vec<Listener>,
+    remote: Vec<Open>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -81,21 +98,26 @@ impl Listeners {
             let socket = made.map_err(failed(&path))?;
             listeners.push(Listener { path, socket, speaks: Speaks::Libipc(folder) });
         }
-        Ok(Listeners(listeners))
+        Ok(Listeners { local: listeners, remote: incoming::reserve(config)? })
     }
 
     /// Adds a socket of packets that somebody else has bound: systemd, for one.
     pub fn add(&mut self, path: PathBuf, socket: OwnedFd) {
-        self.0.push(Listener { path, socket, speaks: Speaks::Packets });
+        self.local.push(Listener { path, socket, speaks: Speaks::Packets });
     }
 
     /// Where programs ask.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().map(|listener| listener.path.as_path())
+        self.local.iter().map(|listener| listener.path.as_path())
     }
 
-    pub(crate) fn into_all(self) -> Vec<Listener> {
-        self.0
+    /// Where other hosts come in. Ports are the real ones, also where 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.remote.iter().filter_map(|open| open.listener.local_addr().ok()).collect()
+    }
+
+    pub(crate) fn into_all(self) -> (Vec<Listener>, Vec<Open>) {
+        (self.local, self.remote)
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Metrics {
     pub(crate) handed: Counter,
     /// Connections whose bytes the daemon moves.
     pub(crate) relayed: Gauge,
+    pub(crate) incoming: Gauge,
 }
 
 const OPERATIONS: [&str; 4] = ["connect", "offer", "list", "explain"];
@@ -52,6 +53,7 @@ impl Metrics {
             callers: Gauge::default(),
             handed: Counter::default(),
             relayed: Gauge::default(),
+            incoming: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("broker");
         registry.register("requests", "Requests of local programs, by what they want", requests);
@@ -60,6 +62,8 @@ impl Metrics {
         let help = "Connections handed over, out of which the daemon is";
         registry.register("handed_over", help, metrics.handed.clone());
         registry.register("relayed", "Connections whose bytes the daemon moves now", metrics.relayed.clone());
+        let help = "Connections of other hosts that came by tcpd's greeting";
+        registry.register("incoming", help, metrics.incoming.clone());
         metrics
     }
 

@@ -1,55 +1,64 @@
-//! Places for what a user may have at a time: so many in all, so many each.
+//! Places for what a user, or an address, may have at a time: so many in all, so many each.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts against two limits.
 #[derive(Debug)]
-pub(crate) struct Seats {
+pub(crate) struct Seats<K> {
     total: usize,
-    per_user: usize,
-    taken: Mutex<(usize, HashMap<u32, usize>)>,
+    each: usize,
+    taken: Mutex<(usize, HashMap<K, usize>)>,
+}
+
+/// A user of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct User(pub(crate) u32);
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", self.0)
+    }
 }
 
 /// One place, free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Arc<Seats>,
-    uid: u32,
+pub(crate) struct Seat<K: Hash + Eq> {
+    seats: Arc<Seats<K>>,
+    holder: K,
 }
 
-impl Seats {
-    pub(crate) fn new(total: usize, per_user: usize) -> Arc<Seats> {
-        Arc::new(Seats { total, per_user, taken: Mutex::default() })
+impl<K: Hash + Eq + Copy + fmt::Display> Seats<K> {
+    pub(crate) fn new(total: usize, each: usize) -> Arc<Seats<K>> {
+        Arc::new(Seats { total, each, taken: Mutex::new((0, HashMap::new())) })
     }
 
-    /// A place for a user, or what there is too much of.
-    pub(crate) fn take(self: &Arc<Self>, uid: u32) -> Result<Seat, String> {
-        let (all, by_user) = &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A place for somebody, or what there is too much of.
+    pub(crate) fn take(self: &Arc<Self>, holder: K) -> Result<Seat<K>, String> {
+        let (all, by_holder) = &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if *all >= self.total {
-            return Err(format!("{} at a time are allowed for all users together", self.total));
+            return Err(format!("{} at a time are allowed for all together", self.total));
         }
-        let held = by_user.get(&uid).copied().unwrap_or_default();
-        if held >= self.per_user {
-            return Err(format!(
-                "{} at a time are allowed for one user, and user {uid} has them",
-                self.per_user
-            ));
+        let held = by_holder.get(&holder).copied().unwrap_or_default();
+        if held >= self.each {
+            return Err(format!("{} at a time are allowed for each, and {holder} has them", self.each));
         }
-        by_user.insert(uid, held + 1);
+        by_holder.insert(holder, held + 1);
         *all += 1;
-        Ok(Seat { seats: self.clone(), uid })
+        Ok(Seat { seats: self.clone(), holder })
     }
 }
 
-impl Drop for Seat {
+impl<K: Hash + Eq> Drop for Seat<K> {
     fn drop(&mut self) {
-        let (all, by_user) = &mut *self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, by_holder) = &mut *self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         *all -= 1;
-        if let Some(held) = by_user.get_mut(&self.uid) {
+        if let Some(held) = by_holder.get_mut(&self.holder) {
             *held -= 1;
             if *held == 0 {
-                by_user.remove(&self.uid);
+                by_holder.remove(&self.holder);
             }
         }
     }
@@ -62,12 +71,13 @@ mod tests {
     #[test]
     fn one_user_leaves_room_for_another() {
         let seats = Seats::new(3, 2);
-        let first = seats.take(1).unwrap();
-        let _second = seats.take(1).unwrap();
-        assert!(seats.take(1).unwrap_err().contains("user 1"));
-        let _third = seats.take(2).unwrap();
-        assert!(seats.take(2).unwrap_err().contains("all users"));
+        let [one, other] = [User(1), User(2)];
+        let first = seats.take(one).unwrap();
+        let _second = seats.take(one).unwrap();
+        assert!(seats.take(one).unwrap_err().contains("user 1"));
+        let _third = seats.take(other).unwrap();
+        assert!(seats.take(other).unwrap_err().contains("all together"));
         drop(first);
-        assert!(seats.take(2).is_ok());
+        assert!(seats.take(other).is_ok());
     }
 }

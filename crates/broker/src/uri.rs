@@ -140,11 +140,13 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), UriError> {
     if host.is_empty() {
         return Err(UriError::NoHost);
     }
+    if is_host(host) { Ok((host.to_owned(), port)) } else { Err(UriError::Host(host.to_owned())) }
+}
+
+/// A host's name, or an IPv4 address, and nothing that a program could take for an option.
+pub fn is_host(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if host.len() > 253 || host.starts_with('-') || !host.bytes().all(plain) {
-        return Err(UriError::Host(host.to_owned()));
-    }
-    Ok((host.to_owned(), port))
+    (1..=253).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 fn service(path: &str) -> Result<Option<String>, UriError> {

@@ -49,8 +49,8 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Where the command line is Consul's.
-    fn as_consul() -> Global {
+    /// Where the command line is somebody else's: Consul's, or ipcd's.
+    fn as_others() -> Global {
         let timeout = Duration::from_secs(60);
         Global { api: None, output: Format::Table, color: ColorChoice::Auto, quiet: false, timeout }
     }
@@ -101,6 +101,9 @@ enum Command {
     Forward(commands::forward::Args),
     /// Reach a service for OpenSSH: ProxyCommand "portolan ssh-proxy %h %p", with ProxyUseFdpass or without
     SshProxy(commands::ssh_proxy::Args),
+    /// Pre-shared keys for `tls` routes
+    #[command(subcommand)]
+    Psk(commands::psk::Psk),
     /// Make a service reachable from outside: firewall, router, public name
     Expose(commands::expose::Args),
     /// Take that back
@@ -161,6 +164,13 @@ enum Command {
     DemoService(commands::demo::service::Args),
     /// Open ports and map them at the router as tags of a Consul node's services say (Diplonat's role)
     Diplonat(commands::diplonat::Args),
+    /// Answer programs that have IPC_NETWORK, with rules and redirections as flags (ipcd's role)
+    #[command(disable_help_flag = true)]
+    Ipcd {
+        /// `portolan ipcd --help` shows them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        arguments: Vec<OsString>,
+    },
     #[command(hide = true)]
     Guard,
     /// Print a completion script for a shell
@@ -179,8 +189,13 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if consul_cli::is_meant(&arguments) {
-        let global = Global::as_consul();
+        let global = Global::as_others();
         return ended(consul_cli::run(arguments.into_iter().skip(1).collect(), &global), global.out());
+    }
+    if commands::ipcd::is_meant(&arguments) {
+        let global = Global::as_others();
+        let done = commands::ipcd::run(arguments.into_iter().skip(1).collect(), &global);
+        return ended(done.map(|()| ExitCode::SUCCESS), global.out());
     }
     let cli = Cli::parse_from(as_px(commands::diplonat::arguments()));
     let out = cli.global.out();
@@ -235,6 +250,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Forward(args) => commands::forward::run(args, global)?,
         Command::Activated(args) => return commands::activated::run(args),
         Command::SshProxy(args) => commands::ssh_proxy::run(args, global)?,
+        Command::Psk(psk) => commands::psk::run(psk, global)?,
         Command::Expose(args) => commands::expose::expose(args, global)?,
         Command::Unexpose(args) => commands::expose::unexpose(args, global)?,
         Command::Exposures(args) => commands::exposures::exposures(args, global)?,
@@ -257,6 +273,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,
         Command::Diplonat(args) => commands::diplonat::run(args, global)?,
+        Command::Ipcd { arguments } => commands::ipcd::run(arguments, global)?,
         Command::Guard => commands::guard::run(global)?,
         Command::Completions(args) => commands::completions::run(args, &mut command())?,
         Command::Man(args) => commands::man::run(&args, command())?,

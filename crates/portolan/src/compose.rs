@@ -135,7 +135,6 @@ pub(crate) async fn start(
     let face = Arc::new(Face::new(&config, home.clone(), &store, &control, linked));
     let seen = faces::Seen { control: control.clone(), cluster: face, exposure };
     let tasks = shared.api(&config, introduction, listeners.api, seen, vec![gost]);
-
     let drain_timeout = config.node.drain_timeout;
     Ok(Node { addresses, identity, store, tasks, relay, control, links, drain: trigger, drain_timeout })
 }

@@ -37,6 +37,8 @@ pub struct Addresses {
     pub gateway: Vec<SocketAddr>,
     /// The gateway with TLS.
     pub gateway_tls: Vec<SocketAddr>,
+    /// Where programs of other hosts greet the broker.
+    pub broker: Vec<SocketAddr>,
     /// The mesh, once this node belongs to a cluster.
     pub mesh: Vec<SocketAddr>,
 }
@@ -57,6 +59,7 @@ impl Addresses {
             ("NetSel", &self.netsel),
             ("gateway", &self.gateway),
             ("TLS gateway", &self.gateway_tls),
+            ("broker", &self.broker),
             ("mesh", &self.mesh),
         ];
         all.into_iter().flat_map(|(what, list)| list.iter().map(move |address| (what, *address)))
@@ -140,6 +143,7 @@ impl Listeners {
             netsel: of(&self.netsel)?,
             gateway: self.gateway.plain().context("ask for the gateway's address")?,
             gateway_tls: self.gateway.tls().context("ask for the gateway's address")?,
+            broker: self.broker.addresses(),
             mesh: self.mesh.iter().map(mesh::Sockets::local_addr).collect::<io::Result<_>>()?,
         })
     }
@@ -158,6 +162,8 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
         ("proxy.named", &config.proxy.named),
         ("proxy.http.listen", &config.proxy.http.listen),
         ("proxy.tls.listen", &config.proxy.tls.listen),
+        ("broker.incoming.tcp", &config.broker.incoming.tcp),
+        ("broker.incoming.tls", unasked(&config.broker)),
     ];
     let of_services = config.proxy.tcp.iter().map(|listener| ("proxy.tcp", &listener.listen));
     let of_services = of_services.chain(config.proxy.udp.iter().map(|l| ("proxy.udp", &l.listen)));
@@ -170,6 +176,12 @@ fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// Where the broker lets whoever comes by TLS in without any proof.
+fn unasked(broker: &broker::Config) -> &[SocketAddr] {
+    let asks = broker.keys.is_some() || broker.incoming.clients.is_some();
+    if asks { &[] } else { &broker.incoming.tls }
 }
 
 /// Where other nodes arrive. What they find there asks everybody for a certificate.

@@ -5,6 +5,7 @@ mod tcp;
 mod tls;
 mod udp;
 pub(crate) mod unix;
+mod ws;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -44,6 +45,7 @@ pub(crate) async fn connect(
         "tcp" => tcp::connect(door, local, who, way).await,
         "udp" => udp::connect(door, local, who, way).await,
         "tls" => tls::connect(door, local, who, way).await,
+        "ws" | "wss" => ws::connect(door, local, who, way).await,
         "quic" => mesh::connect(door, local, who, way.uri).await,
         _ => foreign(door, local, who, way, ask).await,
     }

@@ -33,7 +33,11 @@ pub(super) async fn connect(
 }
 
 pub(super) async fn dial(uri: &Uri, patience: Duration) -> Result<TcpStream, Problem> {
-    let address = (&*uri.host, port(uri)?);
+    dial_at(uri, port(uri)?, patience).await
+}
+
+pub(super) async fn dial_at(uri: &Uri, port: u16, patience: Duration) -> Result<TcpStream, Problem> {
+    let address = (&*uri.host, port);
     let dialed = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

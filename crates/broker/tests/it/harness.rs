@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use catalog::{
-    Action, Catalog, Command, Envelope, InstanceDef, InstanceRegistration, Intention, IntentionCommand, Kind,
-    Mode, NodeDef, NodeRegistration, Register, Settings, Source, Weights,
+    Action, Catalog, Command, Direction, Envelope, InstanceDef, InstanceRegistration, Intention,
+    IntentionCommand, Kind, Mode, NodeDef, NodeRegistration, Register, Settings, Source, Weights,
 };
 use consul::broker::{LONGEST, Operation, Reply, Request};
 use portolan_broker::{Config, Inputs, Libipc, Listeners, Metrics, gateway};
 use prometheus_client::registry::Registry;
 use relay::tls::Certificates;
 use relay::{Dial, Dialing, Relay, Stream, TcpDial};
-use route::{Endpoint, Facts, Permit, Principal, Routes};
+use route::{Endpoint, Facts, Here, Permit, Principal, Routes};
 use state::{DrainTrigger, Publisher};
 use sys::pass::Passing as _;
 use tokio::task::JoinHandle;
@@ -31,6 +31,8 @@ pub(crate) struct Harness {
     relay: Relay,
     registry: Registry,
     pub(crate) folder: tempfile::TempDir,
+    /// Where other hosts come in, in the order of the configuration: tcp, then tls.
+    pub(crate) addresses: Vec<SocketAddr>,
     trigger: Option<DrainTrigger>,
     running: Option<JoinHandle<()>>,
     gates: Mutex<Vec<(DrainTrigger, JoinHandle<()>)>>,
@@ -95,6 +97,7 @@ impl Harness {
         let threads = relay::Config { threads: 2, ..relay::Config::default() };
         let relay = Relay::start(threads, &reader, dial, &mut registry).unwrap();
         let listeners = Listeners::reserve(&config).unwrap();
+        let addresses = listeners.addresses();
         let inputs = Inputs {
             relay: relay.clone(),
             domain: "blue.example".into(),
@@ -110,6 +113,7 @@ impl Harness {
             relay,
             registry,
             folder,
+            addresses,
             trigger: Some(trigger),
             running: Some(running),
             gates: Mutex::default(),
@@ -187,6 +191,27 @@ impl Harness {
             instance: Some(InstanceRegistration { def, replace_checks: true }),
             checks: vec![],
         })));
+    }
+
+    /// From now on, these rules of the host's own are in force.
+    pub(crate) fn judge_by(&self, rules: &[&str]) {
+        let read = |text: &&str| {
+            let words: Vec<&str> = text.split(' ').collect();
+            let [action, source, service, scheme, direction] = words[..] else { panic!("{text}") };
+            let action = if action == "allow" { Action::Allow } else { Action::Deny };
+            let mut rule = Intention::new(action, Source::parse(source).unwrap(), service);
+            rule.scheme = (scheme != "any").then(|| scheme.into());
+            rule.direction = match direction {
+                "in" => Some(Direction::In),
+                "out" => Some(Direction::Out),
+                _ => None,
+            };
+            rule.id = rule.default_id();
+            Arc::new(rule)
+        };
+        let rules = rules.iter().map(read).collect();
+        let here = Here { node: NODE.into(), mode: Mode::Enforce, rules, ..Here::default() };
+        self.routes.publish(Routes::project_on(&self.known.lock().unwrap().0.snapshot(), here.into()));
     }
 
     fn apply(&self, command: Command) {

@@ -196,7 +196,7 @@ async fn our_own_protocol_honours_the_map_and_says_what_is_wrong_with_a_uri() {
         ("unix:///../broker.sock", ProblemKind::Malformed),
         ("unix:///nobody", ProblemKind::Unknown),
         ("quic://other/web", ProblemKind::Unsupported),
-        ("tls://user@passwd:127.0.0.1:1/web", ProblemKind::Unsupported),
+        ("tls://user@passwd:127.0.0.1:1/web", ProblemKind::Malformed),
         ("tcp://127.0.0.1:1/web", ProblemKind::Unreachable),
     ] {
         let problem = ask("web", &format!("web {uri}")).0.error.unwrap();

@@ -6,4 +6,5 @@ mod gateway;
 mod harness;
 mod hostile;
 mod libipc;
+mod schemes;
 mod websocket;

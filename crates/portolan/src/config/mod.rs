@@ -103,5 +103,7 @@ impl Config {
         self.netsel.listen.iter_mut().for_each(&mut change);
         self.gateway.listen.iter_mut().for_each(&mut change);
         self.gateway.listen_tls.iter_mut().for_each(&mut change);
+        let incoming = &mut self.broker.incoming;
+        incoming.tcp.iter_mut().chain(&mut incoming.tls).for_each(&mut change);
     }
 }

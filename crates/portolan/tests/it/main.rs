@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod documents;
 mod full_disk;
+mod ipcd;
 mod many;
 mod px;
 mod rules;

@@ -55,8 +55,7 @@ impl Pair {
 }
 
 fn names(certificate: &CertificateDer<'static>) -> Vec<Box<str>> {
-    let Ok(parsed) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
-    parsed.valid_dns_names().map(|name| name.to_ascii_lowercase().into()).collect()
+    super::dns_names(certificate).into_iter().map(String::into_boxed_str).collect()
 }
 
 /// When each of two files was last changed, their sizes and numbers.
@@ -74,6 +73,7 @@ struct FromFiles {
 struct Sources {
     files: Vec<FromFiles>,
     handed_in: BTreeMap<String, Pair>,
+    otherwise: Option<Pair>,
 }
 
 /// What the handshake looks at. Replaced as a whole.
@@ -84,6 +84,8 @@ struct Table {
     below: HashMap<Box<str>, Arc<CertifiedKey>>,
     /// For a client that names nobody: the first file's.
     first: Option<Arc<CertifiedKey>>,
+    /// For whom there is no other.
+    otherwise: Option<Arc<CertifiedKey>>,
 }
 
 /// All certificates of this host. Shared; a change is seen by the next handshake.
@@ -142,6 +144,13 @@ impl Certificates {
         self.publish(&sources);
     }
 
+    /// Takes a certificate for clients that no other is for: those who do not look at it.
+    pub fn put_otherwise(&self, pair: Pair) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.otherwise = Some(pair);
+        self.publish(&sources);
+    }
+
     /// Forgets what was put under `key`.
     pub fn remove(&self, key: &str) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +176,7 @@ impl Certificates {
     fn publish(&self, sources: &Sources) {
         let mut table = Table::default();
         let files = sources.files.iter().filter_map(|from| from.pair.as_ref());
+        table.otherwise = sources.otherwise.as_ref().map(|pair| pair.certified.clone());
         table.first = files.clone().next().map(|pair| pair.certified.clone());
         // What comes first stays.
         for pair in files.chain(sources.handed_in.values()) {
@@ -204,6 +214,10 @@ impl FromFiles {
 
 impl Table {
     fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        self.find_named(name).or(self.otherwise.as_ref())
+    }
+
+    fn find_named(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let Some(name) = name else { return self.first.as_ref() };
         let lower;
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::StartHandshake;
 
+use super::keyed::{Binding, binding};
 use crate::stream::Stream;
 
 /// Longest first message. Offers of post-quantum keys bring it to 2 KiB; tickets may be long.
@@ -33,6 +34,8 @@ pub struct Secured {
     pub protocol: Option<Vec<u8>>,
     /// The client's certificate and those behind it, verified by the site's authorities; empty when none was shown.
     pub chain: Vec<CertificateDer<'static>>,
+    /// What this handshake has and no other; absent under TLS 1.2, whose is not bound to all of it.
+    pub binding: Option<Binding>,
 }
 
 /// Reads the first message. The caller bounds the time.
@@ -83,7 +86,8 @@ impl Hello {
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
         let chain = session.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        Ok(Secured { stream: Stream::Other(Box::new(secured)), protocol, chain })
+        let binding = binding(secured.get_ref().1);
+        Ok(Secured { stream: Stream::Other(Box::new(secured)), protocol, chain, binding })
     }
 }
 

@@ -13,6 +13,12 @@ pub fn spiffe_id(certificate: &CertificateDer<'_>, domain: &str) -> Option<Strin
     }
 }
 
+/// The host names in a certificate, in lower case. Says nothing of who signed it.
+pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let parsed = webpki::EndEntityCert::try_from(certificate);
+    parsed.map(|parsed| parsed.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
+}
+
 /// `spiffe://<domain>/` and segments of plain characters (SPIFFE-ID sections 2.1 and 2.2).
 fn is_in(uri: &str, domain: &str) -> bool {
     let path = uri

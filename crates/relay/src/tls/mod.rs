@@ -5,7 +5,8 @@
 //! secured. Toward endpoints: [`Client`]. Files are read again when they change; a certificate can also be handed
 //! in at run time, by name.
 //!
-//! What is absent: early data (a request in it could be replayed), and any way to skip verification.
+//! What is absent: early data (a request in it could be replayed), and any way to skip verification, except for
+//! [`Keyed`], whose caller proves by a key what a certificate would.
 
 mod certificates;
 mod client;
@@ -13,6 +14,7 @@ mod files;
 mod handshakes;
 mod hello;
 mod identity;
+mod keyed;
 mod server;
 mod upstreams;
 
@@ -24,7 +26,8 @@ pub use client::{Client, ClientSettings, Speak};
 pub use files::{CertificateFiles, Watched};
 pub use handshakes::{Handshake, Handshakes};
 pub use hello::{Hello, Secured, hello};
-pub use identity::spiffe_id;
+pub use identity::{dns_names, spiffe_id};
+pub use keyed::{Binding, Keyed};
 pub use rustls::ServerConfig;
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use server::{ClientAuthority, Terms};
@@ -71,6 +74,9 @@ pub enum TlsError {
         #[source]
         cause: rustls::Error,
     },
+    /// A certificate could not be made.
+    #[error("make a certificate: {0}")]
+    Made(String),
     /// rustls refuses the settings.
     #[error("set TLS up")]
     Setup(#[source] rustls::Error),

@@ -1,0 +1,52 @@
+//! `ws://host:port/service` and `wss://…`: a WebSocket whose path is the service, and bytes over it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use consul::broker::{Problem, Socket};
+use relay::tls::Speak;
+use relay::{Local, Stream};
+
+use super::tcp::{dial_at, within};
+use super::{Way, describe, permit, unreachable};
+use crate::door::{Door, Who};
+use crate::hand::{self, Handed};
+use crate::websocket::open;
+
+pub(super) async fn connect(
+    door: &Arc<Door>,
+    local: &Rc<Local>,
+    who: &Who,
+    way: &Way<'_>,
+) -> Result<Handed, Problem> {
+    let uri = way.uri;
+    let is_secure = uri.scheme == "wss";
+    let permit = permit(local, who, way)?;
+    let patience = local.config().connect_timeout;
+    let port = uri.port.unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = Stream::Tcp(dial_at(uri, port, patience).await?);
+    let stream = match is_secure {
+        true => super::tls::secure(door, stream, way, Speak::Http1, patience).await?,
+        false => stream,
+    };
+    let path = format!("/{}", uri.service.as_deref().unwrap_or_default());
+    let (host, extra) = (uri.authority(), authorization(way));
+    let opened =
+        within(patience, async { open(stream, &host, &path, &extra).await.map_err(std::io::Error::other) });
+    let socket = opened.await.map_err(|cause| unreachable(uri, cause))?;
+    let stream = Stream::Other(Box::new(socket));
+    hand::over(door, local, who, permit, stream, describe(Socket::Unix, uri)).await
+}
+
+/// Who asks, as HTTP has it: a user and what proves it (RFC 7617), or a token alone (RFC 6750).
+fn authorization(way: &Way<'_>) -> String {
+    let Some(credentials) = &way.uri.credentials else { return String::new() };
+    match (&*credentials.user, &*credentials.secret) {
+        (token, "") => format!("Authorization: Bearer {token}\r\n"),
+        (user, secret) => {
+            format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{secret}")))
+        }
+    }
+}
