@@ -12,6 +12,7 @@ mod answer;
 mod causes;
 mod config;
 mod disk;
+mod doors;
 pub mod fuzz;
 pub mod http;
 mod metrics;
@@ -30,6 +31,7 @@ pub mod tags;
 pub mod wish;
 
 pub use config::Config;
+pub use doors::OpenDoors;
 pub use metrics::Metrics;
 pub use reconcile::{Https, Inputs, run, run_with};
 pub use settings::{ExecSettings, HttpSettings, NameSettings, Rfc2136Settings, Settings, Wish};

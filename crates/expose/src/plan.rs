@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::wish::{NameKind, NameWish, Port, Protocol, SiteWish, Wishes};
+use crate::wish::{DoorWish, NameKind, NameWish, Port, Protocol, SiteWish, Wishes};
 
 /// Everything that shall hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Plan {
     pub names: BTreeMap<(Arc<str>, NameKind), BTreeSet<Port>>,
     /// Names of which nothing is said when this host has no such address.
     pub optional: BTreeSet<(Arc<str>, NameKind)>,
+    /// Ports of this host that its proxy leads to a service elsewhere.
+    pub doors: BTreeMap<Port, Arc<str>>,
     /// Wishes that cannot be met together with others.
     pub conflicts: Vec<String>,
 }
@@ -65,6 +67,12 @@ pub fn plan(wishes: &Wishes) -> Plan {
                 "\"{service}\" and \"{other}\" both wish to be {name} by HTTPS; \"{other}\" has it"
             )),
             _ => drop(plan.sites.insert(name.clone(), service.clone())),
+        }
+    }
+    for DoorWish { port, service } in &wishes.doors {
+        // Whose port it is was settled above.
+        if plan.openings.get(port) == Some(service) {
+            plan.doors.insert(*port, service.clone());
         }
     }
     contradictions(&mut plan);

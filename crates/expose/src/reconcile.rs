@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::acme::Certified;
 use crate::answer;
 use crate::config::Config;
+use crate::doors::{Doors, OpenDoors};
 use crate::metrics::Metrics;
 use crate::names::{Names, Provider, Targets};
 use crate::nat::Verdict;
@@ -48,6 +49,8 @@ pub struct Inputs {
     pub names: Option<Arc<dyn Provider>>,
     /// HTTPS under public names.
     pub https: Https,
+    /// Who opens ports that lead to other nodes; without anybody, such wishes fail.
+    pub doors: Option<Arc<dyn OpenDoors>>,
     /// Counted on the way.
     pub metrics: Metrics,
 }
@@ -97,6 +100,8 @@ pub async fn run_with(
         mappings: v4.map(keeper),
         pinholes: v6.map(keeper),
         names,
+        doors: inputs.doors.clone().map(Doors::new),
+        direct: None,
         inputs,
         public: config.public,
         unguarded: config.unguarded.clone(),
@@ -136,6 +141,9 @@ struct Face {
     mappings: Option<Keeper>,
     pinholes: Option<Keeper>,
     names: Option<Names>,
+    doors: Option<Doors>,
+    /// This host's own address, where it is public: no router stands before it.
+    direct: Option<Ipv4Addr>,
     /// What counts before the router's word.
     public: Option<Ipv4Addr>,
     /// Why nobody looks after the firewall.
@@ -157,6 +165,8 @@ impl Face {
         self.plan = next;
         let mut failures = self.withdraw().await;
         self.inputs.https.front.publish_if_changed(Front { sites: self.plan.sites.clone(), https: HTTPS });
+        failures.extend(self.settle_doors().await);
+        self.direct = direct();
         let report = self.set_firewall(FIREWALL).await;
         let is_open = report.failures.is_empty();
         failures.extend(report.failures.iter().cloned());
@@ -183,6 +193,7 @@ impl Face {
         let (v4, v6) = (self.mappings.as_mut(), self.pinholes.as_mut());
         tokio::join!(leave(v4, &none), leave(v6, &none));
         self.inputs.https.front.publish_if_changed(Front::default());
+        self.settle_doors().await;
         for failure in self.set_firewall(CLOSE_FIREWALL).await.failures {
             tracing::warn!(
                 attempted = failure.attempted,
@@ -226,6 +237,10 @@ impl Face {
 
     async fn provide(&mut self, renew: bool) -> Vec<Failure> {
         let (mappings, pinholes) = (self.plan.mappings.clone(), self.plan.pinholes());
+        if let Some(own) = self.direct {
+            let _ = provide(self.pinholes.as_mut(), &pinholes, renew).await;
+            return self.elsewhere(own);
+        }
         let v4 = provide(self.mappings.as_mut(), &mappings, renew);
         let v6 = provide(self.pinholes.as_mut(), &pinholes, renew);
         let (mut failures, v6) = tokio::join!(v4, v6);
@@ -239,12 +254,31 @@ impl Face {
         failures
     }
 
+    async fn settle_doors(&mut self) -> Vec<Failure> {
+        match &mut self.doors {
+            Some(doors) => doors.settle(&self.plan.doors).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Ports that a host without a router cannot have: nobody leads one to another.
+    fn elsewhere(&self, own: Ipv4Addr) -> Vec<Failure> {
+        let differ = self.plan.mappings.iter().filter(|(port, internal)| port.number != **internal);
+        differ
+            .map(|(port, internal)| Failure {
+                attempted: format!("lead {port} here"),
+                cause: no_router(own, *internal),
+            })
+            .collect()
+    }
+
     /// Whether anybody answers where the world is led. It delays nothing: a service may come up after its wish.
     async fn ask_services(&mut self) {
         let tcp = self.plan.mappings.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
         let wanted: BTreeSet<u16> = tcp.map(|(_, internal)| *internal).collect();
         let facing = self.mappings.as_ref().and_then(|keeper| keeper.gateways().first());
-        let Some(host) = facing.map(|gateway| gateway.client()) else { return };
+        let facing = facing.map(|gateway| gateway.client());
+        let Some(host) = self.direct.map(IpAddr::from).or(facing) else { return };
         answer::ask(host, &wanted, &mut self.answers).await;
     }
 
@@ -284,12 +318,16 @@ impl Face {
         let is_reachable = self.outlook.verdict().is_none_or(Verdict::is_reachable);
         let told = self.mappings.as_ref().and_then(Keeper::public);
         let told = told.filter(|address| is_public(*address) && is_reachable);
-        self.public.map(IpAddr::from).or(told)
+        self.public.or(self.direct).map(IpAddr::from).or(told)
     }
 
     /// Shows names, last of all, and none to a door that the firewall keeps shut.
     async fn show(&mut self, wishes: &Wishes, is_open: bool) -> Vec<Failure> {
-        let (mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
+        let (mut mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
+        if self.direct.is_some() {
+            let same = self.plan.mappings.iter().filter(|(port, internal)| port.number == **internal);
+            mapped = same.map(|(port, _)| *port).collect();
+        }
         let public = self.public();
         let own = self.pinholes.as_ref().and_then(|keeper| keeper.held().values().next());
         let own = own.map(|held| held.gateway.client()).filter(|address| is_public(*address));
@@ -330,6 +368,7 @@ impl Face {
             answers: self.answers.clone(),
             shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
             hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
+            direct: self.direct,
             certificates: Certified::clone(&self.inputs.https.certified.now()),
             public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
             verdict: self.outlook.verdict().cloned(),
@@ -341,6 +380,22 @@ impl Face {
         self.inputs.metrics.show(&status.shown("", true));
         self.inputs.status.publish_if_changed(status);
     }
+}
+
+/// The address that this host sends from, where it is a public one.
+fn direct() -> Option<Ipv4Addr> {
+    // Any address of the public Internet: nothing is sent there.
+    match sys::host::local_address(Ipv4Addr::new(1, 1, 1, 1).into()) {
+        Ok(IpAddr::V4(own)) if is_public(own.into()) => Some(own),
+        _ => None,
+    }
+}
+
+/// Why a port cannot lead to another one.
+pub(crate) fn no_router(own: Ipv4Addr, internal: u16) -> String {
+    format!(
+        "{own} is this host's own: no router stands before it that could lead the port to {internal}; listen on the port itself"
+    )
 }
 
 /// Removes all mappings for good, and says which could not be.

@@ -7,6 +7,7 @@ use consul::exposure::{Chain, Complaint, Exposures, Link, Problem};
 use crate::acme::{self, Standing};
 use crate::names::{Key, Rdata};
 use crate::plan::Plan;
+use crate::reconcile::no_router;
 use crate::source::own::external;
 use crate::status::{Grant, Grants, Status};
 use crate::wish::{Missing, Port, Protocol, Waiting};
@@ -49,13 +50,20 @@ impl Status {
 
     fn chain(&self, service: &Arc<str>, port: Port, internal: u16, enabled: bool) -> Chain {
         let mut links = vec![
-            link("service", HOLDS, "an instance is on this node"),
+            match self.plan.doors.get(&Port { number: internal, ..port }) {
+                Some(_) => link("service", HOLDS, "an instance is on another node, over the mesh"),
+                None => link("service", HOLDS, "an instance is on this node"),
+            },
             link("health", HOLDS, "no check fails"),
         ];
         links.extend(self.answer(port, internal));
         links.push(self.firewall_link(Port { number: internal, ..port }));
         let inner = Port { number: internal, ..port };
-        links.push(grant_link("mapping", self.mappings.as_ref(), port, internal));
+        links.push(match self.direct {
+            Some(own) if port.number != internal => link("mapping", BROKEN, no_router(own, internal)),
+            Some(own) => link("mapping", NONE, format!("{own} is this host's own and public")),
+            None => grant_link("mapping", self.mappings.as_ref(), port, internal),
+        });
         links.push(grant_link("pinhole", self.pinholes.as_ref(), inner, internal));
         let names = names_of(&self.plan, service, port);
         links.extend(names.iter().map(|key| self.name_link(key)));

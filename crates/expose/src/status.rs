@@ -33,6 +33,8 @@ pub struct Status {
     pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
     /// Why these are not.
     pub hidden: BTreeMap<Key, String>,
+    /// This host's own address, where it is public and no router stands before it.
+    pub direct: Option<std::net::Ipv4Addr>,
     /// How certificates stand.
     pub certificates: Certified,
     /// The address that the world sees.

@@ -21,6 +21,17 @@ pub struct Wishes {
     pub waiting: Vec<Waiting>,
     /// Names that are served by HTTPS.
     pub sites: BTreeSet<SiteWish>,
+    /// Ports of this host that lead to a service elsewhere.
+    pub doors: BTreeSet<DoorWish>,
+}
+
+/// A port of this host that its proxy leads to a service on another node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DoorWish {
+    /// On this host.
+    pub port: Port,
+    /// Service behind it.
+    pub service: Arc<str>,
 }
 
 /// A name that the proxy serves by HTTPS for a service.
@@ -143,6 +154,7 @@ impl Wishes {
         self.complaints.extend(other.complaints.iter().cloned());
         self.waiting.extend(other.waiting.iter().cloned());
         self.sites.extend(other.sites.iter().cloned());
+        self.doors.extend(other.doors.iter().cloned());
         let Place { public_ipv4, public_ipv6, cname_target } = &other.place;
         self.place.public_ipv4 = self.place.public_ipv4.or(*public_ipv4);
         self.place.public_ipv6 = self.place.public_ipv6.or(*public_ipv6);

@@ -17,6 +17,8 @@ pub struct Daemon<'a> {
     config: PathBuf,
     wrap: Vec<String>,
     running: Option<Running>,
+    is_outside: bool,
+    token: Option<String>,
 }
 
 impl<'a> Daemon<'a> {
@@ -34,7 +36,7 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_by(home: &'a Home, wrap: &[String], more: &str) -> Fallible<Daemon<'a>> {
-        Daemon::begin(home, wrap, "60s", more)
+        Daemon::begin(home, wrap, "60s", false, more)
     }
 
     /// The same as [`Daemon::start`] with another lease of mappings.
@@ -42,21 +44,36 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_by_lease(home: &'a Home, lease: &str, more: &str) -> Fallible<Daemon<'a>> {
-        Daemon::begin(home, &[], lease, more)
+        Daemon::begin(home, &[], lease, false, more)
     }
 
-    fn begin(home: &'a Home, wrap: &[String], lease: &str, more: &str) -> Fallible<Daemon<'a>> {
+    /// The same on the host outside, which has a public address: a rented machine.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start_outside(home: &'a Home, more: &str) -> Fallible<Daemon<'a>> {
+        Daemon::begin(home, &[], "60s", true, more)
+    }
+
+    fn begin(
+        home: &'a Home,
+        wrap: &[String],
+        lease: &str,
+        is_outside: bool,
+        more: &str,
+    ) -> Fallible<Daemon<'a>> {
         let mut text = String::new();
         let folder = home.folder.path().display();
+        let name = if is_outside { "rented" } else { "house" };
         let _ = write!(
             text,
-            "[node]\nname = \"house\"\ndata_dir = \"{folder}/data\"\n[logging]\nlevel = \"info\"\n\
+            "[node]\nname = \"{name}\"\ndata_dir = \"{folder}/{name}\"\n[logging]\nlevel = \"info\"\n\
              [api]\nlisten = [\"{API}\"]\n\
              [exposure]\nenabled = true\nrefresh = \"1s\"\nlease = \"{lease}\"\n{more}\n"
         );
-        let config = home.folder.path().join("portolan.toml");
+        let config = home.folder.path().join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
-        let mut daemon = Daemon { home, config, wrap: wrap.to_vec(), running: None };
+        let mut daemon = Daemon { home, config, wrap: wrap.to_vec(), running: None, is_outside, token: None };
         daemon.restart()?;
         Ok(daemon)
     }
@@ -70,11 +87,11 @@ impl<'a> Daemon<'a> {
         let program = peers::portolan()?;
         let mut command = match self.wrap.split_first() {
             Some((wrapper, arguments)) => {
-                let mut command = self.home.inside(wrapper);
+                let mut command = self.place(wrapper.as_ref());
                 command.args(arguments).arg(program);
                 command
             }
-            None => self.home.inside(program),
+            None => self.place(&program),
         };
         command.arg("serve").arg("--config").arg(&self.config).env("RUST_LOG", "info");
         let mut running = Running::start(&mut command)?;
@@ -83,12 +100,24 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
+    fn place(&self, program: &std::path::Path) -> std::process::Command {
+        if self.is_outside { self.home.outside(program) } else { self.home.inside(program) }
+    }
+
+    /// What it is asked from now on carries this token.
+    pub fn use_token(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
+    }
+
     /// A command of its own command line.
     ///
     /// # Errors
     /// What it said when it failed.
     pub fn say(&self, args: &[&str]) -> Fallible<String> {
-        let mut command = self.home.inside(peers::portolan()?);
+        let mut command = self.place(&peers::portolan()?);
+        if let Some(token) = &self.token {
+            command.env("PORTOLAN_TOKEN", token);
+        }
         let output = command.args(["--api", API]).args(args).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         match output.status.success() {

@@ -14,7 +14,8 @@ use store::View;
 use super::Said;
 use crate::tags;
 use crate::wish::{
-    Complaint, Missing, NameKind, NameWish, Port, PortPair, PortWish, Protocol, SiteWish, Waiting, Wishes,
+    Complaint, DoorWish, Missing, NameKind, NameWish, Port, PortPair, PortWish, Protocol, SiteWish, Waiting,
+    Wishes,
 };
 
 /// Label of a registration with the ports that it wishes, with commas between: `443:8443/tcp, 80`.
@@ -99,7 +100,23 @@ fn add(config: &Config, snapshot: &Snapshot, own: &[IpAddr], def: &ExposureDef, 
         why,
     };
     match choose(config, snapshot, own, def) {
-        Ok(instance) => {
+        Ok(Chosen::Elsewhere) => {
+            if def.https
+                && let Err(why) = serve(config, def, wishes)
+            {
+                return wishes.waiting.push(wait(Missing::Front, why));
+            }
+            for pair in &def.ports {
+                // The port is this node's own, since the service is somewhere else.
+                let internal = pair.internal.unwrap_or(pair.external.number);
+                let (external, service) = (pair.external, def.service.clone());
+                let port = Port { number: internal, ..external };
+                wishes.doors.insert(DoorWish { port, service: service.clone() });
+                wishes.ports.insert(PortWish { external, internal, service });
+            }
+            name(&def.names, &def.service, wishes);
+        }
+        Ok(Chosen::Here(instance)) => {
             if def.https
                 && let Err(why) = serve(config, def, wishes)
             {
@@ -150,13 +167,21 @@ fn name(names: &[Arc<str>], service: &Arc<str>, wishes: &mut Wishes) {
     }
 }
 
-/// The instance that is exposed: the first on this node that does not fail.
+/// What stands behind a wish.
+enum Chosen<'a> {
+    /// An instance on this node.
+    Here(&'a Arc<Instance>),
+    /// Instances on other nodes, reached over the mesh.
+    Elsewhere,
+}
+
+/// The instance that is exposed: the first on this node that does not fail; where this node was named, one anywhere.
 fn choose<'a>(
     config: &Config,
     snapshot: &'a Snapshot,
     own: &[IpAddr],
     def: &ExposureDef,
-) -> Result<&'a Arc<Instance>, (Missing, String)> {
+) -> Result<Chosen<'a>, (Missing, String)> {
     if !def.via.is_empty() && def.via != config.node {
         return Err((Missing::Service, format!("node \"{}\" exposes it", def.via)));
     }
@@ -164,7 +189,18 @@ fn choose<'a>(
     let service = snapshot
         .service(&def.service)
         .ok_or_else(|| missing(format!("no service \"{}\" is registered", def.service)))?;
+    let healthy = |instance: &&Arc<Instance>| snapshot.health(instance) != Status::Critical;
+    let is_named = !def.via.is_empty();
+    let is_elsewhere =
+        is_named && service.iter().any(|instance| instance.node != config.node && healthy(&instance));
     let mut here: Vec<_> = service.iter().filter(|instance| instance.node == config.node).collect();
+    if here.is_empty() && is_elsewhere {
+        return Ok(Chosen::Elsewhere);
+    }
+    if here.is_empty() && is_named {
+        let why = service.iter().next().map_or_else(String::new, |instance| failing(snapshot, instance));
+        return Err((Missing::Health, why));
+    }
     if here.is_empty() {
         let elsewhere: BTreeSet<&str> = service.iter().map(|instance| &*instance.node).collect();
         let nodes = elsewhere.into_iter().collect::<Vec<_>>().join(", ");
@@ -174,9 +210,9 @@ fn choose<'a>(
     if here.is_empty() {
         return Err(missing("its address is none of this host's".into()));
     }
-    let healthy = |instance: &&&Arc<Instance>| snapshot.health(instance) != Status::Critical;
-    match here.iter().find(healthy) {
-        Some(instance) => Ok(instance),
+    match here.iter().find(|instance| healthy(instance)) {
+        Some(instance) => Ok(Chosen::Here(instance)),
+        None if is_elsewhere => Ok(Chosen::Elsewhere),
         None => Err((Missing::Health, failing(snapshot, here[0]))),
     }
 }

@@ -236,7 +236,16 @@ async fn serve(
     tracing::info!(consul = %source.base, node = source.node, "following the services of a Consul node");
     let metrics = expose::Metrics::default();
     let https = expose::Https::nowhere();
-    let inputs = expose::Inputs { said: wishes, openings, firewall: reported, status, names, https, metrics };
+    let inputs = expose::Inputs {
+        doors: None,
+        said: wishes,
+        openings,
+        firewall: reported,
+        status,
+        names,
+        https,
+        metrics,
+    };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
     let guard = tokio::spawn(async move {
         match guard {

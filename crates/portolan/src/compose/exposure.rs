@@ -1,16 +1,18 @@
 //! Reachability from outside: whose wishes count, who opens, and who tells how it stands.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catalog::exposure::{Front, Openings};
+use catalog::exposure::{Front, Openings, Port, Protocol};
 use expose::acme::{self, Certified};
 use expose::names::{self, Exec, Http, HttpConfig, Owner, Provider, Rfc2136, Several};
+use expose::router::BoxFuture;
 use expose::source::{Said, both, consul, own};
-use expose::{HttpSettings, NameSettings, Status};
+use expose::{HttpSettings, NameSettings, OpenDoors, Status};
 use hostnet::firewall;
 use state::{Publisher, Reader, Report, channel};
 use store::Store;
@@ -42,7 +44,7 @@ impl Shared {
         };
         let node: Arc<str> = identity.name.as_str().into();
         let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
-        let journal = self.outdoors.journal.take();
+        let (journal, opener) = (self.outdoors.journal.take(), self.outdoors.doors.take());
         let https = self.https(config, names.clone());
         if !config.exposure.enabled {
             return Ok(Arc::new(Planned { node, wished, store: self.store.clone() }));
@@ -74,8 +76,17 @@ impl Shared {
         let (status, shown) = channel(Status::default());
         let metrics = expose::Metrics::default();
         metrics.register(self.counted());
-        let inputs =
-            expose::Inputs { said: together, openings, firewall: reported, status, names, https, metrics };
+        let firewall = reported;
+        let inputs = expose::Inputs {
+            said: together,
+            openings,
+            firewall,
+            status,
+            names,
+            https,
+            doors: opener,
+            metrics,
+        };
         let carried = expose::Config { unguarded, journal, ..config.exposure.config() };
         self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
         Ok(Arc::new(Carried { node, shown }))
@@ -112,12 +123,14 @@ pub(super) struct Outdoors {
     folder: Option<PathBuf>,
     /// Where it writes down which public names it shows.
     journal: Option<PathBuf>,
+    /// The proxy's listeners that come and go.
+    doors: Option<Arc<dyn OpenDoors>>,
 }
 
 impl Default for Outdoors {
     fn default() -> Outdoors {
         let (front, proofs) = (channel(Front::default()).0, channel(acme::Proofs::new()).0);
-        Outdoors { ports: None, front, proofs, folder: None, journal: None }
+        Outdoors { ports: None, front, proofs, folder: None, journal: None, doors: None }
     }
 }
 
@@ -132,9 +145,33 @@ impl Outdoors {
         Outdoors { ports, folder, journal, ..Outdoors::default() }
     }
 
+    /// Listeners that come and go are the proxy's.
+    pub(super) fn open_by(&mut self, listeners: proxy::VirtualListeners) {
+        self.doors = Some(Arc::new(ProxyDoors(listeners)));
+    }
+
     /// For the proxy.
     pub(super) fn shown(&self) -> proxy::Shown {
         proxy::Shown { front: self.front.reader(), proofs: self.proofs.reader() }
+    }
+}
+
+/// The proxy opens ports that lead to other nodes.
+struct ProxyDoors(proxy::VirtualListeners);
+
+fn everywhere(port: Port) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port.number).into()
+}
+
+impl OpenDoors for ProxyDoors {
+    fn open(&self, port: Port, service: Arc<str>) -> BoxFuture<'_, io::Result<()>> {
+        let is_tcp = port.protocol == Protocol::Tcp;
+        let transports = proxy::Transports { tcp: is_tcp, udp: !is_tcp };
+        Box::pin(self.0.open(everywhere(port), service, transports))
+    }
+
+    fn close(&self, port: Port) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.close(everywhere(port)))
     }
 }
 

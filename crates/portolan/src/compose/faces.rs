@@ -117,6 +117,7 @@ impl Shared {
             self.tasks.spawn("calls", answering.serve(self.drain.clone()));
         }
         let (virtuals, openings) = proxy::virtual_listeners();
+        self.outdoors.open_by(virtuals.clone());
         let inputs = proxy::Inputs {
             relay: relay.clone(),
             facts: self.facts.clone(),

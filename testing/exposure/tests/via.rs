@@ -1,0 +1,73 @@
+//! A home behind a carrier's NAT: its service is reached at a rented machine's public address, over the mesh.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
+
+use peers::{Running, until};
+use portolan_exposure::{Daemon, Guard, Home, LIMIT, need};
+
+/// A service that answers on loopback alone.
+fn serve(home: &Home) -> Running {
+    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.ThreadingHTTPServer(('127.0.0.1',1337),A).serve_forever()";
+    Running::start(home.inside("python3").args(["-c", program])).unwrap()
+}
+
+/// What somebody outside gets from the rented machine.
+fn reaches(home: &Home) -> bool {
+    let curl = home.at_router("curl").args(["-sf", "--max-time", "2", "http://45.83.0.2:8443/"]).output();
+    curl.is_ok_and(|out| out.stdout == b"leet")
+}
+
+#[test]
+fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::python(&[]));
+    need!(peers::tool("curl"));
+    // No mapping can be made, and the rented machine has its public address itself.
+    home.stop_router();
+    let route = home.outside("ip").args(["route", "add", "default", "via", "45.83.0.1"]).output().unwrap();
+    assert!(route.status.success(), "{}", String::from_utf8_lossy(&route.stderr));
+    let mesh = "[mesh]\nadvertise = [\"45.83.0.2:8300\"]\n";
+    let mut rented = Daemon::start_outside(&home, mesh).unwrap();
+    let begun = rented.say(&["init", "--output", "json"]).unwrap();
+    let file = begun.split("\"OperatorTokenFile\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap();
+    let token = std::fs::read_to_string(file).unwrap();
+    rented.use_token(token.trim());
+    until(LIMIT, "the rented machine to decide alone", || rented.say(&["allow", "any", "any"]).ok()).unwrap();
+    let ticket = rented.say(&["token", "create"]).unwrap();
+
+    let mut house = Daemon::start(&home, "mappings = false\npinholes = false\n").unwrap();
+    house.say(&["join", ticket.trim()]).unwrap();
+    house.use_token(token.trim());
+    let mut service = serve(&home);
+    let register = [
+        "register",
+        "web",
+        "--port",
+        "1337",
+        "--address",
+        "127.0.0.1",
+        "--check-tcp",
+        "127.0.0.1:1337",
+        "--check-interval=200ms",
+    ];
+    until(LIMIT, "the house to be a member", || house.say(&register).ok()).unwrap();
+    house.say(&["expose", "web", "--port", "8443", "--via", "rented"]).unwrap();
+    rented.shows("web 8443/tcp -> 8443: open tcp://45.83.0.2:8443").unwrap();
+    rented.shows("over the mesh").unwrap();
+    house.shows("node \"rented\" exposes it").unwrap();
+    until(LIMIT, "the world to reach the service", || reaches(&home).then_some(()))
+        .unwrap_or_else(|timeout| panic!("{timeout}\n{}\n{}", rented.said(), house.said()));
+    home.exposes_at_most(&[]).unwrap();
+
+    service.kill();
+    rented.shows("is critical").unwrap();
+    let refused = || (!reaches(&home)).then_some(());
+    until(LIMIT, "the door to close", refused).unwrap();
+    let _service = serve(&home);
+    until(LIMIT, "the world to reach the service again", || reaches(&home).then_some(())).unwrap();
+    house.say(&["unexpose", "web"]).unwrap();
+    until(LIMIT, "the door to close for good", refused).unwrap();
+    house.stop().unwrap();
+    rented.stop().unwrap();
+}
