@@ -43,7 +43,7 @@ fn get(home: &Home, authority: &Authority, url: &str, host: &str) -> String {
     let args = [
         "-s",
         "--max-time",
-        "3",
+        "20",
         "--cacert",
         &ca,
         "-w",
