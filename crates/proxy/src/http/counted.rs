@@ -90,40 +90,50 @@ impl Drop for Counted {
     }
 }
 
-/// How long an answer may take.
-#[derive(Debug)]
+/// Resolves when the rules no longer allow a request.
+pub(crate) type Forbidden = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How long an answer may go on: until its time is over, or the rules forbid it.
 pub(crate) struct Clock {
     /// Until its end.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Between two parts of it.
     pause: Option<(Duration, Pin<Box<Sleep>>)>,
+    forbidden: Forbidden,
 }
 
-/// An answer took too long.
+/// Why an answer is broken off.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer took longer than its route allows")]
-struct TooSlow;
+enum Over {
+    #[error("the answer took longer than its route allows")]
+    TooSlow,
+    #[error("the rules no longer allow the request")]
+    Forbidden,
+}
 
 impl Clock {
-    /// `None` where there are no limits.
-    pub(crate) fn new(deadline: Option<Instant>, pause: Option<Duration>) -> Option<Clock> {
-        let some = deadline.is_some() || pause.is_some();
-        some.then(|| Clock {
+    /// The limits of one answer.
+    pub(crate) fn new(deadline: Option<Instant>, pause: Option<Duration>, forbidden: Forbidden) -> Clock {
+        Clock {
             deadline: deadline.map(|at| Box::pin(sleep_until(at))),
             pause: pause.map(|limit| (limit, Box::pin(sleep(limit)))),
-        })
+            forbidden,
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Result<(), TooSlow> {
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Result<(), Over> {
+        if self.forbidden.as_mut().poll(cx).is_ready() {
+            return Err(Over::Forbidden);
+        }
         if let Some((limit, sleep)) = &mut self.pause {
             if moved {
                 sleep.as_mut().reset(Instant::now() + *limit);
             } else if sleep.as_mut().poll(cx).is_ready() {
-                return Err(TooSlow);
+                return Err(Over::TooSlow);
             }
         }
         let late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
-        if late { Err(TooSlow) } else { Ok(()) }
+        if late { Err(Over::TooSlow) } else { Ok(()) }
     }
 }
 
@@ -158,9 +168,9 @@ impl http_body::Body for Counted {
             pull.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
         }
         if let Some(clock) = &mut self.clock
-            && let Err(late) = clock.poll(cx, polled.is_ready())
+            && let Err(over) = clock.poll(cx, polled.is_ready())
         {
-            return Poll::Ready(Some(Err(late.into())));
+            return Poll::Ready(Some(Err(over.into())));
         }
         polled
     }

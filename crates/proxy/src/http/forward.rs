@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer;
 use super::authority;
-use super::counted::{Clock, Counted, InFlight};
+use super::counted::{Clock, Counted, Forbidden, InFlight};
 use super::guard::State;
 use super::headers::{self, Origin};
 use super::log::Entry;
@@ -162,7 +162,14 @@ impl Client {
         let service = Some(backend.service.clone());
         let options = manner.as_ref().map(|manner| &manner.options);
         let limit = options.and_then(|options| options.request_timeout).map(|span| span.0);
-        let sending = relay::http::send(&self.context.local, &backend, &permit, outgoing);
+        let mut forbidden: Forbidden = Box::pin(self.context.local.forbidden_from_now(permit.clone()));
+        let sending = async {
+            tokio::select! {
+                biased;
+                sent = relay::http::send(&self.context.local, &backend, &permit, outgoing) => Some(sent),
+                () = &mut forbidden => None,
+            }
+        };
         let (sent, deadline) = match limit {
             None => (sending.await, None),
             Some(limit) => {
@@ -173,13 +180,15 @@ impl Client {
                 }
             }
         };
+        let Some(sent) = sent else { return Ok(Answered::here(self.no_longer(&permit, grpc), service)) };
         match sent {
             Ok(answer) => {
                 let mut response = self.answer(answer, permit);
-                let clock = options.and_then(|options| {
+                if let Some(options) = options {
                     options.response_headers.apply(response.headers_mut());
-                    Clock::new(deadline, options.body_timeout.map(|span| span.0))
-                });
+                }
+                let pause = options.and_then(|options| options.body_timeout).map(|span| span.0);
+                let clock = Some(Clock::new(deadline, pause, forbidden));
                 Ok(Answered { response, clock, service })
             }
             Err(error) => {
@@ -196,6 +205,14 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The answer to a request that a rule forbade while it waited for one.
+    fn no_longer(&self, permit: &Permit, grpc: bool) -> Response<Body> {
+        let (principal, service) = (Box::new(permit.principal().clone()), permit.service().clone());
+        let denial = Denial::Forbidden { principal, service, rule: None };
+        tracing::info!(client = %self.peer, service = %permit.service(), "the rules no longer allow a request");
+        answer::denied(&self.context.face.metrics, &denial, grpc)
     }
 
     /// Everything that needs no waiting: the target, the service, the permit, the fields.

@@ -60,7 +60,15 @@ impl Fast<'_> {
         let client = self.client;
         client.state.enter();
         self.visited.asks();
-        let ended = self.ask(ready).await;
+        let forbidden = client.context.local.forbidden_from_now(ready.permit.clone());
+        let ended = tokio::select! {
+            biased;
+            ended = self.ask(ready) => ended,
+            () = forbidden => {
+                tracing::info!(client = %client.peer, "the rules no longer allow a request");
+                Some(End::Cut)
+            }
+        };
         self.visited.is_answered();
         match ended {
             // Hyper's way counts it again.
