@@ -21,6 +21,7 @@ mod connect;
 mod contact;
 mod coordinates;
 mod events;
+mod explain;
 mod exposures;
 mod filter;
 pub mod fuzz;

@@ -79,7 +79,7 @@ fn opened(api: &Api, service: &Service) -> Option<VirtualSocket> {
 }
 
 /// The virtual address as it holds here, else as it would.
-fn virtual_of(api: &Api, service: &Service) -> Option<Virtual> {
+pub(crate) fn virtual_of(api: &Api, service: &Service) -> Option<Virtual> {
     let VirtualIp(address) = service.virtual_ip?;
     Some(match opened(api, service) {
         Some(socket) => Virtual {
@@ -120,7 +120,7 @@ fn summary(api: &Api, snapshot: &Snapshot, service: &Service) -> ServiceSummary 
     }
 }
 
-fn shown_endpoint(snapshot: &Snapshot, endpoint: &route::Endpoint) -> Endpoint {
+pub(crate) fn shown_endpoint(snapshot: &Snapshot, endpoint: &route::Endpoint) -> Endpoint {
     let (address, port) = match &endpoint.target {
         Target::Ip(socket) => (socket.ip().to_string().into(), socket.port()),
         Target::Host(host, port) => (host.clone(), *port),

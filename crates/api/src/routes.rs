@@ -16,8 +16,8 @@ use crate::http::{Answer, Failure, Parts, Request};
 use crate::read::View;
 use crate::{
     Api, acl_paths, agent, archive_paths as snapshot, catalog_paths as catalog, cluster_paths as cluster,
-    connect, coordinates, events, exposures, health_paths as health, kv, openapi, own, probes, query, rules,
-    session, status, topics, txn, ui,
+    connect, coordinates, events, explain, exposures, health_paths as health, kv, openapi, own, probes,
+    query, rules, session, status, topics, txn, ui,
 };
 
 /// One endpoint.
@@ -238,6 +238,7 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/portolan/ca/deny/*key", Whole(Operator, Write), act!(cluster::deny)),
     delete("/v1/portolan/ca/deny/*key", Whole(Operator, Write), act!(cluster::allow)),
     // Who may reach what.
+    get("/v1/portolan/explain/*name", Every(Intention, Read), act!(explain::explain)),
     get("/v1/portolan/rules", Every(Intention, Read), act!(rules::list)),
     put("/v1/portolan/rules", Whole(Operator, Write), act!(rules::replace)),
     put("/v1/portolan/rule", Whole(Operator, Write), act!(rules::put)),

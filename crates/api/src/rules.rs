@@ -35,7 +35,7 @@ pub(crate) async fn list(api: Arc<Api>, request: Request) -> Result<Answer, Fail
     Answer::json_as(&rules, request.parts.query.has("pretty"))
 }
 
-fn word(mode: Mode) -> &'static str {
+pub(crate) fn word(mode: Mode) -> &'static str {
     match mode {
         Mode::Open => "open",
         Mode::Observe => "observe",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::own::{Endpoint, Virtual};
 use crate::{Labels, Text};
 
 /// One rule: an element of [`Rules`], and the body of `PUT /v1/portolan/rule`.
@@ -98,4 +99,68 @@ pub struct RuleId {
     /// Id that it is kept under.
     #[serde(rename = "ID")]
     pub id: Text,
+}
+
+/// Answer of `GET /v1/portolan/explain/:name`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Explanation {
+    /// Whose connection it would be.
+    pub from: Text,
+    /// By what it would come.
+    pub scheme: Text,
+    /// Name that was asked for.
+    pub name: Text,
+    /// `open`, `observe` or `enforce`.
+    pub mode: Text,
+    /// Redirections that would be followed, in order, each in words with its file and line.
+    pub redirections: Vec<Text>,
+    /// Service that the name leads to in the end; empty when it leads nowhere.
+    pub service: Text,
+    /// What the rules say, whatever the mode; `null` when they were not reached.
+    pub rules_allow: Option<bool>,
+    /// The rule that says so, in words with its file and line; empty when none matches.
+    pub rule: Text,
+    /// Whether a connection would be made now.
+    pub allowed: bool,
+    /// Why not; empty when it would.
+    pub why: Text,
+    /// The service's stable address as it holds on this host.
+    pub r#virtual: Option<Virtual>,
+    /// What DNS answers for it: to programs on this host, and to others.
+    pub dns: Text,
+    /// Endpoints that may be chosen, with the way to each.
+    pub endpoints: Vec<Reached>,
+    /// How one of them is chosen.
+    pub choice: Text,
+    /// Instances that get nothing, and why.
+    pub left_out: Vec<LeftOut>,
+    /// What happens to a live connection when the rules change.
+    pub cut: Text,
+}
+
+/// An endpoint with the way to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Reached {
+    /// Where.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// `local`, `direct`, or `mesh` where only its own node reaches it.
+    pub path: Text,
+    /// The name that its node proves by certificate on the way; empty where none is shown.
+    pub proves: Text,
+}
+
+/// An instance that gets no connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LeftOut {
+    /// Node name.
+    pub node: Text,
+    /// Instance id on that node.
+    #[serde(rename = "ID")]
+    pub id: Text,
+    /// Why.
+    pub why: Text,
 }

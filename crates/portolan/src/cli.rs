@@ -118,6 +118,8 @@ enum Command {
     Deny(commands::rules::Change),
     /// List rules, remove them, and say how strictly they are used
     Rules(commands::rules::Args),
+    /// Say what would become of a connection, and why
+    Explain(commands::explain::Args),
     /// Lead a name elsewhere
     Redirect(commands::redirect::Args),
     /// Names of the registry in this host's resolver
@@ -258,6 +260,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Allow(change) => commands::rules::change("allow", change, global)?,
         Command::Deny(change) => commands::rules::change("deny", change, global)?,
         Command::Rules(args) => commands::rules::run(args, global)?,
+        Command::Explain(args) => commands::explain::run(args, global)?,
         Command::Redirect(args) => commands::redirect::run(args, global)?,
         Command::Dns(dns) => commands::dns::run(dns, global)?,
         Command::Doctor(args) => return commands::doctor::run(args, global),

@@ -101,7 +101,7 @@ pub(crate) async fn start(
     let (virtuals, virtual_work) = hostnet::handle(&ThisHost);
     let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
     let linked = link(membership.as_ref(), links.as_ref(), log);
-    let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&identity).into()));
+    let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&config, &identity).into()));
     let mut shared = Shared {
         pass_on: pass_on(linked.as_ref(), &store, &leases),
         leases,
@@ -124,8 +124,7 @@ pub(crate) async fn start(
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
-    shared.broker(&config, &identity, listeners.broker, &relay, linked.as_ref());
-    shared.gateway(&config, &identity, listeners.gateway, &relay, linked.as_ref());
+    shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, linked.as_ref());
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let exposure = shared.exposure(&config, &identity, guard)?;

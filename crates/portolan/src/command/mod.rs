@@ -14,6 +14,7 @@ pub(crate) mod dev;
 pub(crate) mod diplonat;
 pub(crate) mod dns;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod expose;
 pub(crate) mod exposures;
 pub(crate) mod forward;

@@ -139,15 +139,16 @@ impl Shared {
         Ok(relay)
     }
 
-    /// Where local programs ask for connections.
+    /// Where local programs ask for connections, and remote clients if anywhere.
     pub(super) fn broker(
         &mut self,
         config: &Config,
         identity: &Identity,
-        listeners: broker::Listeners,
+        (listeners, gateway): (broker::Listeners, broker::gateway::Listeners),
         relay: &Relay,
         linked: Option<&Linked>,
     ) {
+        self.gateway(config, identity, gateway, relay, linked);
         listeners.paths().for_each(|path| tracing::info!(path = %path.display(), "local programs may ask"));
         let domain = linked.map(|linked| linked.local.with(|member| member.facts.cluster.clone()));
         let inputs = broker::Inputs {
@@ -161,7 +162,7 @@ impl Shared {
     }
 
     /// Where clients on other hosts ask for services, if anywhere.
-    pub(super) fn gateway(
+    fn gateway(
         &mut self,
         config: &Config,
         identity: &Identity,
@@ -281,9 +282,12 @@ pub(super) struct Seen {
 }
 
 /// What this host adds to the rules that were agreed on.
-pub(super) fn here(identity: &Identity) -> Here {
+pub(super) fn here(config: &Config, identity: &Identity) -> Here {
     let witness: Arc<dyn Witness> = Arc::new(LogWitness::default());
-    Here { node: identity.name.as_str().into(), witness: Some(witness), ..Here::default() }
+    // Each was found good when the configuration was read.
+    let rules = config.rules.iter().enumerate().filter_map(|(at, rule)| rule.intention(at).ok());
+    let rules = rules.map(Arc::new).collect();
+    Here { node: identity.name.as_str().into(), witness: Some(witness), rules, ..Here::default() }
 }
 
 /// Resolves once the catalog knows a node.

@@ -103,7 +103,8 @@ pub(crate) fn load_over(sources: &Sources, defaults: &Config) -> Result<Loaded, 
     let settings = layers.settings();
     let (source, problems) = layers.into_source();
     match config {
-        Some(config) if problems.is_empty() => {
+        Some(mut config) if problems.is_empty() => {
+            super::rules::note_places(&mut config.rules, &source.name, &source.text);
             let setting = |(key, (value, origin))| (key, Setting { value, origin });
             Ok(Loaded { config, settings: settings.into_iter().map(setting).collect() })
         }

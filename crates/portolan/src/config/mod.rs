@@ -8,6 +8,7 @@ mod layers;
 mod load;
 mod parse;
 mod problem;
+mod rules;
 mod sections;
 mod tree;
 
@@ -22,6 +23,7 @@ pub use layers::Origin;
 pub(crate) use load::load_over;
 pub use load::{Flag, LoadError, Loaded, Setting, Sources, load};
 pub use problem::{ProblemData, Problems};
+pub use rules::Rule;
 pub use sections::{Carried, Cluster, EtcdOrder, LogFormat, Logging, Node, Storage};
 
 /// Everything that the daemon can be told. `Config::default()` is a working node on loopback.
@@ -62,6 +64,8 @@ pub struct Config {
     pub broker: broker::Config,
     /// Services for clients on other hosts.
     pub gateway: broker::gateway::Config,
+    /// Who may reach what on this node, asked before the rules of the cluster.
+    pub rules: Vec<Rule>,
     /// Messages of local programs.
     pub topics: api::topics::Config,
     /// Whether and how this node makes services reachable from outside.

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ fn naming_service(name: &'static str) -> u16 {
             let Ok(mut stream) = stream else { return };
             std::thread::spawn(move || {
                 let mut heard = [0; 1024];
-                while stream.read(&mut heard).is_ok_and(|count| count > 0) {
+                while let Ok(count @ 1..) = stream.read(&mut heard) {
+                    if heard[..count].windows(8).any(|part| part == b"/endless") {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegun");
+                        continue;
+                    }
                     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
                     let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{name}", name.len());
                 }
@@ -107,6 +111,59 @@ fn rules_hold_for_every_way_in_from_the_moment_that_the_command_returns() {
     assert_eq!(missing.status.code(), Some(3));
 }
 
+/// Reads until the other side ends it; how long that took since `begun`.
+fn cut_after(mut stream: TcpStream, begun: Instant) -> Duration {
+    let mut rest = Vec::new();
+    // A reset is an end as well.
+    let ended = stream.read_to_end(&mut rest).map_err(|cause| cause.kind());
+    assert!(!matches!(ended, Err(std::io::ErrorKind::WouldBlock)), "still open after 30 s");
+    begun.elapsed()
+}
+
+#[test]
+fn the_kernel_says_whose_a_connection_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &[]);
+    let own = format!("uid:{}", rustix::process::geteuid().as_raw());
+    host.say(&["allow", &own, "one"]);
+    host.say(&["allow", "uid:4294967294", "two"]);
+    host.say(&["rules", "mode", "enforce"]);
+    assert_eq!(host.http("one").unwrap(), (200, "one".into()));
+    assert!(host.named("one").ends_with("one"));
+    assert_eq!((host.http("two").unwrap().0, &*host.named("two")), (403, ""));
+}
+
+#[test]
+fn a_live_connection_ends_with_the_rule_that_allowed_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &[]);
+    host.say(&["allow", "any", "one"]);
+    host.say(&["allow", "any", "two"]);
+    host.say(&["rules", "mode", "enforce"]);
+    let open = |proxy: &str, first: &str| {
+        let mut stream = TcpStream::connect(host.daemon.addresses[proxy]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(first.as_bytes()).unwrap();
+        let mut heard = [0; 512];
+        assert!(stream.read(&mut heard).unwrap() > 0, "it is answered, and goes on");
+        stream
+    };
+    let raw = open("TCP proxy", "one\nhello");
+    let kept = open("TCP proxy", "two\nhello");
+    // Their answers do not end. The proxy goes another way for what has fields of a body.
+    let plain = open("HTTP proxy", "GET /endless HTTP/1.1\r\nHost: one\r\n\r\n");
+    let request = "POST /endless HTTP/1.1\r\nHost: one\r\nContent-Length: 0\r\n\r\n";
+    let streaming = open("HTTP proxy", request);
+    let begun = Instant::now();
+    host.say(&["deny", "any", "one"]);
+    let (said, raw) = (begun.elapsed(), cut_after(raw, begun));
+    let (plain, streaming) = (cut_after(plain, begun), cut_after(streaming, begun));
+    println!("the command took {said:?}; ends were read {raw:?}, {plain:?} and {streaming:?} after it began");
+    let mut kept = kept;
+    kept.write_all(b"hello").unwrap();
+    assert!(kept.read(&mut [0; 512]).unwrap() > 0, "the other one goes on");
+}
+
 #[test]
 fn names_lead_elsewhere_on_every_way_in() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,4 +179,52 @@ fn names_lead_elsewhere_on_every_way_in() {
     assert!(!circle.status.success() && said.contains("two → old → one → two"), "{said}");
     host.say(&["redirect", "old", "--remove"]);
     eventually("the name to lead nowhere", || host.http("old").filter(|(status, _)| *status == 404));
+}
+
+#[test]
+fn a_connection_that_never_was_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &[]);
+    host.say(&["allow", "shop", "one"]);
+    host.say(&["redirect", "old", "one"]);
+    host.say(&["rules", "mode", "enforce"]);
+    let told = |who: &str, name: &str| -> Value {
+        serde_json::from_str(&host.say(&["explain", &format!("{who} -> {name}"), "--output", "json"]))
+            .unwrap()
+    };
+    let may = told("shop", "old.svc.internal");
+    assert_eq!((&may["Allowed"], &may["Service"]), (&Value::Bool(true), &"one".into()), "{may}");
+    assert!(may["Redirections"][0].as_str().unwrap().starts_with("old leads to one"), "{may}");
+    assert!(may["Rule"].as_str().unwrap().contains("allow shop one"), "{may}");
+    assert_eq!(
+        (&may["Endpoints"][0]["Path"], &may["Endpoints"][0]["Status"]),
+        (&"local".into(), &"passing".into())
+    );
+    let may_not = told("uid:7", "one");
+    assert_eq!((&may_not["Allowed"], &may_not["RulesAllow"]), (&Value::Bool(false), &Value::Bool(false)));
+    assert!(may_not["Why"].as_str().unwrap().contains("no rule allows it"), "{may_not}");
+    assert!(told("shop", "nobody")["Why"].as_str().unwrap().contains("no service named"));
+    let text = host.say(&["explain", "shop", "one"]);
+    assert!(
+        text.contains("would be connected") && text.contains("endpoint") && text.contains("DNS"),
+        "{text}"
+    );
+    // Looking changed nothing.
+    assert_eq!(host.rules()["Rules"][0]["Hits"], 0, "{}", host.rules());
+}
+
+#[test]
+fn a_nodes_own_rules_come_first_and_are_shown_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portolan.toml");
+    let text = "[[rules]]\naction = \"deny\"\nsource = \"any\"\nservice = \"two\"\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let host = Host::start(&folder.path().join("data"), &["--config", file]);
+    host.say(&["allow", "any", "any"]);
+    host.say(&["rules", "mode", "enforce"]);
+    assert_eq!((host.http("one").unwrap().0, host.http("two").unwrap().0), (200, 403));
+    let why: Value = serde_json::from_str(&host.say(&["explain", "two", "--output", "json"])).unwrap();
+    assert!(why["Rule"].as_str().unwrap().contains(&format!("{file}:1")), "{why}");
+    assert_eq!(host.rules()["Rules"][0]["Local"], true, "{}", host.rules());
 }

@@ -190,6 +190,11 @@ impl Policy {
         facets
     }
 
+    /// The id that the cluster's own authority gives to a name of a kind: `service` or `node`.
+    pub fn own_id(&self, kind: &str, name: &str) -> Arc<str> {
+        format!("spiffe://{}/{kind}/{name}", self.domain).into()
+    }
+
     /// `spiffe://DOMAIN/kind/name` of the cluster's own domain: no other authority may speak for its names.
     fn path_in_domain<'a>(&self, id: &'a str) -> Option<(&'a str, &'a str)> {
         let (domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
