@@ -16,7 +16,7 @@ fn documented() -> BTreeMap<String, String> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
         let key = cells.next()?.strip_suffix('`')?;
-        let is_key = key.contains('.') || ["expose", "consul", "public_dns"].contains(&key);
+        let is_key = key.contains('.') || ["expose", "consul", "public_dns", "rules"].contains(&key);
         (is_key && !key.contains(' ')).then_some((key.to_owned(), cells.next()?.to_owned()))
     };
     text.lines().filter_map(row).collect()

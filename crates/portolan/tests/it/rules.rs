@@ -195,7 +195,7 @@ fn a_connection_that_never_was_is_explained() {
     let may = told("shop", "old.svc.internal");
     assert_eq!((&may["Allowed"], &may["Service"]), (&Value::Bool(true), &"one".into()), "{may}");
     assert!(may["Redirections"][0].as_str().unwrap().starts_with("old leads to one"), "{may}");
-    assert!(may["Rule"].as_str().unwrap().contains("allow shop one"), "{may}");
+    assert!(may["Rule"].as_str().unwrap().contains("allow shop to one"), "{may}");
     assert_eq!(
         (&may["Endpoints"][0]["Path"], &may["Endpoints"][0]["Status"]),
         (&"local".into(), &"passing".into())

@@ -51,8 +51,9 @@ async fn a_body_goes_to_another_instance_when_nothing_was_sent() {
     for _ in 0..10 {
         statuses.push(post(&mut stream, "some data").await);
     }
-    // Three attempts at most, so the first may meet three dead ones; what is dead is remembered.
-    assert_eq!(statuses[1..], [200; 9], "{statuses:?}");
+    // Three attempts at most, so one request may meet three dead ones; what is dead is remembered.
+    let refused = statuses.iter().filter(|status| **status != 200).count();
+    assert!(refused <= 1, "{statuses:?}");
     harness.stop().await;
 }
 
