@@ -76,7 +76,7 @@ fn papers(openssl: &Path, folder: &Path, domain: &str) {
         &[&["req", "-x509"], &key[..], &["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca"]].concat(),
     );
     for (name, proves) in [
-        ("gateway", "DNS:gateway.test".to_owned()),
+        ("gateway", "DNS:gateway.test,DNS:web.svc.internal".to_owned()),
         ("shop", format!("URI:spiffe://{domain}/service/shop")),
         ("other", format!("URI:spiffe://{domain}/service/other")),
     ] {
@@ -211,10 +211,13 @@ fn every_protocol_and_every_proof_allowed_and_denied() {
     let [a, b] = &lab.hosts[..] else { panic!("two hosts") };
     let path = |name: &str| papers_folder.join(name).display().to_string();
     let shown = format!("[{{ certificate = {:?}, key = {:?} }}]", path("gateway.pem"), path("gateway.key"));
+    let secret = folder.path().join("operator");
+    std::fs::write(&secret, OPERATOR).unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let daemon = need!(Start::new(a, folder.path().join("data")))
         .set("node.name=gate")
         .set("acl.enabled=true")
-        .set(format!("acl.initial_management={OPERATOR}"))
+        .set(format!("acl.initial_management_file={}", secret.display()))
         .set(format!("gateway.listen={}:9480", a.address))
         .set(format!("gateway.listen_tls={}:9443", a.address))
         .set(format!("gateway.certificates={shown}"))
