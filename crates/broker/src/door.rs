@@ -14,7 +14,6 @@ use route::Principal;
 use state::Drain;
 use std::os::fd::OwnedFd;
 use sys::pass::{Caller, Socket, caller};
-use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::libipc::Folder;
@@ -38,10 +37,9 @@ pub(crate) struct Door {
     pub(crate) mesh: Option<Arc<dyn Dial>>,
     tls: OnceLock<Client>,
     pub(crate) drain: Drain,
-    /// Started when relayed connections must go at once.
+    /// Started when relayed connections must go at once; the broker has drained when the last holder of it is gone.
     pub(crate) cut: Drain,
     relay: Relay,
-    _alive: mpsc::Sender<()>,
 }
 
 /// A local program, as the kernel knows it and as the rules do.
@@ -52,13 +50,7 @@ pub(crate) struct Who {
 }
 
 impl Door {
-    pub(crate) fn new(
-        config: Config,
-        inputs: Inputs,
-        drain: Drain,
-        cut: Drain,
-        alive: mpsc::Sender<()>,
-    ) -> Door {
+    pub(crate) fn new(config: Config, inputs: Inputs, drain: Drain, cut: Drain) -> Door {
         Door {
             callers: Seats::new(config.max_connections, config.max_connections_per_user),
             relayed: Seats::new(usize::MAX, config.max_relayed_per_user),
@@ -75,7 +67,6 @@ impl Door {
             relay: inputs.relay,
             drain,
             cut,
-            _alive: alive,
         }
     }
 

@@ -35,7 +35,6 @@ use std::time::Duration;
 
 use relay::{Dial, Relay};
 use state::Drain;
-use tokio::sync::mpsc;
 
 pub use config::{Config, Identity, Libipc};
 pub use incoming::Incoming;
@@ -43,6 +42,9 @@ pub use listen::{BindError, Listeners, default_socket};
 pub use metrics::Metrics;
 
 use door::Door;
+
+/// What connections get to end in once they are told to.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the broker is handed.
 pub struct Inputs {
@@ -61,10 +63,9 @@ pub struct Inputs {
 /// Serves until the drain starts; then takes no more requests, lets relayed connections finish for a while, and
 /// cuts the rest off. Those that were handed over are nobody's business here.
 pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Drain) {
-    let (alive, mut gone) = mpsc::channel(1);
-    let (cut_trigger, cut) = state::drain();
+    let (mut cut_trigger, cut) = state::drain();
     let patience = inputs.patience;
-    let door = Arc::new(Door::new(config, inputs, drain.clone(), cut, alive));
+    let door = Arc::new(Door::new(config, inputs, drain.clone(), cut));
     let (local, remote) = listeners.into_all();
     for listener in local {
         door::open(&door, listener);
@@ -72,10 +73,8 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
     incoming::open(&door, remote);
     drain.started().await;
     drop(door);
-    // Nobody ever sends: the channel ends when the last connection does.
-    if tokio::time::timeout(patience, gone.recv()).await.is_err() {
+    if !cut_trigger.idle(patience).await {
         tracing::info!("the time to finish is over: cutting relayed connections off");
-        cut_trigger.start();
-        let _ = tokio::time::timeout(Duration::from_secs(2), gone.recv()).await;
+        cut_trigger.finish(FAREWELL).await;
     }
 }

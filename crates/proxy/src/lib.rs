@@ -32,7 +32,6 @@ use relay::limit::Limits;
 use relay::tls::Certificates;
 use route::Facts;
 use state::{Drain, Reader};
-use tokio::sync::mpsc;
 
 pub use config::{
     By, Config, FieldName, FieldRules, FieldValue, Http, HttpRoute, Rate, RouteOptions, ServiceListener,
@@ -47,6 +46,9 @@ pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
 use listeners::Group;
 use serve::{Entrance, Face, Live, Role, udp_config};
 use tls::keep::Keep;
+
+/// What connections get to end in once they are told to.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the proxy is handed.
 pub struct Inputs {
@@ -72,11 +74,10 @@ pub struct Inputs {
 /// limits of connections stay as they were at the start.
 pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Inputs, drain: Drain) {
     let first = config.now();
-    let (alive, mut gone) = mpsc::channel(1);
-    let (cut_trigger, cut) = state::drain();
+    let (mut cut_trigger, cut) = state::drain();
     let face = Arc::new(face(&first, &inputs, drain.clone(), cut));
     face.open_log(&first);
-    let entrance = Entrance::new(face.clone(), alive);
+    let entrance = Entrance::new(face.clone());
     open(&entrance, listeners);
     let virtuals = tokio::spawn(virtuals::serve(inputs.openings, entrance));
     let mut look = tokio::time::interval(tls::keep::LOOK_EVERY);
@@ -94,13 +95,12 @@ pub async fn run(mut config: Reader<Config>, listeners: Listeners, inputs: Input
         }
     }
     virtuals.abort();
-    let patience = face.live.load().config.drain;
-    // Nobody ever sends: the channel ends when the last connection does.
-    if tokio::time::timeout(patience, gone.recv()).await.is_err() {
-        let left = face.limits.taken();
-        tracing::info!(left, "the time to finish is over: cutting connections off");
-        cut_trigger.start();
-        let _ = tokio::time::timeout(Duration::from_secs(2), gone.recv()).await;
+    let (patience, limits) = (face.live.load().config.drain, face.limits.clone());
+    // From here on connections alone hold it, and what they are cut by.
+    drop(face);
+    if !cut_trigger.idle(patience).await {
+        tracing::info!(left = limits.taken(), "the time to finish is over: cutting connections off");
+        cut_trigger.finish(FAREWELL).await;
     }
 }
 

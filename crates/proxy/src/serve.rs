@@ -13,7 +13,6 @@ use relay::pump::{Broken, Outcome};
 use relay::{Local, Relay, Stream};
 use route::{Facts, Principal};
 use state::{Drain, Reader};
-use tokio::sync::mpsc;
 
 use crate::config::{Config, ServiceListener};
 use crate::http::conn::Arrival;
@@ -65,7 +64,7 @@ pub(crate) struct Face {
     pub(crate) pseudonym: String,
     pub(crate) signature: HeaderValue,
     pub(crate) drain: Drain,
-    /// Started when connections must go at once.
+    /// Started when connections must go at once; the proxy has drained when the last holder of it is gone.
     pub(crate) cut: Drain,
 }
 
@@ -123,12 +122,11 @@ fn is_local(facts: &Reader<Facts>, address: IpAddr) -> bool {
     address.to_canonical().is_loopback() || facts.now().is_local(address)
 }
 
-/// One connection's surroundings. The proxy has drained when the last one is gone.
+/// One connection's surroundings.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) face: Arc<Face>,
     pub(crate) local: Rc<Local>,
-    _alive: mpsc::Sender<()>,
 }
 
 impl Context {
@@ -176,13 +174,12 @@ pub(crate) enum Role {
 #[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) face: Arc<Face>,
-    alive: mpsc::Sender<()>,
     role: Role,
 }
 
 impl Entrance {
-    pub(crate) fn new(face: Arc<Face>, alive: mpsc::Sender<()>) -> Entrance {
-        Entrance { face, alive, role: Role::Named }
+    pub(crate) fn new(face: Arc<Face>) -> Entrance {
+        Entrance { face, role: Role::Named }
     }
 
     pub(crate) fn with(&self, role: Role) -> Entrance {
@@ -199,7 +196,7 @@ impl Accept for Entrance {
                 return;
             }
         };
-        let context = Context { face: self.face.clone(), local: local.clone(), _alive: self.alive.clone() };
+        let context = Context { face: self.face.clone(), local: local.clone() };
         let busy = local.busy();
         let metrics = &self.face.metrics;
         match self.role.clone() {

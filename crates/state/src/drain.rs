@@ -31,10 +31,15 @@ impl DrainTrigger {
         self.signal.send_replace(true);
     }
 
+    /// Waits until every holder has finished of its own accord, or `within` is over; true when all have.
+    pub async fn idle(&mut self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.gone.recv()).await.is_ok()
+    }
+
     /// Tells every holder to finish and waits until all have, or the deadline is over; true when all have.
     pub async fn finish(mut self, within: Duration) -> bool {
         self.start();
-        tokio::time::timeout(within, self.gone.recv()).await.is_ok()
+        self.idle(within).await
     }
 }
 
@@ -64,6 +69,15 @@ mod tests {
         drop(holder);
         assert!(trigger.finish(Duration::from_secs(5)).await);
         task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_finished_need_not_be_told() {
+        let (mut trigger, holder) = drain();
+        assert!(!trigger.idle(Duration::from_millis(1)).await);
+        assert!(!holder.is_started(), "nobody was told");
+        drop(holder);
+        assert!(trigger.idle(Duration::from_secs(5)).await);
     }
 
     #[tokio::test]

@@ -14,7 +14,6 @@ use relay::{Local, Stream};
 use route::{Facts, Principal};
 use state::{Drain, Reader};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
 
 use super::config::Config;
 use super::listen::Listeners;
@@ -62,9 +61,8 @@ pub(super) struct Face {
     /// How TLS goes; `None` when that could not be set up: then nobody gets in by it.
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) drain: Drain,
-    /// Started when connections must go at once.
+    /// Started when connections must go at once; the gateway has drained when the last holder of it is gone.
     pub(super) cut: Drain,
-    _alive: mpsc::Sender<()>,
 }
 
 /// One client's connection and its surroundings.
@@ -83,13 +81,7 @@ struct Entrance {
     is_tls: bool,
 }
 
-pub(super) fn open(
-    config: Config,
-    listeners: Listeners,
-    inputs: Inputs,
-    (drain, cut): (Drain, Drain),
-    alive: mpsc::Sender<()>,
-) {
+pub(super) fn open(config: Config, listeners: Listeners, inputs: Inputs, (drain, cut): (Drain, Drain)) {
     let Inputs { relay, node, domain, facts, credentials, certificates, libipc, metrics, patience: _ } =
         inputs;
     let certificates = match config.certificates.is_empty() {
@@ -113,7 +105,6 @@ pub(super) fn open(
         metrics,
         drain: drain.clone(),
         cut,
-        _alive: alive,
     });
     let plain = listeners.plain.into_iter().map(|socket| (false, socket));
     let all = plain.chain(listeners.tls.into_iter().map(|socket| (true, socket)));

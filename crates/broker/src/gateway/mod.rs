@@ -31,7 +31,6 @@ use relay::Relay;
 use relay::tls::Certificates;
 use route::{Facts, Principal};
 use state::{Drain, Reader};
-use tokio::sync::mpsc;
 
 use crate::config::Libipc;
 
@@ -74,15 +73,12 @@ pub struct Inputs {
 /// Serves until the drain starts; then takes nobody in any more, lets connections finish for a while, and cuts the rest
 /// off.
 pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Drain) {
-    let (alive, mut gone) = mpsc::channel(1);
-    let (cut_trigger, cut) = state::drain();
+    let (mut cut_trigger, cut) = state::drain();
     let patience = inputs.patience;
-    accept::open(config, listeners, inputs, (drain.clone(), cut), alive);
+    accept::open(config, listeners, inputs, (drain.clone(), cut));
     drain.started().await;
-    // Nobody ever sends: the channel ends when the last connection does.
-    if tokio::time::timeout(patience, gone.recv()).await.is_err() {
+    if !cut_trigger.idle(patience).await {
         tracing::info!("the time to finish is over: cutting the gateway's connections off");
-        cut_trigger.start();
-        let _ = tokio::time::timeout(Duration::from_secs(2), gone.recv()).await;
+        cut_trigger.finish(crate::FAREWELL).await;
     }
 }
