@@ -10,12 +10,14 @@ mod home;
 mod names;
 mod role;
 mod stun;
+mod web;
 
 pub use authority::Authority;
 pub use daemon::Daemon;
 pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use role::{Consul, NameServer, Role};
 pub use stun::Stun;
+pub use web::{REGISTER, REGISTER_INSIDE};
 
 use std::time::Duration;
 

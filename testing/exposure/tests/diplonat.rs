@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use peers::{Running, until};
+use peers::until;
 use portolan_exposure::{Consul, Guard, Home, LIMIT, NameServer, Role, WAN_ROUTER, need};
 
 const LEET: [&str; 3] =
@@ -31,12 +31,6 @@ fn reaches(home: &Home) -> bool {
     curl.is_ok_and(|out| out.stdout == b"leet")
 }
 
-/// A service on port 1337 that answers "leet" to anybody.
-fn serve(home: &Home) -> Running {
-    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.HTTPServer(('0.0.0.0',1337),A).serve_forever()";
-    Running::start(home.inside("python3").args(["-c", program])).unwrap()
-}
-
 fn readme(guard: Guard) {
     let home = need!(Home::build(guard));
     need!(peers::portolan());
@@ -44,7 +38,7 @@ fn readme(guard: Guard) {
     need!(peers::python(&[]));
     let before = home.ruleset().unwrap();
     let consul = Consul::start(&home).unwrap();
-    let _service = serve(&home);
+    let _service = home.serve_web("0.0.0.0").unwrap();
     register_all(&consul);
     let role = Role::start(&home, &[]).unwrap();
     role.mapped(&all()).unwrap();

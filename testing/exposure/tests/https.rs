@@ -2,38 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use peers::{Running, until};
-use portolan_exposure::{Authority, Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+use peers::until;
+use portolan_exposure::{
+    Authority, Daemon, Guard, Home, LIMIT, NameServer, REGISTER_INSIDE, WAN_ROUTER, need,
+};
 
 const FRONT: &str = "[proxy.public]\ntls = [\"0.0.0.0:8443\"]\nhttp = [\"0.0.0.0:8880\"]\n";
 const MAPPED: [&str; 2] = ["443/tcp>192.168.77.2:8443", "80/tcp>192.168.77.2:8880"];
-const REGISTER: [&str; 9] = [
-    "register",
-    "web",
-    "--port",
-    "1337",
-    "--address",
-    "127.0.0.1",
-    "--check-tcp",
-    "127.0.0.1:1337",
-    "--check-interval=200ms",
-];
-
-/// A service that answers on loopback alone: the world reaches it through the proxy or not at all.
-fn serve(home: &Home) -> Running {
-    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.ThreadingHTTPServer(('127.0.0.1',1337),A).serve_forever()";
-    Running::start(home.inside("python3").args(["-c", program])).unwrap()
-}
-
-fn public_dns(home: &Home) -> String {
-    let key = home.folder.path().join("ddns.key");
-    std::fs::write(&key, NameServer::KEY).unwrap();
-    format!(
-        "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{}\"\nkey_file = \"{}\"\n",
-        NameServer::ADDRESS,
-        key.display()
-    )
-}
 
 /// What somebody outside gets for a name, who trusts the authority: the status, the protocol, the body.
 fn get(home: &Home, authority: &Authority, url: &str, host: &str) -> String {
@@ -68,11 +43,12 @@ fn a_service_has_its_name_and_its_certificate_as_long_as_it_lives() {
     let names = NameServer::start(&home).unwrap();
     let authority = Authority::start(&home).unwrap();
     let before = home.ruleset().unwrap();
-    let mut service = serve(&home);
-    let more = format!("{}{}{FRONT}", public_dns(&home), authority.section());
+    // The world reaches it through the proxy or not at all.
+    let mut service = home.serve_web("127.0.0.1").unwrap();
+    let more = format!("{}{}{FRONT}", home.public_dns().unwrap(), authority.section());
     let mut daemon = Daemon::start(&home, &more).unwrap();
     daemon.say(&["expose", "web", "--https", "--name", "www.example.test"]).unwrap();
-    daemon.say(&REGISTER).unwrap();
+    daemon.say(&REGISTER_INSIDE).unwrap();
 
     let secured = || get(&home, &authority, "https://www.example.test/", "www.example.test");
     until(2 * LIMIT, "HTTPS with the authority's certificate", || (secured() == "leet 200 2 ").then_some(()))
@@ -97,7 +73,7 @@ fn a_service_has_its_name_and_its_certificate_as_long_as_it_lives() {
     until(LIMIT, "the firewall to close", closed).unwrap();
     daemon.shows("is critical").unwrap();
 
-    let _service = serve(&home);
+    let _service = home.serve_web("127.0.0.1").unwrap();
     names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
     until(LIMIT, "HTTPS again, with the certificate that was kept", || {
         (secured() == "leet 200 2 ").then_some(())

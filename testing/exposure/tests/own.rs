@@ -2,16 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use peers::{Running, until};
-use portolan_exposure::{Consul, Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+use peers::until;
+use portolan_exposure::{Consul, Daemon, Guard, Home, LIMIT, NameServer, REGISTER, WAN_ROUTER, need};
 
 const MAPPED: &str = "8443/tcp>192.168.77.2:1337";
-
-/// A service on port 1337 that answers "leet" to anybody.
-fn serve(home: &Home) -> Running {
-    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.ThreadingHTTPServer(('0.0.0.0',1337),A).serve_forever()";
-    Running::start(home.inside("python3").args(["-c", program])).unwrap()
-}
 
 /// True when somebody outside gets an answer by the public name.
 fn reaches(home: &Home) -> bool {
@@ -19,19 +13,6 @@ fn reaches(home: &Home) -> bool {
     let args = ["-sf", "--max-time", "1", "--resolve", &resolve, "http://www.example.test:8443/"];
     home.outside("curl").args(args).output().is_ok_and(|out| out.stdout == b"leet")
 }
-
-fn public_dns(home: &Home) -> String {
-    let key = home.folder.path().join("ddns.key");
-    std::fs::write(&key, NameServer::KEY).unwrap();
-    format!(
-        "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{}\"\nkey_file = \"{}\"\n",
-        NameServer::ADDRESS,
-        key.display()
-    )
-}
-
-const REGISTER: [&str; 7] =
-    ["register", "web", "--port", "1337", "--check-tcp", "127.0.0.1:1337", "--check-interval=200ms"];
 
 #[test]
 fn a_door_follows_the_health_of_its_service() {
@@ -43,8 +24,8 @@ fn a_door_follows_the_health_of_its_service() {
     }
     let names = NameServer::start(&home).unwrap();
     let before = home.ruleset().unwrap();
-    let mut service = serve(&home);
-    let mut daemon = Daemon::start(&home, &public_dns(&home)).unwrap();
+    let mut service = home.serve_web("0.0.0.0").unwrap();
+    let mut daemon = Daemon::start(&home, &home.public_dns().unwrap()).unwrap();
     daemon.say(&["expose", "web", "--port", "8443:1337/tcp", "--name", "www.example.test"]).unwrap();
     daemon.shows("no service \"web\" is registered").unwrap();
     assert_eq!(home.mappings().unwrap(), Vec::<String>::new());
@@ -62,7 +43,7 @@ fn a_door_follows_the_health_of_its_service() {
     until(LIMIT, "the firewall to close", closed).unwrap();
     daemon.shows("is critical").unwrap();
 
-    let _service = serve(&home);
+    let _service = home.serve_web("0.0.0.0").unwrap();
     names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
     until(LIMIT, "the world to reach the service again", || reaches(&home).then_some(())).unwrap();
 

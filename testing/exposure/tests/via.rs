@@ -2,14 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use peers::{Running, until};
-use portolan_exposure::{Daemon, Guard, Home, LIMIT, need};
-
-/// A service that answers on loopback alone.
-fn serve(home: &Home) -> Running {
-    let program = "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\nh.ThreadingHTTPServer(('127.0.0.1',1337),A).serve_forever()";
-    Running::start(home.inside("python3").args(["-c", program])).unwrap()
-}
+use peers::until;
+use portolan_exposure::{Daemon, Guard, Home, LIMIT, REGISTER_INSIDE, need};
 
 /// What somebody outside gets from the rented machine.
 fn reaches(home: &Home) -> bool {
@@ -39,19 +33,8 @@ fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
     let mut house = Daemon::start(&home, "mappings = false\npinholes = false\n").unwrap();
     house.say(&["join", ticket.trim()]).unwrap();
     house.use_token(token.trim());
-    let mut service = serve(&home);
-    let register = [
-        "register",
-        "web",
-        "--port",
-        "1337",
-        "--address",
-        "127.0.0.1",
-        "--check-tcp",
-        "127.0.0.1:1337",
-        "--check-interval=200ms",
-    ];
-    until(LIMIT, "the house to be a member", || house.say(&register).ok()).unwrap();
+    let mut service = home.serve_web("127.0.0.1").unwrap();
+    until(LIMIT, "the house to be a member", || house.say(&REGISTER_INSIDE).ok()).unwrap();
     house.say(&["expose", "web", "--port", "8443", "--via", "rented"]).unwrap();
     rented.shows("web 8443/tcp -> 8443: open tcp://45.83.0.2:8443").unwrap();
     rented.shows("over the mesh").unwrap();
@@ -64,7 +47,7 @@ fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
     rented.shows("is critical").unwrap();
     let refused = || (!reaches(&home)).then_some(());
     until(LIMIT, "the door to close", refused).unwrap();
-    let _service = serve(&home);
+    let _service = home.serve_web("127.0.0.1").unwrap();
     until(LIMIT, "the world to reach the service again", || reaches(&home).then_some(())).unwrap();
     house.say(&["unexpose", "web"]).unwrap();
     until(LIMIT, "the door to close for good", refused).unwrap();

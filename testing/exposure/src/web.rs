@@ -1,0 +1,51 @@
+//! The service that tests make reachable, and what is said of it.
+
+use peers::Running;
+
+use crate::{Fallible, Home, NameServer};
+
+/// Registers it where it answers on every address.
+pub const REGISTER: [&str; 7] =
+    ["register", "web", "--port", "1337", "--check-tcp", "127.0.0.1:1337", "--check-interval=200ms"];
+
+/// Registers it where it answers on loopback alone.
+pub const REGISTER_INSIDE: [&str; 9] = [
+    "register",
+    "web",
+    "--port",
+    "1337",
+    "--address",
+    "127.0.0.1",
+    "--check-tcp",
+    "127.0.0.1:1337",
+    "--check-interval=200ms",
+];
+
+impl Home {
+    /// Starts it in the client host: on port 1337 of `address` it answers "leet" to anybody.
+    ///
+    /// # Errors
+    /// When Python does not start.
+    pub fn serve_web(&self, address: &str) -> Fallible<Running> {
+        let program = format!(
+            "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    \
+             s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\n\
+             h.ThreadingHTTPServer(('{address}',1337),A).serve_forever()"
+        );
+        Ok(Running::start(self.inside("python3").args(["-c", &program]))?)
+    }
+
+    /// The part of a configuration that shows names at [`NameServer`].
+    ///
+    /// # Errors
+    /// When its key cannot be written.
+    pub fn public_dns(&self) -> Fallible<String> {
+        let key = self.folder.path().join("ddns.key");
+        std::fs::write(&key, NameServer::KEY)?;
+        Ok(format!(
+            "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{}\"\nkey_file = \"{}\"\n",
+            NameServer::ADDRESS,
+            key.display()
+        ))
+    }
+}
