@@ -4,6 +4,7 @@
 //! no root is needed. What cannot be had is said, and its tests are skipped; this never fails a build.
 
 mod debian;
+mod golang;
 mod python;
 mod table;
 
@@ -78,6 +79,7 @@ fn fetch(root: &Path, groups: &[Group]) -> Result<Vec<String>> {
 
     let mut missing = debian::fetch(root, &folder, &table, groups);
     missing.extend(python::fetch(root, &folder, &table, groups));
+    missing.extend(golang::fetch(&folder, &table, groups));
     for name in &missing {
         println!("peers: no {name}; tests that need it will be skipped");
     }

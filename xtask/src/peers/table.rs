@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub(crate) struct Table {
     pub(crate) debian: Vec<Debian>,
     pub(crate) pypi: Vec<PyPi>,
+    pub(crate) go: Vec<GoModule>,
 }
 
 /// A Debian package and the executables wanted from it.
@@ -37,6 +38,20 @@ pub(crate) struct Debian {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PyPi {
     pub(crate) package: String,
+    #[serde(rename = "for")]
+    pub(crate) group: Group,
+    #[serde(rename = "why")]
+    pub(crate) _why: String,
+}
+
+/// A program of a Go module.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GoModule {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    /// What it is called once it is built: the last part of its package.
+    pub(crate) tool: String,
     #[serde(rename = "for")]
     pub(crate) group: Group,
     #[serde(rename = "why")]
@@ -71,6 +86,8 @@ mod tests {
         let table = Table::read(root).unwrap();
         let mut names: Vec<_> = table.debian.iter().map(|peer| (&peer.package, &peer._why)).collect();
         names.extend(table.pypi.iter().map(|peer| (&peer.package, &peer._why)));
+        names.extend(table.go.iter().map(|peer| (&peer.tool, &peer._why)));
+        assert!(table.go.iter().all(|peer| peer.package.ends_with(&format!("/{}", peer.tool))));
         assert!(names.iter().all(|(_, why)| why.len() > 10));
         let count = names.len();
         names.sort();
