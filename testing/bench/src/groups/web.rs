@@ -1,6 +1,5 @@
 //! CPU time of a request through an HTTP proxy, beside the proxies that people would take instead.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::harness::figure::Figure;
 use crate::harness::rounds::interleave;
 use crate::harness::{Context, process};
 use crate::report::{Goal, Row, Section};
-use crate::subject::web::{Kind, LARGE, Server};
+use crate::subject::web::{Kind, LARGE, Server, Web};
 
 const CONTESTANTS: [Kind; 3] = [Kind::Portolan, Kind::Haproxy, Kind::Nginx];
 const CLIENTS: usize = 64;
@@ -30,27 +29,33 @@ struct Figures {
 struct Cases {
     small: Figures,
     large: Figures,
+    /// HTTP/2 in, HTTP/1.1 out.
     two: Figures,
+    /// HTTP/2 on both sides.
+    both: Figures,
+    tls: Figures,
+    /// A thread for each processor.
+    threads: Figures,
 }
 
 pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
     let server = Server::start(context)?;
     let mut cases: [Cases; CONTESTANTS.len()] = Default::default();
-    interleave(context, &CONTESTANTS, |at, kind| {
-        measure(context, cores, *kind, server.address, &mut cases[at])
-    })?;
+    interleave(context, &CONTESTANTS, |at, kind| measure(context, cores, *kind, &server, &mut cases[at]))?;
     Ok(Section {
         group: "http",
         title: "HTTP proxy",
         how: format!(
             "One listener to one server (nginx), over loopback, connections kept on both sides, `X-Forwarded-For` \
-             written. HTTP/1.1: wrk with {CLIENTS} connections, answers of 12 bytes and of 10 KB. HTTP/2 in, HTTP/1.1 \
-             out: h2load with {CONNECTIONS} connections of {STREAMS} requests each; nginx of Debian needs a TLS \
-             listener for that and is left out. CPU is that of the proxy."
+             written. HTTP/1.1: wrk with {CLIENTS} connections, answers of 12 bytes and of 10 KB, and the small ones by \
+             TLS. HTTP/2: h2load with {CONNECTIONS} connections of {STREAMS} requests each; nginx of Debian needs a TLS \
+             listener for that and speaks no HTTP/2 to servers, so it is left out. CPU is that of the proxy. Two threads \
+             share their processors with server and loader."
         ),
         rows: rows(&cases),
         facts: vec![format!(
-            "Beside it: {} (`http-reuse always`), {} (`keepalive 512`, no access log); one thread each.",
+            "Beside it: {} (`http-reuse always`), {} (`keepalive 512`, no access log); one thread each where nothing else \
+             is said.",
             Kind::Haproxy.version()?,
             Kind::Nginx.version()?
         )],
@@ -73,34 +78,55 @@ fn rows(cases: &[Cases; CONTESTANTS.len()]) -> Vec<Row> {
         row("10 KB: 99 of 100 below", "ms", 1, |c| &c.large.p99_ms).goal(most(1.1)),
         row("HTTP/2 in: CPU of a request", "µs", 1, |c| &c.two.cpu_us).goal(most(1.3)),
         row("HTTP/2 in: rate", "/s", 1, |c| &c.two.rate),
+        row("HTTP/2 in and out: CPU of a request", "µs", 1, |c| &c.both.cpu_us).goal(most(1.15)),
+        row("HTTP/2 in and out: rate", "/s", 1, |c| &c.both.rate),
+        row("small, by TLS: CPU of a request", "µs", 1, |c| &c.tls.cpu_us).goal(most(1.15)),
+        row("small, by TLS: CPU of a request", "µs", 2, |c| &c.tls.cpu_us).goal(most(1.0)),
+        row("small, by TLS: rate", "/s", 1, |c| &c.tls.rate),
+        row("small, two threads: rate", "/s", 1, |c| &c.threads.rate).goal(Goal::RatioAtLeast(0.97)),
+        row("small, two threads: CPU of a request", "µs", 1, |c| &c.threads.cpu_us),
     ]
 }
 
-fn measure(
-    context: &Context,
-    cores: &Cores,
-    kind: Kind,
-    server: SocketAddr,
-    cases: &mut Cases,
-) -> Result<()> {
-    let web = kind.start(context, cores, server)?;
+fn measure(context: &Context, cores: &Cores, kind: Kind, server: &Server, cases: &mut Cases) -> Result<()> {
+    let web = kind.start(context, cores, server, 1)?;
     let time = context.size(Duration::from_secs(3), Duration::from_secs(1));
-    for (path, figures) in [("/", &mut cases.small), (LARGE, &mut cases.large)] {
-        let url = format!("http://{}{path}", web.listener);
-        wrk(&url, Duration::from_secs(1))?;
-        let (load, cpu_us) = process::cpu_us(web.pid, || wrk(&url, time))?;
-        figures.rate.push(load.requests / time.as_secs_f64());
-        figures.cpu_us.push(cpu_us / load.requests);
-        figures.p99_ms.push(load.p99_ms);
-    }
+    let plain = format!("http://{}", web.listener);
+    by_wrk(&web, &format!("{plain}/"), time, &mut cases.small)?;
+    by_wrk(&web, &format!("{plain}{LARGE}"), time, &mut cases.large)?;
+    by_wrk(&web, &format!("https://{}/", web.secure), time, &mut cases.tls)?;
     if kind != Kind::Nginx {
-        let url = format!("http://{}/", web.listener);
-        h2load(&url, Duration::from_secs(1))?;
-        let (requests, cpu_us) = process::cpu_us(web.pid, || h2load(&url, time))?;
-        cases.two.rate.push(requests / time.as_secs_f64());
-        cases.two.cpu_us.push(cpu_us / requests);
+        by_h2load(&web, "web", time, &mut cases.two)?;
+        by_h2load(&web, "two", time, &mut cases.both)?;
     }
+    web.stop()?;
+    let together = cores.together();
+    if kind == Kind::Nginx || together.for_servers() < 2 {
+        return Ok(());
+    }
+    let web = kind.start(context, &together, server, 2)?;
+    by_wrk(&web, &format!("http://{}/", web.listener), time, &mut cases.threads)?;
     web.stop()
+}
+
+/// One round, after a second that does not count.
+fn by_wrk(web: &Web, url: &str, time: Duration, figures: &mut Figures) -> Result<()> {
+    wrk(url, Duration::from_secs(1))?;
+    let (load, cpu_us) = process::cpu_us(web.pid, || wrk(url, time))?;
+    figures.rate.push(load.requests / time.as_secs_f64());
+    figures.cpu_us.push(cpu_us / load.requests);
+    figures.p99_ms.push(load.p99_ms);
+    Ok(())
+}
+
+/// The same by HTTP/2, for this host.
+fn by_h2load(web: &Web, host: &str, time: Duration, figures: &mut Figures) -> Result<()> {
+    let url = format!("http://{}/", web.listener);
+    h2load(&url, host, Duration::from_secs(1))?;
+    let (requests, cpu_us) = process::cpu_us(web.pid, || h2load(&url, host, time))?;
+    figures.rate.push(requests / time.as_secs_f64());
+    figures.cpu_us.push(cpu_us / requests);
+    Ok(())
 }
 
 struct Load {
@@ -141,11 +167,11 @@ fn parse_wrk(said: &str) -> Option<Load> {
     Some(Load { requests, p99_ms: p99[..unit].parse::<f64>().ok()? * scale })
 }
 
-fn h2load(url: &str, time: Duration) -> Result<f64> {
+fn h2load(url: &str, host: &str, time: Duration) -> Result<f64> {
     let (connections, streams, time) =
         (CONNECTIONS.to_string(), STREAMS.to_string(), time.as_secs().to_string());
-    let arguments =
-        ["-c", &connections, "-m", &streams, "-t", "1", "-D", &time, "-H", ":authority: web", url];
+    let authority = format!(":authority: {host}");
+    let arguments = ["-c", &connections, "-m", &streams, "-t", "1", "-D", &time, "-H", &authority, url];
     let said = output("h2load", &arguments)?;
     parse_h2load(&said).with_context(|| format!("understand h2load, or requests failed: {said}"))
 }

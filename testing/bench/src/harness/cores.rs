@@ -50,6 +50,16 @@ impl Cores {
         command
     }
 
+    /// For servers with a thread for each processor: they share the loaders' part.
+    pub(crate) fn together(&self) -> Cores {
+        Cores { servers: self.all(), loaders: self.loaders.clone() }
+    }
+
+    /// How many a server gets.
+    pub(crate) fn for_servers(&self) -> usize {
+        self.servers.len()
+    }
+
     fn all(&self) -> Vec<usize> {
         let mut all = [self.servers.as_slice(), self.loaders.as_slice()].concat();
         all.sort_unstable();

@@ -41,9 +41,9 @@ impl Home {
         Self::with(scratch, "")
     }
 
-    /// With the HTTP proxy at this address, and one data thread.
-    pub(crate) fn serving(scratch: &Path, http: SocketAddr) -> Result<Self> {
-        Self::made(scratch, http, "relay.threads = 1")
+    /// With the HTTP proxy at this address, and further lines of configuration.
+    pub(crate) fn serving(scratch: &Path, http: SocketAddr, more: &str) -> Result<Self> {
+        Self::made(scratch, http, more)
     }
 
     /// With further lines of configuration, `key.in.full = value` each.

@@ -1,5 +1,4 @@
-//! HTTP proxies with one worker each, before one server that answers with little or with 10 KB: Debian's HAProxy and
-//! nginx, and ours.
+//! HTTP proxies before one server that answers with little or with 10 KB: Debian's HAProxy and nginx, and ours.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -29,21 +28,26 @@ pub(crate) enum Kind {
     Nginx,
 }
 
-/// A running proxy.
+/// A running proxy. The host `two` is led to where the server speaks HTTP/2, any other to where it does not.
 pub(crate) struct Web {
     pub(crate) pid: u32,
     pub(crate) listener: SocketAddr,
+    /// The same by TLS.
+    pub(crate) secure: SocketAddr,
     running: Program,
+    _folder: TempDir,
 }
 
 enum Program {
-    Portolan(Portolan, Home),
-    Peer(Running, TempDir),
+    Portolan(Box<(Portolan, Home)>),
+    Peer(Running),
 }
 
 /// The server behind all of them, on the load's part of the processors.
 pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    /// The same by HTTP/2 without TLS.
+    two: SocketAddr,
     _running: (Running, TempDir),
 }
 
@@ -85,15 +89,15 @@ impl Server {
     pub(crate) fn start(context: &Context) -> Result<Server> {
         let folder = tempfile::tempdir_in(&context.scratch).context("make a folder for a server")?;
         std::fs::write(folder.path().join("large"), vec![b'x'; LARGE_BYTES]).context("write a page")?;
-        let address = port()?;
+        let (address, two) = (port()?, port()?);
         let server = format!(
-            "  sendfile on;\n  tcp_nopush on;\n  server {{ listen {address}; location = / {{ return 200 \"hello, \
-             world\"; }} location = {LARGE} {{ root {}; }} }}\n",
+            "  sendfile on;\n  tcp_nopush on;\n  server {{ listen {address}; listen {two} http2; location = / {{ return \
+             200 \"hello, world\"; }} location = {LARGE} {{ root {}; }} }}\n",
             folder.path().display()
         );
         let mut process = nginx(std::process::Command::new(tool("nginx")?), folder.path(), &server)?;
         wait(&mut process, address)?;
-        Ok(Server { address, _running: (process, folder) })
+        Ok(Server { address, two, _running: (process, folder) })
     }
 }
 
@@ -112,44 +116,94 @@ impl Kind {
         Ok(machine::version(&tool(name)?, &["-v"]))
     }
 
-    pub(crate) fn start(self, context: &Context, cores: &Cores, server: SocketAddr) -> Result<Web> {
-        if self == Kind::Portolan {
-            return ours(context, cores, server);
-        }
-        let (listener, folder) = (port()?, tempfile::tempdir_in(&context.scratch).context("make a folder")?);
-        let mut process = match self {
-            Kind::Nginx => {
-                let settings = format!(
-                    "  upstream web {{ server {server}; keepalive 512; keepalive_requests 1000000000; }}\n  server {{ \
-                     listen {listener}; location / {{ proxy_pass http://web; proxy_http_version 1.1; \
-                     proxy_set_header Connection \"\"; proxy_set_header Host $host; proxy_set_header \
-                     X-Forwarded-For $remote_addr; }} }}\n"
-                );
-                nginx(cores.server(tool("nginx")?), folder.path(), &settings)?
-            }
-            _ => {
-                let config = folder.path().join("haproxy.conf");
-                let text = format!(
-                    "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode http\n  http-reuse always\n  option \
-                     forwardfor\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\nfrontend in\n  bind \
-                     {listener}\n  default_backend web\nbackend web\n  server s {server}\n"
-                );
-                std::fs::write(&config, text).context("write HAProxy's settings")?;
-                let mut command = cores.server(tool("haproxy")?);
-                command.args(["-db", "-f"]).arg(&config);
-                Running::start(&mut command)?
+    /// Starts it with so many threads, on the processors that `cores` has for servers.
+    pub(crate) fn start(
+        self,
+        context: &Context,
+        cores: &Cores,
+        server: &Server,
+        threads: usize,
+    ) -> Result<Web> {
+        let folder = tempfile::tempdir_in(&context.scratch).context("make a folder")?;
+        let entrance = Entrance { listener: port()?, secure: port()?, threads, folder: folder.path() };
+        certify(entrance.folder)?;
+        let (pid, running) = match self {
+            Kind::Portolan => ours(context, cores, server, &entrance)?,
+            Kind::Haproxy | Kind::Nginx => {
+                let mut process = match self {
+                    Kind::Nginx => {
+                        nginx(cores.server(tool("nginx")?), entrance.folder, &entrance.nginx(server))?
+                    }
+                    _ => entrance.haproxy(cores, server)?,
+                };
+                wait(&mut process, entrance.listener)?;
+                (process.pid(), Program::Peer(process))
             }
         };
-        wait(&mut process, listener)?;
-        Ok(Web { pid: process.pid(), listener, running: Program::Peer(process, folder) })
+        let Entrance { listener, secure, .. } = entrance;
+        Ok(Web { pid, listener, secure, running, _folder: folder })
+    }
+}
+
+/// A certificate that nobody checks, and its key: `web.pem` has both, as HAProxy wants them.
+fn certify(folder: &Path) -> Result<()> {
+    let pair = rcgen::generate_simple_self_signed(["web".to_owned()]).context("make a certificate")?;
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let both = format!("{certificate}{key}");
+    [("web.crt", &certificate), ("web.key", &key), ("web.pem", &both)]
+        .into_iter()
+        .try_for_each(|(name, text)| std::fs::write(folder.join(name), text).context("write a certificate"))
+}
+
+/// Where a proxy is entered, and with what.
+struct Entrance<'a> {
+    listener: SocketAddr,
+    secure: SocketAddr,
+    threads: usize,
+    folder: &'a Path,
+}
+
+impl Entrance<'_> {
+    fn nginx(&self, server: &Server) -> String {
+        let Entrance { listener, secure, folder, .. } = self;
+        format!(
+            "  upstream web {{ server {}; keepalive 512; keepalive_requests 1000000000; }}\n  server {{ listen \
+             {listener}; listen {secure} ssl; ssl_certificate {1}/web.crt; ssl_certificate_key {1}/web.key; location / \
+             {{ proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header \
+             Host $host; proxy_set_header X-Forwarded-For $remote_addr; }} }}\n",
+            server.address,
+            folder.display()
+        )
+    }
+
+    fn haproxy(&self, cores: &Cores, server: &Server) -> Result<Running> {
+        let Entrance { listener, secure, threads, folder } = self;
+        let config = folder.join("haproxy.conf");
+        let text = format!(
+            "global\n  nbthread {threads}\n  maxconn 8000\n  tune.ssl.default-dh-param 2048\ndefaults\n  mode http\n  \
+             http-reuse always\n  option forwardfor\n  timeout connect 5s\n  timeout client 1h\n  timeout server \
+             1h\nfrontend in\n  bind {listener}\n  bind {secure} ssl crt {}/web.pem alpn h2,http/1.1\n  use_backend two \
+             if {{ req.hdr(host) -i two }}\n  default_backend web\nbackend web\n  server s {}\nbackend two\n  server s \
+             {} proto h2\n",
+            folder.display(),
+            server.address,
+            server.two
+        );
+        std::fs::write(&config, text).context("write HAProxy's settings")?;
+        let mut command = cores.server(tool("haproxy")?);
+        command.args(["-db", "-f"]).arg(&config);
+        Ok(Running::start(&mut command)?)
     }
 }
 
 impl Web {
     pub(crate) fn stop(self) -> Result<()> {
         match self.running {
-            Program::Portolan(portolan, _home) => portolan.stop(),
-            Program::Peer(process, _folder) => {
+            Program::Portolan(ours) => {
+                let (portolan, _home) = *ours;
+                portolan.stop()
+            }
+            Program::Peer(process) => {
                 drop(process);
                 Ok(())
             }
@@ -157,13 +211,28 @@ impl Web {
     }
 }
 
-fn ours(context: &Context, cores: &Cores, server: SocketAddr) -> Result<Web> {
-    let listener = port()?;
-    let home = Home::serving(&context.scratch, listener)?;
+fn ours(
+    context: &Context,
+    cores: &Cores,
+    server: &Server,
+    entrance: &Entrance<'_>,
+) -> Result<(u32, Program)> {
+    let Entrance { listener, secure, threads, folder } = entrance;
+    let more = format!(
+        "relay.threads = {threads}\nproxy.tls.listen = [\"{secure}\"]\nproxy.tls.certificates = [{{ certificate = \
+         \"{0}/web.crt\", key = \"{0}/web.key\" }}]",
+        folder.display()
+    );
+    let home = Home::serving(&context.scratch, *listener, &more)?;
     let portolan = home.start(context, cores)?;
-    let body = format!("{{\"Name\":\"web\",\"Address\":\"{}\",\"Port\":{}}}", server.ip(), server.port());
-    let registered = ask::status(portolan.api, LIMIT, "PUT", "/v1/agent/service/register", &body);
-    ensure!(registered == Some(200), "a registration was answered with {registered:?}");
-    let pid = portolan.process.pid();
-    Ok(Web { pid, listener, running: Program::Portolan(portolan, home) })
+    for (name, address, protocol) in [("web", server.address, "http"), ("two", server.two, "h2c")] {
+        let body = format!(
+            "{{\"Name\":\"{name}\",\"Address\":\"{}\",\"Port\":{},\"Meta\":{{\"protocol\":\"{protocol}\"}}}}",
+            address.ip(),
+            address.port()
+        );
+        let registered = ask::status(portolan.api, LIMIT, "PUT", "/v1/agent/service/register", &body);
+        ensure!(registered == Some(200), "a registration was answered with {registered:?}");
+    }
+    Ok((portolan.process.pid(), Program::Portolan(Box::new((portolan, home)))))
 }
