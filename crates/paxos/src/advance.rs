@@ -1,5 +1,6 @@
 //! From input to one turn: what is decided, what is to be said, what is to be fetched and given.
 
+use omnipaxos::ballot_leader_election::Ballot;
 use omnipaxos::messages::Message;
 use omnipaxos::messages::sequence_paxos::PaxosMsg;
 
@@ -73,6 +74,8 @@ impl Driver {
         if checkpoint >= from {
             self.effects.push(Effect::Restore(checkpoint));
             self.emitted = checkpoint;
+            // Some of what was counted may be in it.
+            self.counted = Ballot::default();
         }
         if !commands.is_empty() {
             let at = self.emitted + 1;

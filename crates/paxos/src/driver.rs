@@ -46,7 +46,7 @@ pub struct Driver {
     pub(crate) emitted: Index,
     pub(crate) forwarding: Vec<(u8, Vec<Command>)>,
     pub(crate) forwarding_cost: u64,
-    /// Cost of what the log holds undecided, counted while this server leads.
+    /// Cost of what the log holds beyond `emitted`, counted while this server leads.
     pub(crate) undecided: u64,
     /// The ballot under which it was counted.
     pub(crate) counted: Ballot,
@@ -275,12 +275,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Counts anew under a new ballot: what was proposed under earlier ones was decided, or overwritten.
+    /// Counts anew under a new ballot: what was proposed under earlier ones was decided, or overwritten. The core may
+    /// not know yet that what came beside it is decided; but only what is still to be handed over makes room one day.
     fn count_undecided(&mut self) {
         let ballot = self.engine.promise();
         if self.counted != ballot {
             self.counted = ballot;
-            self.undecided = self.store.read(|image| image.undecided_cost());
+            self.undecided = self.store.read(|image| image.log_cost_after(self.emitted));
         }
     }
 

@@ -221,10 +221,10 @@ impl Image {
         from
     }
 
-    /// Cost of what the log holds beyond the decided index.
-    pub(crate) fn undecided_cost(&self) -> u64 {
-        let known = self.log_decided().saturating_sub(self.log.before) as usize;
-        self.log.entries.iter().skip(known).map(entry_cost).sum()
+    /// Cost of what the log holds beyond an index.
+    pub(crate) fn log_cost_after(&self, index: Index) -> u64 {
+        let before = usize::try_from(index.saturating_sub(self.log.before)).unwrap_or(usize::MAX);
+        self.log.entries.iter().skip(before).map(entry_cost).sum()
     }
 
     fn log_decided(&self) -> Index {

@@ -1,20 +1,10 @@
 //! A disk that takes long is not a dead server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use std::convert::Infallible;
+mod support;
 
-use portolan_paxos::{Batch, Disk, Driver, Effect, Frame, Identity, ServerId, Session, Setup, Turn};
-
-/// It keeps nothing: nobody here restarts.
-struct Forgetful;
-
-impl Disk for Forgetful {
-    type Error = Infallible;
-
-    fn persist(&mut self, _: &Batch) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
+use portolan_paxos::{Driver, Effect, Frame, Setup, Turn};
+use support::{Forgetful, SESSION, founders, place, server};
 
 /// Three drivers side by side, each frame delivered at once and in order.
 struct Trio {
@@ -26,29 +16,10 @@ struct Trio {
     beats: bool,
 }
 
-const SESSION: Session = Session(1);
-
-fn server(at: usize) -> ServerId {
-    ServerId(10 + at as u64)
-}
-
 impl Trio {
     fn new() -> Trio {
-        let members: Vec<Identity> = (0..3).map(|at| Identity { server: server(at), disk: 1 }).collect();
-        let found = |at: usize| Driver::found(members[at], members.clone(), 0, Setup::default(), 0).unwrap();
-        let mut trio = Trio {
-            drivers: (0..3).map(found).collect(),
-            turns: (0..3).map(|_| None).collect(),
-            now: 0,
-            slow: None,
-            beats: true,
-        };
-        for at in 0..3 {
-            (0..3)
-                .filter(|other| *other != at)
-                .for_each(|other| trio.drivers[at].handle_link_up(server(other), SESSION));
-        }
-        trio
+        let turns = (0..3).map(|_| None).collect();
+        Trio { drivers: founders(3, &Setup::default()), turns, now: 0, slow: None, beats: true }
     }
 
     /// One after the other goes on as far as it can.
@@ -66,7 +37,7 @@ impl Trio {
                 return;
             }
             for (from, to, frame) in sent {
-                self.drivers[(to.0 - 10) as usize].handle_frame(server(from), SESSION, frame);
+                self.drivers[place(to)].handle_frame(server(from), SESSION, frame);
             }
         }
     }
@@ -95,7 +66,7 @@ impl Trio {
 
     fn leader_seen_by(&self, at: usize) -> Option<usize> {
         let (leader, is_at_work) = self.drivers[at].status().leader?;
-        is_at_work.then_some((leader.0 - 10) as usize)
+        is_at_work.then_some(place(leader))
     }
 
     /// One who leads and whose disk has just been given something to do.

@@ -48,3 +48,9 @@ fn seed_1556_a_joiner_is_let_go() {
 fn seed_1665_a_message_larger_than_the_waiting_room() {
     ends_well(1665);
 }
+
+/// A new leader counted what a checkpoint had brought it as undecided, and refused everything after.
+#[test]
+fn seed_800009836_a_window_full_of_what_was_handed_over() {
+    ends_well(800_009_836);
+}
