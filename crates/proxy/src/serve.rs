@@ -10,7 +10,7 @@ use http::HeaderValue;
 use relay::accept::Accept;
 use relay::limit::{Limits, Place};
 use relay::pump::{Broken, Outcome};
-use relay::{Local, Relay, Stream};
+use relay::{Keeping, Local, Relay, Stream};
 use route::{Facts, Principal};
 use state::{Drain, Reader};
 
@@ -202,17 +202,20 @@ impl Accept for Entrance {
         match self.role.clone() {
             Role::Named => {
                 metrics.named.inc();
-                tokio::task::spawn_local(held(crate::tcp::named(context, stream, peer), (place, busy)));
+                tokio::task::spawn_local(Keeping::new(
+                    (place, busy),
+                    crate::tcp::named(context, stream, peer),
+                ));
             }
             Role::Service(listener, at) => {
                 metrics.service.inc();
                 let serving = crate::tcp::by_listener(context, listener, stream, peer, at);
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::Virtual(service, at) => {
                 metrics.by_virtual_ip.inc();
                 let serving = crate::tcp::to_service(context, service, stream, peer, at);
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::Http => {
                 metrics.http.inc();
@@ -224,7 +227,7 @@ impl Accept for Entrance {
                         crate::http::conn::serve(context, Stream::Tcp(stream), arrival).await;
                     }
                 };
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::Tls => {
                 metrics.tls.inc();
@@ -234,28 +237,22 @@ impl Accept for Entrance {
                         crate::tls::serve::serve(context, stream, ends.from, Door::Usual).await;
                     }
                 };
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::PublicHttp => {
                 metrics.http.inc();
                 let principal = context.identify(&stream, peer);
                 let arrival = Arrival { peer, principal, site: None, door: Door::Plain };
                 let serving = crate::http::conn::serve(context, Stream::Tcp(stream), arrival);
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::PublicTls => {
                 metrics.tls.inc();
                 let serving = crate::tls::serve::serve(context, stream, peer, Door::Public);
-                tokio::task::spawn_local(held(serving, (place, busy)));
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
         }
     }
-}
-
-/// Runs `serving` and keeps `held` until it is over.
-async fn held<T>(serving: impl Future<Output = ()>, held: T) {
-    serving.await;
-    drop(held);
 }
 
 pub(crate) fn udp_config(face: &Face, service: Arc<str>) -> relay::udp::Config {

@@ -142,7 +142,11 @@ pub(crate) async fn dial(
     let metrics = local.metrics();
     let dialing = async {
         let stream = local.dialer().dial(endpoint, permit).await?;
-        local.upstreams().secure(permit.service(), endpoint, speak, stream).await
+        match local.upstreams().leaves_plain(permit.service(), endpoint, speak) {
+            true => Ok(stream),
+            // Boxed: few need it, and it would be the largest part of every connection's task.
+            false => Box::pin(local.upstreams().secure(permit.service(), endpoint, speak, stream)).await,
+        }
     };
     let result = match tokio::time::timeout(local.config().connect_timeout, dialing).await {
         Ok(result) => result,

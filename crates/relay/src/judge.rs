@@ -2,7 +2,8 @@
 //! how it hears of a change.
 
 use std::cell::{Cell, RefCell};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -84,30 +85,45 @@ impl Local {
 
     /// Resolves when the rules no longer allow what `permit` allowed; for ever pending while they do. A connection
     /// that was permitted a moment ago is judged at once, since they may have changed before it came here.
-    pub async fn forbidden(self: &Rc<Self>, permit: &Permit) {
-        self.until(|routes| !routes.still_permits(permit)).await;
+    pub fn forbidden(self: &Rc<Self>, permit: &Permit) -> impl Future<Output = ()> + use<> {
+        Standing::new(self, permit.clone()).lost()
     }
 
     /// The same for a permit that was made in this turn of the thread, so that nothing can have changed since: it is judged
     /// when the rules change, and costs next to nothing while they do not.
-    pub fn forbidden_from_now(self: &Rc<Self>, permit: Permit) -> impl Future<Output = ()> + 'static {
-        let (local, mut changed) = (self.clone(), self.changed());
-        async move {
-            loop {
-                Pin::new(&mut changed).await;
-                if !local.with_routes(|routes| routes.still_permits(&permit)) {
-                    return;
-                }
-            }
-        }
+    pub fn forbidden_from_now(self: &Rc<Self>, permit: Permit) -> impl Future<Output = ()> + use<> {
+        Standing { judged: true, ..Standing::new(self, permit) }.lost()
+    }
+}
+
+/// A permit, with an ear for changes of the rules.
+pub(crate) struct Standing {
+    permit: Permit,
+    changed: Changed,
+    /// It was asked about since the last change.
+    judged: bool,
+}
+
+impl Standing {
+    pub(crate) fn new(local: &Rc<Local>, permit: Permit) -> Standing {
+        Standing { permit, changed: local.changed(), judged: false }
     }
 
-    /// Resolves when `is_over` says so, which is asked now and whenever the rules change.
-    pub async fn until(self: &Rc<Self>, is_over: impl Fn(&Routes) -> bool) {
-        let mut changed = pin!(self.changed());
-        while !self.with_routes(&is_over) {
-            changed.as_mut().await;
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// False once the rules no longer allow it; while they do, the task is woken when they change.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        while Pin::new(&mut self.changed).poll(cx).is_ready() {
+            self.judged = false;
         }
+        let judged = std::mem::replace(&mut self.judged, true);
+        judged || self.changed.local.with_routes(|routes| routes.still_permits(&self.permit))
+    }
+
+    fn lost(mut self) -> impl Future<Output = ()> {
+        poll_fn(move |cx| if self.poll(cx) { Poll::Pending } else { Poll::Ready(()) })
     }
 }
 

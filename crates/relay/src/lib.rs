@@ -13,6 +13,7 @@ mod config;
 mod dial;
 pub mod http;
 mod judge;
+mod keeping;
 pub mod limit;
 mod local;
 mod metrics;
@@ -25,6 +26,7 @@ pub mod udp;
 
 pub use config::{Config, Policy};
 pub use dial::{Attempt, Connection, Dial, Dialing, TcpDial, Unreachable, connect};
+pub use keeping::Keeping;
 pub use local::{Busy, Local};
 pub use metrics::Metrics;
 pub use stream::{Duplex, Stream};

@@ -1,7 +1,6 @@
 //! One client connection that speaks HTTP.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -127,11 +126,8 @@ fn address_value(peer: SocketAddr) -> HeaderValue {
 }
 
 async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
-    let service = service_fn(|request| {
-        let client = client.clone();
-        // Boxed: to get the socket back for an upgrade, hyper wants to move the future.
-        Box::pin(async move { Ok::<_, Infallible>(respond(client, request).await) })
-    });
+    // Boxed: to get the socket back for an upgrade, hyper wants to move the future.
+    let service = service_fn(|request| Box::pin(respond(client.clone(), request)));
     let mut connection = http1::Builder::new()
         .max_header_size(config.max_head_bytes + 1)
         .max_headers(config.max_head_fields)
@@ -199,7 +195,7 @@ async fn close(mut stream: Stream, refused: bool) {
         return;
     }
     let drain = async {
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; 4096];
         let mut left = LINGER_BYTES;
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
             left = left.saturating_sub(count);
@@ -213,10 +209,8 @@ async fn close(mut stream: Stream, refused: bool) {
 }
 
 async fn over_http2(client: Rc<Client>, guard: Guard, config: &Http) {
-    let service = service_fn(|request| {
-        let client = client.clone();
-        async move { Ok::<_, Infallible>(respond(client, request).await) }
-    });
+    // Boxed: hyper moves the future several times before it runs, and it is large.
+    let service = service_fn(|request| Box::pin(respond(client.clone(), request)));
     client.state.watch_streams(config.max_resets);
     let connection = http2::Builder::new(LocalExecutor)
         .max_send_buf_size(SEND_BUFFER)

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,10 @@ impl Answered {
 }
 
 /// Answers one request; never fails.
-pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Response<Counted> {
+pub(crate) async fn respond(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Counted>, Infallible> {
     let refused = client.state.begin();
     let in_flight = InFlight::new(&client.state);
     let Face { metrics, log, .. } = &*client.context.face;
@@ -89,7 +93,7 @@ pub(crate) async fn respond(client: Rc<Client>, request: Request<Incoming>) -> R
         (entry.status, entry.service) = (response.status().as_u16(), service);
         entry
     });
-    response.map(|body| Counted::new(body, in_flight, clock, entry))
+    Ok(response.map(|body| Counted::new(body, in_flight, clock, entry)))
 }
 
 /// What the request line and `Host` come down to.

@@ -30,7 +30,8 @@ pub(crate) async fn serve(context: Context, stream: TcpStream, peer: SocketAddr,
     let Some(handshake) = context.face.tls.handshakes.begin() else { return };
     let patience = context.face.live.load().config.tls.handshake_timeout;
     let by_address = context.identify(&stream, peer);
-    let opened = match timeout(patience, open(&context, stream, door)).await {
+    // Boxed: the handshake is over soon, and would be the largest part of the connection's task for ever.
+    let opened = match timeout(patience, Box::pin(open(&context, stream, door))).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(cause)) => {
             tracing::debug!(client = %peer, %cause, "a TLS handshake failed");

@@ -96,11 +96,10 @@ pub struct LocalExecutor;
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
     F: Future + 'static,
+    F::Output: 'static,
 {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        tokio::task::spawn_local(future);
     }
 }
 

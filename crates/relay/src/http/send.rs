@@ -193,9 +193,11 @@ impl Call<'_> {
                 Err(lost) => return Err(self.give_up(&flight, lost)),
             };
         }
-        let stream = self.dial(at, store, &flight, Speak::Http1).await.map_err(Lost::Unsent)?;
-        let connection =
-            connect::http1(stream).await.map_err(|cause| Lost::Unsent(io::Error::other(cause)))?;
+        let connecting = async {
+            let stream = self.dial(at, store, &flight, Speak::Http1).await?;
+            connect::http1(stream).await.map_err(io::Error::other)
+        };
+        let connection = Box::pin(connecting).await.map_err(Lost::Unsent)?;
         let mut kept = pools.adopt(flight.stats(), connection);
         let Some(request) = store.take_http1() else { return Err(gone()) };
         match in_time(store, kept.connection.sender.try_send_request(request)).await {
@@ -236,9 +238,12 @@ impl Call<'_> {
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let stream = self.dial(at, store, flight, Speak::Http2).await?;
-        let sender = connect::http2(stream).await.map_err(io::Error::other)?;
-        Ok(shared.insert(sender).clone())
+        // Boxed here and below: connecting is rare, and would be the largest part of every request's task.
+        let connecting = async {
+            let stream = self.dial(at, store, flight, Speak::Http2).await?;
+            connect::http2(stream).await.map_err(io::Error::other)
+        };
+        Ok(shared.insert(Box::pin(connecting).await?).clone())
     }
 
     async fn dial(&self, at: usize, store: &Store, flight: &Flight, speak: Speak) -> io::Result<Stream> {

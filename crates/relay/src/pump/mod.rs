@@ -18,6 +18,7 @@ use route::{Permit, Principal};
 use state::Drain;
 use tokio::time::{Instant, Sleep};
 
+use crate::judge::Standing;
 use crate::local::Local;
 use crate::stream::Stream;
 use half::{Fault, Half};
@@ -91,21 +92,21 @@ pub struct Outcome {
 
 /// Relays between `down` and `up` until both directions have ended, one side breaks, or nothing moves for
 /// `idle` (checked twice in that time, so it may take half as long again).
-pub async fn run(
+pub fn run(
     local: &Rc<Local>,
     permit: Permit,
     down: Stream,
     up: Stream,
     prefix: Prefix,
     idle: Option<Duration>,
-) -> Outcome {
-    let received = Half::starting_with(prefix.downstream);
-    relay(local, permit, (down, up), (Half::starting_with(prefix.upstream), received), None, idle).await
+) -> impl Future<Output = Outcome> {
+    let halves = (Half::starting_with(prefix.upstream), Half::starting_with(prefix.downstream));
+    Running::new(local, permit, (down, up), halves, None, idle)
 }
 
 /// The same for a WebSocket after its handshake. When `drain` starts the client is told, between two frames, that we
 /// go away (close code 1001, RFC 6455 section 7.4.1); its answer tells the server.
-pub async fn run_websocket(
+pub fn run_websocket(
     local: &Rc<Local>,
     permit: Permit,
     down: Stream,
@@ -113,33 +114,11 @@ pub async fn run_websocket(
     prefix: Prefix,
     idle: Option<Duration>,
     drain: Drain,
-) -> Outcome {
+) -> impl Future<Output = Outcome> {
     let received = Half::of_frames(prefix.downstream);
     let leaving: Leaving = Box::pin(async move { drain.started().await });
     let halves = (Half::starting_with(prefix.upstream), received);
-    relay(local, permit, (down, up), halves, Some(leaving), idle).await
-}
-
-async fn relay(
-    local: &Rc<Local>,
-    permit: Permit,
-    (down, up): (Stream, Stream),
-    (sent, received): (Half, Half),
-    leaving: Option<Leaving>,
-    idle: Option<Duration>,
-) -> Outcome {
-    let pump =
-        Pump { local: local.clone(), sent, received, down, up, counted: Moved::default(), write_fault: None };
-    let idle = idle.map(|limit| {
-        let sleep = Box::pin(tokio::time::sleep(limit / 2));
-        Idle { limit, sleep, seen: 0, quiet: 0 }
-    });
-    let mut running = Running { pump, idle, leaving };
-    tokio::select! {
-        biased;
-        () = local.forbidden(&permit) => running.pump.stop(Broken::Forbidden(Box::new(permit.principal().clone()))),
-        outcome = &mut running => outcome,
-    }
+    Running::new(local, permit, (down, up), halves, Some(leaving), idle)
 }
 
 struct Pump {
@@ -162,18 +141,43 @@ struct Idle {
 /// Resolves when the client is to be told that we leave.
 type Leaving = Pin<Box<dyn Future<Output = ()>>>;
 
+/// A future written out: as an async function it would be twice as large, and there is one for each idle connection.
 struct Running {
+    standing: Standing,
     pump: Pump,
     idle: Option<Idle>,
     /// `None` once it has resolved.
     leaving: Option<Leaving>,
 }
 
+impl Running {
+    fn new(
+        local: &Rc<Local>,
+        permit: Permit,
+        (down, up): (Stream, Stream),
+        (sent, received): (Half, Half),
+        leaving: Option<Leaving>,
+        idle: Option<Duration>,
+    ) -> Running {
+        let idle = idle.map(|limit| {
+            let sleep = Box::pin(tokio::time::sleep(limit / 2));
+            Idle { limit, sleep, seen: 0, quiet: 0 }
+        });
+        let counted = Moved::default();
+        let pump = Pump { local: local.clone(), sent, received, down, up, counted, write_fault: None };
+        Running { standing: Standing::new(local, permit), pump, idle, leaving }
+    }
+}
+
 impl Future for Running {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Running { pump, idle, leaving } = &mut *self;
+        let Running { standing, pump, idle, leaving } = &mut *self;
+        if !standing.poll(cx) {
+            let principal = Box::new(standing.permit().principal().clone());
+            return Poll::Ready(pump.stop(Broken::Forbidden(principal)));
+        }
         if leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(cx).is_ready()) {
             *leaving = None;
             pump.received.leave();

@@ -37,8 +37,13 @@ impl Upstreams {
         }
     }
 
-    /// Secures a fresh connection where it should be. Bytes that are relayed unseen are secured only where the
+    /// Whether a connection stays as it is. Bytes that are relayed unseen are secured only where the
     /// service is configured so: their client may speak TLS itself.
+    pub(crate) fn leaves_plain(&self, service: &str, endpoint: &Endpoint, speak: Speak) -> bool {
+        self.get(service).is_none() && (speak == Speak::Bytes || !self.secures(service, endpoint))
+    }
+
+    /// Secures a fresh connection.
     pub(crate) async fn secure(
         &self,
         service: &str,
@@ -48,7 +53,6 @@ impl Upstreams {
     ) -> std::io::Result<Stream> {
         let client = match self.get(service) {
             Some(client) => client,
-            None if speak == Speak::Bytes || !self.secures(service, endpoint) => return Ok(stream),
             None => self.usual()?,
         };
         let dialed = match &endpoint.target {
