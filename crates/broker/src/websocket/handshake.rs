@@ -3,19 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap};
+pub use relay::http::websocket::accept_key;
+use relay::http::websocket::new_key;
 
 /// Longest answer to a request, in bytes.
 const LONGEST_ANSWER: usize = 16 * 1024;
-/// What makes an answer one of WebSocket.
-const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// What proves that a key was read.
-pub fn accept_key(key: &str) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    context.update(key.as_bytes());
-    context.update(MAGIC.as_bytes());
-    STANDARD.encode(context.finish())
-}
 
 /// A request that asks for no WebSocket, or for one that there is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,13 +48,7 @@ fn has_word(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
 /// A client's request for `path` of `host`, with the key that its answer must prove. `extra` are whole header lines,
 /// each with its end.
 pub fn request(host: &str, path: &str, extra: &str) -> (Vec<u8>, String) {
-    use ring::rand::SecureRandom as _;
-    let mut bytes = [0; 16];
-    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
-        // It proves that the server speaks WebSocket, and is no secret.
-        fastrand::fill(&mut bytes);
-    }
-    let key = STANDARD.encode(bytes);
+    let key = new_key();
     let text = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n"

@@ -165,7 +165,8 @@ async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
     }
 }
 
-async fn tunnel(
+/// Relays a connection that left HTTP behind.
+pub(super) async fn tunnel(
     client: &Rc<Client>,
     permit: route::Permit,
     (down, up): (Stream, Stream),
@@ -214,6 +215,7 @@ async fn over_http2(client: Rc<Client>, guard: Guard, config: &Http) {
     client.state.watch_streams(config.max_resets);
     let connection = http2::Builder::new(LocalExecutor)
         .max_send_buf_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer;
 use super::authority;
 use super::counted::{Clock, Counted, Forbidden, InFlight};
+use super::extended::Extended;
 use super::guard::State;
 use super::headers::{self, Origin};
 use super::log::Entry;
@@ -73,12 +74,13 @@ impl Answered {
 /// Answers one request; never fails.
 pub(crate) async fn respond(
     client: Rc<Client>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     let refused = client.state.begin();
     let in_flight = InFlight::new(&client.state);
     let Face { metrics, log, .. } = &*client.context.face;
     let entry = log.load_full().map(|log| Box::new(Entry::new(log, client.peer, &request)));
+    let extended = Extended::opening(&mut request);
     let answered = match refused {
         Some(refusal) => Err(refusal),
         None if client.door == Door::Plain => {
@@ -88,6 +90,10 @@ pub(crate) async fn respond(
     };
     let Answered { response, clock, service } =
         answered.unwrap_or_else(|refusal| Answered::here(answer::refuse(metrics, refusal), None));
+    let response = match extended {
+        Some(extended) => extended.answered(&client, response),
+        None => response,
+    };
     metrics.answered(response.status());
     let entry = entry.map(|mut entry| {
         (entry.status, entry.service) = (response.status().as_u16(), service);
@@ -320,7 +326,7 @@ impl Client {
         // before the server agreed.
         let upgrade = stripped.upgrade.filter(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
         if let Some(upgrade) =
-            upgrade.filter(|_| request.body().is_empty() && parts.version == Version::HTTP_11)
+            upgrade.filter(|_| request.body().is_empty() && parts.version != Version::HTTP_10)
         {
             request.headers_mut().insert(UPGRADE, upgrade);
         }

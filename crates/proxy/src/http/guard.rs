@@ -91,6 +91,11 @@ impl State {
         self.in_head.set(false);
     }
 
+    /// A stream is busy beyond its request; [`State::end`] ends that.
+    pub(crate) fn open(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
     /// It reaches hyper after all, and is counted there.
     pub(crate) fn undo(&self) {
         self.heads.set(self.heads.get().saturating_sub(1));

@@ -5,6 +5,7 @@
 mod change;
 mod crowd;
 mod echo;
+mod extended;
 mod fuzz;
 mod harness;
 mod http;

@@ -10,6 +10,7 @@ mod outgoing;
 pub mod plain;
 mod pool;
 mod send;
+pub mod websocket;
 
 pub use body::{Body, BodyError, Fault};
 pub use connect::{LocalExecutor, Protocol, Upgraded};
