@@ -139,6 +139,19 @@ impl<'a> Daemon<'a> {
         done.map_err(|timeout| format!("{timeout}; it showed\n{last}\n{}", self.said()).into())
     }
 
+    /// Waits until `portolan exposures --output json` says this, which also has problems that are nobody's link.
+    ///
+    /// # Errors
+    /// After a while, with what it said instead.
+    pub fn tells(&self, text: &str) -> Fallible<()> {
+        let mut last = String::new();
+        let done = until(LIMIT, text, || {
+            last = self.say(&["exposures", "--output", "json"]).unwrap_or_else(|error| error.to_string());
+            last.contains(text).then_some(())
+        });
+        done.map_err(|timeout| format!("{timeout}; it told\n{last}\n{}", self.said()).into())
+    }
+
     /// Waits until the router holds exactly these mappings.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub const LAN_CLIENT: &str = "192.168.77.2";
 /// Address of the router on the side of the world: one that looks public, which miniupnpd insists on.
 pub const WAN_ROUTER: &str = "45.83.0.1";
 
+/// The client's own IPv6 address, which looks public.
+pub const CLIENT_V6: &str = "2a0d:db8:77::2";
+
 /// What a fallible step of the lab says; tests only print it.
 pub type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -79,13 +82,13 @@ impl Home {
             ip link add eth0 netns {client} type veth peer name lan0 netns {gateway}
             ip link add eth0 netns {wan} type veth peer name wan0 netns {gateway}
             a() {{ ip -n $1 addr add $3 dev $2 $4; ip -n $1 link set $2 up; }}
-            a {client} eth0 {LAN_CLIENT}/24; a {client} eth0 2001:db8:77::2/64 nodad
-            a {gateway} lan0 192.168.77.1/24; a {gateway} lan0 2001:db8:77::1/64 nodad
-            a {gateway} wan0 {WAN_ROUTER}/24; a {gateway} wan0 2001:db8:99::1/64 nodad
-            a {wan} eth0 45.83.0.2/24; a {wan} eth0 2001:db8:99::2/64 nodad
+            a {client} eth0 {LAN_CLIENT}/24; a {client} eth0 {CLIENT_V6}/64 nodad
+            a {gateway} lan0 192.168.77.1/24; a {gateway} lan0 2a0d:db8:77::1/64 nodad
+            a {gateway} wan0 {WAN_ROUTER}/24; a {gateway} wan0 2a0d:db8:99::1/64 nodad
+            a {wan} eth0 45.83.0.2/24; a {wan} eth0 2a0d:db8:99::2/64 nodad
             ip -n {client} route add default via 192.168.77.1
-            ip -n {client} -6 route add default via 2001:db8:77::1
-            ip -n {wan} -6 route add default via 2001:db8:99::1
+            ip -n {client} -6 route add default via 2a0d:db8:77::1
+            ip -n {wan} -6 route add default via 2a0d:db8:99::1
             ip netns exec {gateway} sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'"
         ))?;
         let bin = self.folder.path().join("bin");

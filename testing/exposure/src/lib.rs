@@ -7,6 +7,7 @@
 mod authority;
 mod daemon;
 mod home;
+mod misbehaving;
 mod names;
 mod role;
 mod stun;
@@ -14,7 +15,8 @@ mod web;
 
 pub use authority::Authority;
 pub use daemon::Daemon;
-pub use home::{Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
+pub use home::{CLIENT_V6, Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
+pub use misbehaving::Misbehaving;
 pub use role::{Consul, NameServer, Role};
 pub use stun::Stun;
 pub use web::{REGISTER, REGISTER_INSIDE};

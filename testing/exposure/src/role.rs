@@ -1,6 +1,7 @@
 //! The programs of the lab: Consul and the role on the client's host, a name server outside.
 
 use peers::{Running, until};
+use rustix::process::Signal;
 
 use crate::LIMIT;
 use crate::home::{Fallible, Home};
@@ -27,9 +28,17 @@ impl<'a> Consul<'a> {
     /// # Errors
     /// What it said.
     pub fn restart(&mut self) -> Fallible<()> {
+        self.restart_as("lheureduthe")
+    }
+
+    /// The same as another node: what is asked about the first one is answered `null`.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn restart_as(&mut self, node: &str) -> Fallible<()> {
         self.kill();
         let mut command = self.home.inside(peers::tool("consul")?);
-        command.args(["agent", "-dev", "-node=lheureduthe", "-bind=127.0.0.1", "-client=127.0.0.1"]);
+        command.args(["agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1"]).arg(format!("-node={node}"));
         command.args(["-dns-port=-1", "-grpc-port=-1", "-log-level=err"]);
         let mut agent = Running::start(&mut command)?;
         agent.wait_until(LIMIT, "Consul to lead", || {
@@ -46,6 +55,39 @@ impl<'a> Consul<'a> {
         if let Some(mut agent) = self.agent.take() {
             agent.kill();
         }
+    }
+
+    /// Holds it where it is: connections are taken by the kernel, and nothing is answered. Until [`Consul::go_on`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stall(&self) -> Fallible<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on where it was held.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn go_on(&self) -> Fallible<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Fallible<()> {
+        Ok(self.agent.as_ref().ok_or("it does not run")?.signal(signal)?)
+    }
+
+    /// A request to its API as an agent's neighbour makes it.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn put(&self, path: &str, body: &str) -> Fallible<()> {
+        let url = format!("http://127.0.0.1:8500{path}");
+        let output = self.home.inside("curl").args(["-sf", "-X", "PUT", "-d", body, &url]).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("PUT {path}: {}", String::from_utf8_lossy(&output.stdout)).into())
     }
 
     /// `consul services register -name=… -tag=…`
@@ -127,7 +169,7 @@ impl<'a> Role<'a> {
     /// # Errors
     /// When it does not end, or not well.
     pub fn stop(mut self) -> Fallible<()> {
-        self.daemon.signal(rustix::process::Signal::TERM)?;
+        self.daemon.signal(Signal::TERM)?;
         let status = self.daemon.ended(LIMIT)?;
         if status.success() { Ok(()) } else { Err(format!("{status}\n{}", self.said()).into()) }
     }
@@ -206,6 +248,11 @@ impl<'a> NameServer<'a> {
         Ok(format!(
             "[[public_dns]]\nkind = \"rfc2136\"\nzones = [\"example.test\"]\nserver = \"{server}\"\nkey_file = \"{path}\"\n"
         ))
+    }
+
+    /// What the world is answered now.
+    pub fn answers(&self, name: &str, kind: &str) -> Vec<String> {
+        ask(self.home, name, kind)
     }
 
     /// Waits until the world is answered exactly this.

@@ -28,9 +28,11 @@ impl Home {
     /// When Python does not start.
     pub fn serve_web(&self, address: &str) -> Fallible<Running> {
         let program = format!(
-            "import http.server as h\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    \
+            "import http.server as h, socket\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    \
              s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\n\
-             h.ThreadingHTTPServer(('{address}',1337),A).serve_forever()"
+             class S(h.ThreadingHTTPServer):\n  \
+             address_family = socket.AF_INET6 if ':' in '{address}' else socket.AF_INET\n\
+             S(('{address}',1337),A).serve_forever()"
         );
         Ok(Running::start(self.inside("python3").args(["-c", &program]))?)
     }
