@@ -2,12 +2,18 @@
 //!
 //! ```sh
 //! cargo run --profile fast -p portolan-mesh --example beside_quinn
+//! cargo run --profile fast -p portolan-mesh --example beside_quinn -- 3   # rounds, each one's figures on a line
 //! ```
 //! Both ends in one process, a thread each; both sides with the same certificates, windows and limits; turns taken
 //! in each of the rounds and the first turn changing sides, medians told. CPU is that of the whole process, which other
 //! load disturbs less than it does the rates. The TCP carrier is shown for its bulk.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that fails has no figure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that fails has no figure"
+)]
 
 mod bare;
 mod meshed;
@@ -127,6 +133,17 @@ struct Figures {
 }
 
 impl Figures {
+    /// For programs: each round's cost and rate, `name value value…`.
+    fn list(&self, what: &str) {
+        for (of, turns) in [("bare", &self.bare), ("mesh", &self.mesh)] {
+            let line = |take: fn(&Cost) -> f64| {
+                turns.iter().map(|turn| format!(" {:.6}", take(turn))).collect::<String>()
+            };
+            println!("{what}.{of}.cost{}", line(|turn| turn.0));
+            println!("{what}.{of}.rate{}", line(|turn| turn.1));
+        }
+    }
+
     fn tell(&self, what: &str, cost: &str, rate: &str) {
         let of = |turns: &[Cost]| {
             let (mut costs, mut rates): (Vec<f64>, Vec<f64>) = turns.iter().copied().unzip();
@@ -160,17 +177,24 @@ fn median(figures: &mut [f64]) -> f64 {
 }
 
 fn main() {
+    let given = std::env::args().nth(1).map(|rounds| rounds.parse::<usize>().expect("a number of rounds"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let bare = bare::connect().await;
         let (data, carrier) = meshed::connect().await;
         let [mut trips, mut one, mut many, mut large, mut tcp] = [(); 5].map(|()| Figures::default());
-        for round in 0..ROUNDS {
+        for round in 0..given.unwrap_or(ROUNDS) {
             turns!(round, trips, &bare, &data, round_trips);
             turns!(round, one, &bare, &data, async |opener: &_| streams(opener, 1).await);
             turns!(round, many, &bare, &data, async |opener: &_| streams(opener, 64).await);
             turns!(round, large, &bare, &data, bulk);
             turns!(round, tcp, &bare, &carrier, bulk);
+        }
+        if given.is_some() {
+            for (what, figures) in [("trips", trips), ("one", one), ("many", many), ("bulk", large)] {
+                figures.list(what);
+            }
+            return;
         }
         trips.tell("round trips, 1 stream", "µs", "/s");
         one.tell("streams, 1 at a time", "µs", "/s");

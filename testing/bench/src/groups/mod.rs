@@ -55,7 +55,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "start", about: "from start to serving", run: start::run, needs_portolan: true },
     Group {
         name: "cluster",
-        about: "three servers beside three of etcd, and the leader killed",
+        about: "three servers beside three of etcd, the leader killed, agents, and the mesh",
         run: cluster::run,
         needs_portolan: true,
     },

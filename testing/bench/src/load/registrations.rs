@@ -1,5 +1,7 @@
 //! Registrations as a service of ordinary size sends them, and the same bytes for whom they are compared with.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use bytes::Bytes;
 
@@ -31,10 +33,21 @@ pub(crate) async fn register(
 }
 
 /// Registers `count` instances of `services` services over `clients` connections.
-pub(crate) async fn fill(api: std::net::SocketAddr, count: u64, services: u64, clients: u64) -> Result<()> {
+pub(crate) async fn fill(api: SocketAddr, count: u64, services: u64, clients: u64) -> Result<()> {
+    fill_with(api, None, count, services, clients).await
+}
+
+/// The same where a token is asked for.
+pub(crate) async fn fill_with(
+    api: SocketAddr,
+    token: Option<&str>,
+    count: u64,
+    services: u64,
+    clients: u64,
+) -> Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     for client in 0..clients {
-        let mut connection = Connection::open(api).await?;
+        let mut connection = Connection::open(api).await?.with_token(token)?;
         tasks.spawn(async move {
             for number in (client..count).step_by(clients as usize) {
                 let service = format!("service-{}", number % services);

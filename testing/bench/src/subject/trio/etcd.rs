@@ -37,7 +37,7 @@ pub(super) fn start(folder: TempDir, cores: &Cores) -> Result<Trio> {
     }
     let listening = || clients.iter().all(|client| TcpStream::connect(client).is_ok()).then_some(());
     peers::until(LIMIT, "etcd to answer", listening).map_err(|timeout| anyhow!("{timeout}"))?;
-    Ok(Trio { kind: Kind::Etcd, token: None, servers, _folder: folder })
+    Ok(Trio { kind: Kind::Etcd, token: None, servers, folder })
 }
 
 /// What a member says of itself.

@@ -4,6 +4,8 @@
 mod etcd;
 mod portolan;
 
+pub(crate) use portolan::Newcomer;
+
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ pub(crate) struct Trio {
     /// What the clients of ours have to show.
     pub(crate) token: Option<String>,
     servers: Vec<Server>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 struct Server {
@@ -72,6 +74,21 @@ impl Trio {
     /// Where clients ask, one address for each server.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.address).collect()
+    }
+
+    /// Where programs ask the broker of one of ours.
+    pub(crate) fn broker(&self, at: usize) -> PathBuf {
+        self.folder.path().join(format!("n{at}")).join(portolan::BROKER)
+    }
+
+    /// The command line of one of ours.
+    pub(crate) fn cli(&self, at: usize, arguments: &[&str]) -> Result<String> {
+        portolan::cli(&self.servers[at].recipe, arguments)
+    }
+
+    /// Index of the last command that one of ours has applied.
+    pub(crate) fn applied(&self, at: usize) -> Result<u64> {
+        portolan::applied(self.servers[at].address).context("ask for the applied index")
     }
 
     /// CPU time of all three so far.
