@@ -28,6 +28,15 @@ fn watch(home: &Home) -> Running {
         (transactions(&monitor) > 0).then_some(())
     })
     .unwrap();
+    // It tells in order: after these, none of the probes is still to come.
+    home.nft_inside("add table inet ready").unwrap();
+    home.nft_inside("delete table inet ready").unwrap();
+    until(LIMIT, "nft to have told all", || {
+        let said = monitor.said();
+        let (_, after) = said.split_once("delete table inet ready")?;
+        after.contains("# new generation").then_some(())
+    })
+    .unwrap();
     monitor
 }
 
