@@ -192,10 +192,8 @@ fn registration(sent: CatalogRegistration) -> Result<Register, Failure> {
         },
         only_if_absent: sent.skip_node_update,
     };
-    // Without an address the node has to exist.
-    let node = (!node.def.address.is_empty()).then_some(node);
     let instance = sent.service.map(external_instance).transpose()?;
-    Ok(Register { node, on, instance, checks })
+    Ok(Register { node: Some(node), on, instance, checks })
 }
 
 pub(crate) fn external_instance(

@@ -32,6 +32,8 @@ const FILES: &[File] = &[
     ("dom.js", SCRIPT, include_bytes!("../ui/dom.js")),
     ("services.js", SCRIPT, include_bytes!("../ui/services.js")),
     ("nodes.js", SCRIPT, include_bytes!("../ui/nodes.js")),
+    ("rules.js", SCRIPT, include_bytes!("../ui/rules.js")),
+    ("exposures.js", SCRIPT, include_bytes!("../ui/exposures.js")),
     ("keys.js", SCRIPT, include_bytes!("../ui/keys.js")),
 ];
 

@@ -3,11 +3,13 @@
 
 import { ask, token, watch } from "./api.js";
 import { make } from "./dom.js";
+import { exposures } from "./exposures.js";
 import { keys } from "./keys.js";
 import { nodes } from "./nodes.js";
+import { rules } from "./rules.js";
 import { service, services } from "./services.js";
 
-const ROOMS = { services: "Services", nodes: "Nodes", keys: "Keys" };
+const ROOMS = { services: "Services", nodes: "Nodes", rules: "Rules", exposures: "Exposures", keys: "Keys" };
 
 const page = (id) => document.getElementById(id);
 let leave = new AbortController();
@@ -36,6 +38,8 @@ function enter() {
   if (room === "services" && rest.length) service(rest[0], tools);
   else if (room === "services") services(tools);
   else if (room === "nodes") nodes(tools);
+  else if (room === "rules") rules(tools);
+  else if (room === "exposures") exposures(tools);
   else if (room === "keys") keys(rest.join("/"), tools);
   else show("Nothing", make("p", null, "There is no such room."));
 }

@@ -266,6 +266,10 @@ pub fn pair(name: &str, value: &[u8]) -> Result<(), Invalid> {
 /// The first [`Invalid`] found.
 pub fn registration(register: &Register) -> Result<(), Invalid> {
     if let Some(node) = &register.node {
+        // Whoever only wants the node to be there may not know where it is.
+        if !node.only_if_absent || !node.def.address.is_empty() {
+            address("node address", &node.def.address)?;
+        }
         node_def(&node.def)?;
         if node.def.name != register.on {
             return Err(Invalid::new("node name", &node.def.name, "instance and checks name another node"));
@@ -279,7 +283,6 @@ pub fn registration(register: &Register) -> Result<(), Invalid> {
 
 fn node_def(def: &NodeDef) -> Result<(), Invalid> {
     node_name(&def.name)?;
-    address("node address", &def.address)?;
     labels(&def.meta)
 }
 

@@ -20,7 +20,8 @@ pub struct Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no duration: {} (write it like 10s, 1m30s, 500ms)", self.text, self.why)
+        // Go's words first: clients look for them.
+        write!(f, "invalid duration {:?}: {} (write it like 10s, 1m30s, 500ms)", self.text, self.why)
     }
 }
 

@@ -10,11 +10,13 @@ mod order;
 mod routes;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use catalog::Labels;
 use lease::{Leases, NobodyElse, PassOn};
 use log::transport::LinkReceiver;
 use relay::Relay;
@@ -91,7 +93,8 @@ pub(crate) async fn start(
     let part = part.map(|((member, links), frames)| order::Part { member, carrier: &links.carrier, frames });
     let Order { store, shared: log } = order::open(&config, home.as_deref(), part, &identity.name).await?;
     let address = node_address(&config, &addresses);
-    let itself = health::node_def(&identity.name, &identity.id, address);
+    let mut itself = health::node_def(&identity.name, &identity.id, address);
+    itself.meta = labelled(&itself.meta, &config);
     if membership.is_none() {
         alone(&store, &config, &itself).await?;
     }
@@ -200,9 +203,20 @@ fn settle(config: &Config, home: Option<&Home>) -> anyhow::Result<Option<Members
 fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
     let name = config.node.name.as_deref();
     match home {
-        None => Identity::passing(name),
+        None => {
+            let passing = Identity::passing(name)?;
+            Ok(Identity { id: config.node.id.clone().unwrap_or(passing.id), ..passing })
+        }
         Some(home) => Identity::load(home.dir(), name),
     }
+}
+
+/// The labels of this node: those that every node has, and the operator's.
+fn labelled(plain: &Labels, config: &Config) -> Labels {
+    let own = config.node.meta.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let plain = plain.iter().map(|(name, value)| (&**name, &**value));
+    let all: BTreeMap<&str, &str> = plain.chain(own).collect();
+    all.into_iter().collect()
 }
 
 fn begin_links(

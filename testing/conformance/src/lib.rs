@@ -4,6 +4,7 @@
 //! What a client needs said is said over `curl`, so that nothing of ours stands between it and the daemon.
 
 mod daemon;
+pub mod score;
 mod web;
 
 pub use daemon::Daemon;

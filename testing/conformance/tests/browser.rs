@@ -51,6 +51,11 @@ fn it_shows_services_and_runs_nothing_of_what_they_are_called() {
         shows(&chromium, &daemon, "services/web", &["web-1", "10.0.0.1:8080", "web.svc.internal", escaped]);
     assert!(!page.contains("<img src=x"), "{page}");
     shows(&chromium, &daemon, "nodes", &["This node", "memory"]);
+    let rule = json!({ "Action": "deny", "Source": "shop", "Service": "web", "Note": evil });
+    daemon.put("/v1/portolan/rule", &rule.to_string()).unwrap();
+    let page = shows(&chromium, &daemon, "rules", &["shop", "rules are not asked", escaped]);
+    assert!(!page.contains("<img src=x"), "{page}");
+    shows(&chromium, &daemon, "exposures", &["On this node", "Nothing is exposed"]);
     shows(&chromium, &daemon, "keys", &["config/"]);
     let page = shows(&chromium, &daemon, "keys/config%2Fcolour", &[escaped]);
     assert!(!page.contains("<img src=x") && !page.contains(">run<"), "{page}");

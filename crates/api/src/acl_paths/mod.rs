@@ -48,6 +48,17 @@ fn not_found(what: &str) -> Failure {
     Failure::not_found(format!("Requested {what} does not exist: ACL not found"))
 }
 
+/// Consul finds these by UUIDs alone. An operator's token has another kind of id, and is found by it.
+fn checked_uuid(what: &str, text: &str) -> Result<(), Failure> {
+    let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    match is_id(text) {
+        true => Ok(()),
+        false => Err(Failure::bad_request(format!(
+            "failed acl {what} lookup: index error: UUID must be 36 characters, and {text:?} is none"
+        ))),
+    }
+}
+
 /// Reads a body that must be there.
 async fn body<T: DeserializeOwned>(api: &Api, request: Request, what: &str) -> Result<(Parts, T), Failure> {
     enabled(&request.parts)?;
@@ -140,6 +151,7 @@ pub(crate) async fn agent_token(api: Arc<Api>, request: Request) -> Result<Answe
         | "agent_master"
         | "acl_agent_master_token"
         | "agent_recovery"
+        | "dns"
         | "replication"
         | "acl_replication_token"
         | "config_file_service_registration" => {}

@@ -7,7 +7,7 @@ use consul::acl::Policy;
 
 use crate::Api;
 use crate::acl_paths::links::checked_name;
-use crate::acl_paths::{body, enabled, not_found, shapes, submit, wrong};
+use crate::acl_paths::{body, checked_uuid, enabled, not_found, shapes, submit, wrong};
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::ids::new_id;
 use crate::read::{Scope, View};
@@ -27,6 +27,7 @@ pub(crate) fn show(parts: &Parts) -> Result<View, Failure> {
     if id.is_empty() {
         return Err(Failure::bad_request("Bad request: Missing policy ID"));
     }
+    checked_uuid("policy", &id)?;
     Ok(View::new(Scope::Acl, move |_, lens, pretty| {
         let policy = lens.acl().policy(&id).ok_or_else(|| not_found("policy"))?;
         Answer::json_as(&shapes::policy(policy), pretty)

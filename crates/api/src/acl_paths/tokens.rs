@@ -11,7 +11,7 @@ use consul::{Text, instant};
 
 use crate::Api;
 use crate::access::shown_token;
-use crate::acl_paths::{body, enabled, links, no_token, not_found, shapes, submit, wrong};
+use crate::acl_paths::{body, checked_uuid, enabled, links, no_token, not_found, shapes, submit, wrong};
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::ids::new_id;
 use crate::read::{Scope, View};
@@ -49,6 +49,7 @@ pub(crate) fn show(parts: &Parts) -> Result<View, Failure> {
     if id.is_empty() {
         return Err(Failure::bad_request("Bad request: Missing token ID"));
     }
+    checked_uuid("token", &id)?;
     Ok(View::new(Scope::Acl, move |_, lens, pretty| {
         let living = lens.acl().token(&id).filter(|token| !token.is_expired(lens.time_ms()));
         let token = match living {
@@ -134,6 +135,7 @@ pub(crate) async fn update(api: Arc<Api>, request: Request) -> Result<Answer, Fa
 }
 
 async fn clone(api: &Api, parts: &Parts, accessor: &str, sent: &Token) -> Result<Answer, Failure> {
+    checked_uuid("token", accessor)?;
     let now = api.store.now();
     let known = now.acl().token(accessor).ok_or_else(|| not_found("token"))?;
     let (accessor, secret) = (new_id()?, new_id()?);
@@ -159,6 +161,7 @@ pub(crate) async fn delete(api: Arc<Api>, request: Request) -> Result<Answer, Fa
     if is_own && !accessor.is_empty() {
         return Err(wrong("Deletion of the request's authorization token is not permitted"));
     }
+    checked_uuid("token", accessor)?;
     match operator {
         Some(hash) => {
             let command = ClusterCommand::RemoveOperator { hash };

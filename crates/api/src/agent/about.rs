@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use catalog::{Mode, NodeEntry, Status};
 use consul::agent::{AgentSelf, Member, SelfConfig, Version};
@@ -180,6 +181,7 @@ pub(crate) fn host(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     let uptime = read("/proc/uptime").split('.').next().and_then(|s| s.parse::<u64>().ok()).unwrap_or(0);
     let cores = std::thread::available_parallelism()
         .map_err(|e| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("count the cores: {e}")))?;
+    let collected = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let host = json!({
         "Memory": { "total": bytes("MemTotal"), "available": bytes("MemAvailable"), "free": bytes("MemFree") },
         "CPU": (0..cores.get()).map(|cpu| json!({ "cpu": cpu })).collect::<Vec<_>>(),
@@ -191,6 +193,8 @@ pub(crate) fn host(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
             "kernelArch": std::env::consts::ARCH,
             "nodeName": api.node.name,
         },
+        // Nanoseconds, as Consul has it.
+        "CollectionTime": collected.as_nanos() as u64,
         "Errors": null,
     });
     Answer::json_as(&host, parts.query.has("pretty"))

@@ -27,7 +27,8 @@ fn telemetry(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
             sample.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         match sample.kind {
             Kind::Counter => counters.push(json!({
-                "Name": sample.name, "Count": sample.value, "Sum": sample.value, "Labels": labels,
+                // Clients read a whole number there.
+                "Name": sample.name, "Count": sample.value as u64, "Sum": sample.value, "Labels": labels,
             })),
             Kind::Gauge => {
                 gauges.push(json!({ "Name": sample.name, "Value": sample.value, "Labels": labels }));

@@ -33,6 +33,8 @@ pub(crate) fn list(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
         .node(&api.node.name)
         .into_iter()
         .flat_map(|entry| lens.instances_on(entry))
+        // The server's own entry is the catalog's, not the agent's, as in Consul.
+        .filter(|instance| &*instance.def.service != "consul")
         .map(|instance| plan::agent_service(&api.context, instance))
         .filter(|service| filter.lets(service))
         .map(|service| (service.id.clone(), service))

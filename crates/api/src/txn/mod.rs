@@ -58,7 +58,12 @@ pub(crate) async fn put(api: Arc<Api>, request: Request) -> Result<Answer, Failu
 /// rolled back. An operation that is nothing at all is left out, as there.
 fn understood(sent: Vec<TxnOp>) -> Result<Result<Vec<Operation>, Vec<TxnError>>, Failure> {
     let (mut operations, mut errors) = (Vec::new(), Vec::new());
+    // These are told when it is tried, beside what else fails then; and also when it never comes to that.
+    let mut untried = Vec::new();
     for (op_index, sent) in sent.into_iter().enumerate().filter(|(_, sent)| *sent != TxnOp::default()) {
+        if operation::lacks_session(&sent) {
+            untried.push(TxnError { op_index, what: operation::MISSING_SESSION.into() });
+        }
         match operation::operation(sent) {
             Ok(operation) => operations.push(operation),
             Err(failure) if failure.status == StatusCode::BAD_REQUEST => {
@@ -67,7 +72,12 @@ fn understood(sent: Vec<TxnOp>) -> Result<Result<Vec<Operation>, Vec<TxnError>>,
             Err(failure) => return Err(failure),
         }
     }
-    Ok(if errors.is_empty() { Ok(operations) } else { Err(errors) })
+    if errors.is_empty() {
+        return Ok(Ok(operations));
+    }
+    errors.append(&mut untried);
+    errors.sort_by_key(|error| error.op_index);
+    Ok(Err(errors))
 }
 
 fn is_read(operation: &Operation) -> bool {

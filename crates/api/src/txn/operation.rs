@@ -9,6 +9,16 @@ use consul::txn::{CheckOp, KvOp, NodeOp, ServiceOp, TxnOp};
 use crate::catalog_paths::{external_check, external_instance};
 use crate::http::Failure;
 
+/// Consul's words, which the catalog says too.
+pub(super) const MISSING_SESSION: &str = "missing session";
+
+/// True for what locks or asks about a lock, and does not say in whose name.
+pub(super) fn lacks_session(sent: &TxnOp) -> bool {
+    sent.kv
+        .as_ref()
+        .is_some_and(|kv| matches!(&*kv.verb, "lock" | "unlock" | "check-session") && kv.session.is_empty())
+}
+
 /// # Errors
 /// Why the operation cannot be meant, in Consul's words where it has some.
 pub(super) fn operation(sent: TxnOp) -> Result<Operation, Failure> {
@@ -27,9 +37,6 @@ pub(super) fn operation(sent: TxnOp) -> Result<Operation, Failure> {
 
 fn kv_operation(sent: KvOp) -> Result<KvOperation, Failure> {
     let KvOp { verb, key, value: Value(value), flags, index, session } = sent;
-    if matches!(&*verb, "lock" | "unlock" | "check-session") && session.is_empty() {
-        return Err(Failure::bad_request("missing session"));
-    }
     Ok(match &*verb {
         "set" => KvOperation::Set { key, value, flags, cas: None },
         "cas" => KvOperation::Set { key, value, flags, cas: Some(index) },

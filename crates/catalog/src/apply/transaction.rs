@@ -129,6 +129,14 @@ impl Turn<'_> {
                 self.set_key(key, value, *flags, *cas).map_err(|refusal| failed("set", key, &refusal))?;
                 (key, false)
             }
+            // In Consul's words, like all that is said here.
+            KvOperation::Lock { session, .. }
+            | KvOperation::Unlock { session, .. }
+            | KvOperation::CheckSession { session, .. }
+                if session.is_empty() =>
+            {
+                return Err("missing session".to_owned());
+            }
             KvOperation::Lock { key, value, flags, session } => {
                 self.acquire_key(key, value, *flags, session)
                     .map_err(|refusal| failed("lock", key, &refusal))?;

@@ -1,5 +1,6 @@
 //! The sections that belong to the root: the node itself, its logging, its storage.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,11 @@ pub struct Node {
     /// Address that other hosts reach this one at. Unset: loopback while every listener is on loopback, else
     /// the address that the default route leaves from.
     pub address: Option<IpAddr>,
+    /// Labels of this node, for Consul's clients.
+    pub meta: BTreeMap<String, String>,
+    /// Id of this node while nothing of it is kept, from whoever composes the daemon: no key of its own.
+    #[serde(skip)]
+    pub id: Option<String>,
     /// Where everything durable is kept.
     pub data_dir: PathBuf,
     /// Say yes in words: listeners beyond loopback may be open to everybody who can send a packet.
@@ -34,6 +40,8 @@ impl Default for Node {
             name: None,
             datacenter: "dc1".into(),
             address: None,
+            meta: BTreeMap::new(),
+            id: None,
             data_dir: default_data_dir(),
             open_beyond_loopback: false,
             drain_timeout: Duration::from_secs(10),

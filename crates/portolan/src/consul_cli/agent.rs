@@ -97,14 +97,19 @@ pub(super) fn run(arguments: &[&str], global: &Global) -> Result {
     }
     let sources = Sources { file: None, env: env.collect(), flags };
     let mut loaded = load(&sources)?;
+    let token = agent.secrets.registration.or_else(|| agent.secrets.management.clone());
     loaded.config.acl.initial_management = agent.secrets.management;
     loaded.config.api.default_token = agent.secrets.default.map(|secret| acl::hash(&secret));
+    loaded.config.node.meta = agent.node_meta;
+    // What Consul's newer clients look for.
+    loaded.config.node.meta.insert("consul-version".into(), api::CONSUL_VERSION.into());
+    loaded.config.node.id = agent.node_id;
     let pid_file = agent.pid_file.map(PidFile::write).transpose()?;
     let notes = match agent.unused.is_empty() {
         true => Vec::new(),
         false => vec![format!("nothing here reads these of Consul's settings: {}", agent.unused.join(", "))],
     };
-    let definitions = Some(Definitions::new(paths, format));
+    let definitions = Some(Definitions::new(paths, format, definitions::itself(&loaded.config), token));
     let ended =
         daemon::run(Daemon { sources, defaults, loaded, memory, greet: None, notes, definitions }, global);
     drop(pid_file);

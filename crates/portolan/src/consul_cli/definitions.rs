@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use client::{Client, Error};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::files;
+use crate::config::Config;
 use crate::remote::encoded;
 
 /// Between two attempts at what the daemon does not take yet.
@@ -46,20 +47,36 @@ impl What {
 pub(crate) struct Definitions {
     paths: Vec<PathBuf>,
     format: Option<String>,
+    /// Registered whatever stands in the files.
+    itself: Defined,
+    /// Shown where the daemon asks for one.
+    token: Option<String>,
     registered: BTreeSet<(What, String)>,
 }
 
 impl Definitions {
-    pub(super) fn new(paths: Vec<PathBuf>, format: Option<String>) -> Definitions {
-        Definitions { paths, format, registered: BTreeSet::new() }
+    pub(super) fn new(
+        paths: Vec<PathBuf>,
+        format: Option<String>,
+        itself: Defined,
+        token: Option<String>,
+    ) -> Definitions {
+        Definitions { paths, format, itself, token, registered: BTreeSet::new() }
     }
 
     /// Reads the files and brings the daemon up to date with them. What is wrong is logged: the daemon serves
     /// what else it has.
     pub(crate) async fn register(&mut self, client: &Client) {
+        let client = &match &self.token {
+            Some(token) => client.clone().with_token(token.as_str()),
+            None => client.clone(),
+        };
         let defined = files::read(&self.paths, self.format.as_deref()).and_then(|told| in_files(&told));
         let defined = match defined {
-            Ok(defined) => defined,
+            Ok(mut defined) => {
+                defined.insert(0, self.itself.clone());
+                defined
+            }
             Err(cause) => return tracing::error!(error = format!("{cause:#}"), "read service definitions"),
         };
         let named = defined.iter().map(|one| (one.what, one.id.clone())).collect::<BTreeSet<_>>();
@@ -96,6 +113,13 @@ async fn attempt(client: &Client, one: &Defined) -> Result<()> {
             Err(cause) => return Err(cause.into()),
         }
     }
+}
+
+/// The service `consul`, by which clients of Consul find its servers: this node's API.
+pub(super) fn itself(config: &Config) -> Defined {
+    let port = config.api.listen.first().map_or(0, std::net::SocketAddr::port);
+    let id = "consul".to_owned();
+    Defined { what: What::Service, body: json!({ "Name": id, "ID": id, "Port": port }), id }
 }
 
 /// Every definition in what files say, with services before checks that may judge them.

@@ -50,6 +50,8 @@ fn read_file(file: &Path, format: Option<&str>) -> Result<Map<String, Value>> {
     let text = std::fs::read_to_string(file)?;
     let ending = file.extension().and_then(|end| end.to_str());
     let value = match ending.filter(|end| matches!(*end, "json" | "hcl")).or(format) {
+        // Consul starts with an empty file, that is filled before a reload.
+        Some("json") if text.trim().is_empty() => Value::Object(Map::new()),
         Some("json") => serde_json::from_str(&text)?,
         Some("hcl") => hcl::parse(&text)?,
         Some(other) => bail!("there is no format {other:?}, only \"json\" and \"hcl\""),

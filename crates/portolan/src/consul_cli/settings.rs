@@ -1,5 +1,6 @@
 //! Consul's settings as ours. What Consul knows and we do not is listed, and keeps nobody from starting.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +21,10 @@ pub(super) struct Agent {
     pub(super) pid_file: Option<String>,
     /// Secrets that access control lists begin with.
     pub(super) secrets: Secrets,
+    /// Labels of the node.
+    pub(super) node_meta: BTreeMap<String, String>,
+    /// Id of the node.
+    pub(super) node_id: Option<String>,
     /// Keys that nothing here reads.
     pub(super) unused: Vec<String>,
 }
@@ -29,6 +34,8 @@ pub(super) struct Agent {
 pub(super) struct Secrets {
     /// May do everything.
     pub(super) management: Option<String>,
+    /// Registers what stands in files.
+    pub(super) registration: Option<String>,
     /// Counts for requests that show none.
     pub(super) default: Option<String>,
 }
@@ -123,6 +130,13 @@ fn one(key: &str, value: &Value, agent: &mut Agent) -> Result<()> {
             }
         }
         "check_update_interval" => agent.put(key, "health.output_interval", text(value)?),
+        "node_id" => agent.node_id = Some(text(value)?).filter(|id| !id.is_empty()),
+        "node_meta" => {
+            let Value::Object(labels) = value else { bail!("it is no object") };
+            for (name, value) in labels {
+                agent.node_meta.insert(name.clone(), text(value)?);
+            }
+        }
         "acl" => acl(value, agent)?,
         "dns_config" => dns(value, agent)?,
         "recursors" => {
@@ -237,13 +251,10 @@ fn tokens(value: &Value, agent: &mut Agent) -> Result<()> {
         let secret = || text(value).map(|secret| Some(secret).filter(|secret| !secret.is_empty()));
         match key.as_str() {
             "initial_management" | "master" => agent.secrets.management = secret()?,
+            "config_file_service_registration" => agent.secrets.registration = secret()?,
             "default" => agent.secrets.default = secret()?,
             // What the agent does itself it may do here by being a member.
-            "agent"
-            | "agent_recovery"
-            | "agent_master"
-            | "replication"
-            | "config_file_service_registration" => {}
+            "agent" | "agent_recovery" | "agent_master" | "replication" => {}
             _ => agent.unused.push(format!("acl.tokens.{key}")),
         }
     }

@@ -60,7 +60,7 @@ fn measure(context: &Context, cores: &Cores, watchers: usize, figures: &mut Figu
         for number in 0..3 {
             registrations::register(&mut connection, SERVICE, &format!("{SERVICE}-{number}"), number).await?;
         }
-        let index = index_of(portolan.api).await?;
+        let index = index_of(portolan.api, SERVICE).await?;
         let before = process::resident_mb(portolan.process.pid())?;
         let path = format!("/v1/health/service/{SERVICE}?index={index}&wait=5m");
         let mut watching = Watchers::open(portolan.api, &path, watchers).await?;
@@ -89,9 +89,9 @@ fn measure(context: &Context, cores: &Cores, watchers: usize, figures: &mut Figu
 }
 
 /// Consul's index of the service, from the header of an ordinary query.
-async fn index_of(api: SocketAddr) -> Result<u64> {
+pub(super) async fn index_of(api: SocketAddr, service: &str) -> Result<u64> {
     let mut connection = client::Connection::open(api).await?;
-    let path = format!("/v1/health/service/{SERVICE}");
+    let path = format!("/v1/health/service/{service}");
     let (status, headers) = connection.headers(Method::GET, &path).await?;
     ensure!(status == StatusCode::OK, "GET {path}: {status}");
     let index = headers.get("x-consul-index").context("no X-Consul-Index")?;
@@ -99,7 +99,7 @@ async fn index_of(api: SocketAddr) -> Result<u64> {
 }
 
 /// A descriptor for each connection, here and in the server, which inherits the limit.
-fn raise_descriptor_limit(needed: u64) -> Result<()> {
+pub(super) fn raise_descriptor_limit(needed: u64) -> Result<()> {
     let allowed = sys::process::raise_descriptor_limit().context("raise the limit of open files")?;
     ensure!(
         allowed >= needed,

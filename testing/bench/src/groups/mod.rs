@@ -2,6 +2,7 @@
 
 mod blocking;
 mod cluster;
+mod consul;
 mod footprint;
 mod leases;
 mod names;
@@ -44,6 +45,7 @@ pub(crate) const GROUPS: &[Group] = &[
         run: blocking::run,
         needs_portolan: true,
     },
+    Group { name: "consul", about: "the same clients beside Consul", run: consul::run, needs_portolan: true },
     Group { name: "footprint", about: "memory, idle and full", run: footprint::run, needs_portolan: true },
     Group { name: "leases", about: "sweeping a million leases", run: leases::run, needs_portolan: false },
     Group {

@@ -129,8 +129,8 @@ fn by_h2load(web: &Web, host: &str, time: Duration, figures: &mut Figures) -> Re
     Ok(())
 }
 
-struct Load {
-    requests: f64,
+pub(super) struct Load {
+    pub(super) requests: f64,
     p99_ms: f64,
 }
 
@@ -147,7 +147,7 @@ fn output(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-fn wrk(url: &str, time: Duration) -> Result<Load> {
+pub(super) fn wrk(url: &str, time: Duration) -> Result<Load> {
     let (clients, time) = (format!("-c{CLIENTS}"), format!("-d{}s", time.as_secs()));
     let said = output("wrk", &["-t1", &clients, &time, "--latency", "-H", "Host: web", url])?;
     ensure!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "requests failed: {said}");

@@ -1,6 +1,7 @@
 //! Servers under test, each in a folder of its own and gone with its value.
 
 pub(crate) mod ask;
+pub(crate) mod consul;
 pub(crate) mod etcd;
 pub(crate) mod portolan;
 pub(crate) mod relay;

@@ -1,10 +1,11 @@
 """Stands where the docker package is expected: "containers" of Consul are daemons of ours.
 
 py-consul's own suite starts Consul in containers and asks for the port that it is reached at. With this folder
-first on the path it starts `portolan dev` (the program in PORTOLAN_BIN) instead, unmodified otherwise.
+first on the path it starts our program (PORTOLAN_BIN) under the name `consul` instead, with the same flags and the
+same configuration, access control lists included.
 """
-import json
 import os
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -23,44 +24,31 @@ def from_env():
 
 class Containers:
     def run(self, image, command, **config):
-        return Container(json.loads(config["environment"]["CONSUL_LOCAL_CONFIG"]))
+        return Container(shlex.split(command), config["environment"]["CONSUL_LOCAL_CONFIG"])
 
     def get(self, name):
         raise errors.NotFound(name)
 
 
 class Container:
-    def __init__(self, asked):
+    def __init__(self, command, asked):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._log = tempfile.TemporaryFile()
-        self._secret = tempfile.NamedTemporaryFile("w", suffix=".token")
-        settings = {
-            "PORTOLAN_API__LISTEN": f"127.0.0.1:{port}",
-            "PORTOLAN_DNS__LISTEN": "127.0.0.1:0",
-            "PORTOLAN_PROXY__NAMED": "127.0.0.1:0",
-            "PORTOLAN_PROXY__HTTP__LISTEN": "127.0.0.1:0",
-            "PORTOLAN_HEALTH__COMMANDS": str(asked.get("enable_script_checks", False)).lower(),
-        }
-        settings.update(self._lists(asked.get("acl", {})))
+        self._folder = tempfile.TemporaryDirectory()
+        consul = os.path.join(self._folder.name, "consul")
+        os.symlink(os.environ["PORTOLAN_BIN"], consul)
+        file = os.path.join(self._folder.name, "local.json")
+        with open(file, "w", encoding="utf-8") as local:
+            local.write(asked)
+        # Every container has all addresses to itself, and this host is everybody's.
+        command = [word.replace("0.0.0.0", "127.0.0.1") for word in command]
         self._process = subprocess.Popen(
-            [os.environ["PORTOLAN_BIN"], "dev"], env={**os.environ, **settings},
+            [consul, *command, f"-http-port={port}", f"-config-file={file}"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
         )
         self.attrs = {"NetworkSettings": {"Ports": {"8500/tcp": [{"HostPort": str(port)}]}}}
-
-    def _lists(self, acl):
-        """Our settings for Consul's access control lists."""
-        if not acl.get("enabled"):
-            return {}
-        settings = {"PORTOLAN_ACL__ENABLED": "true", "PORTOLAN_ACL__DEFAULT_POLICY": acl.get("default_policy", "allow")}
-        secret = acl.get("tokens", {}).get("initial_management")
-        if secret:
-            self._secret.write(secret)
-            self._secret.flush()
-            settings["PORTOLAN_ACL__INITIAL_MANAGEMENT_FILE"] = self._secret.name
-        return settings
 
     def reload(self):
         pass
@@ -75,4 +63,4 @@ class Container:
 
     def remove(self, force=False):
         self._log.close()
-        self._secret.close()
+        self._folder.cleanup()
