@@ -12,7 +12,7 @@ use consul::register::{CatalogCheck, CatalogDeregistration, CatalogRegistration}
 
 use crate::Api;
 use crate::access::{Lens, may_deregister, may_register};
-use crate::agent::{tagged, weights};
+use crate::agent::{kind_of, tagged, weights};
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts, Query, Request};
 use crate::plan;
@@ -98,11 +98,14 @@ pub(crate) fn asks_peer(query: &Query) -> bool {
     query.given("peer").is_some()
 }
 
-/// Instances that speak Consul's mesh: none do, and a list of them is empty.
+/// Instances that speak the mesh's TLS themselves.
 pub(crate) fn connect(parts: &Parts) -> Result<View, Failure> {
-    let name = named(parts, "service name")?;
-    Filter::<CatalogService>::from_query(&parts.query)?;
-    Ok(nothing(name))
+    instances(parts, is_native)
+}
+
+/// True for what shows and demands certificates of the cluster's authority itself.
+pub(crate) fn is_native(instance: &catalog::Instance) -> bool {
+    instance.def.kind == Kind::Native
 }
 
 /// An empty list that waits like any other.
@@ -111,6 +114,10 @@ pub(crate) fn nothing(service: Arc<str>) -> View {
 }
 
 pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
+    instances(parts, |_| true)
+}
+
+fn instances(parts: &Parts, lets: fn(&catalog::Instance) -> bool) -> Result<View, Failure> {
     let name = named(parts, "service name")?;
     if asks_peer(&parts.query) {
         return Ok(nothing(name));
@@ -120,7 +127,7 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
     Ok(View::new(Scope::Service(name.clone()), move |context, lens, pretty| {
         let found = lens
             .instances(&name)
-            .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted))
+            .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted) && lets(instance))
             .map(|(entry, service, instance)| plan::catalog_service(context, entry, service, instance));
         Answer::list(found.filter(|service| filter.lets(service)), pretty)
     }))
@@ -208,7 +215,7 @@ pub(crate) fn external_instance(
     let def = InstanceDef {
         id: if sent.id.is_empty() { sent.service.clone() } else { sent.id },
         service: sent.service,
-        kind: Kind::Service,
+        kind: kind_of(sent.connect.as_ref())?,
         tags: sent.tags,
         address: sent.address,
         port: sent.port,

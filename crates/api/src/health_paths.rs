@@ -3,7 +3,7 @@
 use catalog::Status;
 use consul::listing::{HealthCheck, ServiceEntry};
 
-use crate::catalog_paths::{NodeMeta, asks_peer, has_tags, named, nothing, tags};
+use crate::catalog_paths::{NodeMeta, asks_peer, has_tags, is_native, named, nothing, tags};
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts};
 use crate::plan;
@@ -36,6 +36,15 @@ pub(crate) fn checks(parts: &Parts) -> Result<View, Failure> {
 
 /// Instances of a service.
 pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
+    instances(parts, |_| true)
+}
+
+/// Those that speak the mesh's TLS themselves.
+pub(crate) fn connect(parts: &Parts) -> Result<View, Failure> {
+    instances(parts, is_native)
+}
+
+fn instances(parts: &Parts, lets: fn(&catalog::Instance) -> bool) -> Result<View, Failure> {
     let name = named(parts, "service name")?;
     let only_passing = match parts.query.get("passing") {
         None => false,
@@ -51,15 +60,15 @@ pub(crate) fn service(parts: &Parts) -> Result<View, Failure> {
     Ok(View::new(Scope::Service(name.clone()), move |context, lens, pretty| {
         let found = lens
             .instances(&name)
-            .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted))
+            .filter(|(entry, _, instance)| meta.lets(entry) && has_tags(instance, &wanted) && lets(instance))
             .filter(|(_, _, instance)| !only_passing || lens.health(instance) == Status::Passing)
             .map(|(entry, service, instance)| plan::service_entry(context, lens, (entry, service, instance)));
         Answer::list(found.filter(|entry| filter.lets(entry)), pretty)
     }))
 }
 
-/// Instances that speak Consul's mesh: none do.
-pub(crate) fn connect(parts: &Parts) -> Result<View, Failure> {
+/// Instances behind an ingress gateway: there are no gateways.
+pub(crate) fn ingress(parts: &Parts) -> Result<View, Failure> {
     let name = named(parts, "service name")?;
     Filter::<ServiceEntry>::from_query(&parts.query)?;
     Ok(nothing(name))

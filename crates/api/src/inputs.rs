@@ -97,6 +97,11 @@ pub trait Control: Send + Sync {
     /// A sentence for the client: what is wrong, where.
     fn reload(&self) -> Result<(), String>;
 
+    /// Resolves once what a reload has begun is done.
+    fn settled(&self) -> Answering<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Begins to leave, as SIGTERM does. Returns at once.
     fn leave(&self);
 

@@ -106,7 +106,7 @@ fn summary(api: &Api, snapshot: &Snapshot, service: &Service) -> ServiceSummary 
     ServiceSummary {
         name: service.name.clone(),
         kind: match service.kind {
-            catalog::Kind::Service => "service",
+            catalog::Kind::Service | catalog::Kind::Native => "service",
             catalog::Kind::Netsel => "netsel",
             catalog::Kind::Tunnel => "tunnel",
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use catalog::{Check, Instance, NodeEntry, Service, VirtualIp};
 use consul::agent::AgentService;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
-use consul::{GoDuration, Labels, ServiceAddress, TaggedAddresses, Weights};
+use consul::{GoDuration, Labels, ServiceAddress, ServiceConnect, TaggedAddresses, Weights};
 
 use crate::access::Lens;
+use crate::catalog_paths::is_native;
 use crate::read::Context;
 
 /// Check id that stands for a node's own liveness, as every client of Consul expects it.
@@ -57,6 +58,7 @@ pub(crate) fn catalog_service(
         service_meta: labels(&def.meta),
         service_port: def.port,
         service_enable_tag_override: def.enable_tag_override,
+        service_connect: ServiceConnect { native: is_native(instance) },
         create_index: instance.create_index,
         modify_index: instance.modify_index,
         ..CatalogService::default()
@@ -76,6 +78,7 @@ pub(crate) fn node_service(service: Option<&Service>, instance: &Instance) -> No
         port: def.port,
         weights: weights(instance),
         enable_tag_override: def.enable_tag_override,
+        connect: ServiceConnect { native: is_native(instance) },
         create_index: instance.create_index,
         modify_index: instance.modify_index,
         ..NodeService::default()
@@ -95,6 +98,7 @@ pub(crate) fn agent_service(context: &Context, instance: &Instance) -> AgentServ
         tagged_addresses: tagged_addresses(None, instance),
         weights: weights(instance),
         enable_tag_override: def.enable_tag_override,
+        connect: is_native(instance).then_some(ServiceConnect { native: true }),
         content_hash: "".into(),
         datacenter: context.datacenter.clone(),
     }

@@ -27,10 +27,18 @@ struct Router {
 /// here; 404.
 pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, Failure> {
     let (rows, rest) = ROUTER.rows(path).ok_or_else(|| unknown(method, path))?;
-    match rows.iter().find(|row| ROUTES[**row].method == method) {
+    let get = Method::GET;
+    let wanted = if *method == Method::HEAD && has_head(path) { &get } else { method };
+    match rows.iter().find(|row| ROUTES[**row].method == wanted) {
         Some(row) => Ok((*row, rest)),
         None => Err(not_allowed(method, rows)),
     }
+}
+
+/// What is not Consul's own answers `HEAD` where it answers `GET` (RFC 9110 section 9.3.2), since browsers, proxies and
+/// supervisors look that way. Consul's paths answer 405, as they do there.
+fn has_head(path: &str) -> bool {
+    !path.starts_with("/v1/")
 }
 
 /// Methods of a path, as `OPTIONS` and 405 list them.
@@ -120,6 +128,9 @@ mod tests {
             Ok("/v1/agent/service/register")
         );
         assert_eq!(get("/v1/kvx").expect_err("unknown").status, StatusCode::NOT_FOUND);
+        let head = |path| pattern(&Method::HEAD, path).map(|(pattern, _)| pattern);
+        assert_eq!([head("/"), head("/ui/")], [Ok("/"), Ok("/ui/*file")]);
+        assert_eq!(head("/v1/kv/a").expect_err("as in Consul").status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(
             get("/v1/agent/service/register").expect_err("PUT only").allow.as_deref(),
             Some("OPTIONS,PUT")

@@ -112,8 +112,9 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/agent/check/fail/*id", Each(Service, Write), act!(agent::reports::fail)),
     put("/v1/agent/check/update/*id", Each(Service, Write), act!(agent::reports::update)),
     put("/v1/agent/maintenance", Here(Node, Write), act!(agent::maintenance::of_node)),
-    put("/v1/agent/reload", Here(Agent, Write), Look(agent::control::reload)),
+    put("/v1/agent/reload", Here(Agent, Write), act!(agent::control::reload)),
     put("/v1/agent/leave", Here(Agent, Write), Look(agent::control::leave)),
+    put("/v1/agent/force-leave/*node", Whole(Operator, Write), act!(agent::control::force_leave)),
     // The catalog: every node and every instance.
     put("/v1/catalog/register", Each(Node, Write), act!(catalog::register)),
     put("/v1/catalog/deregister", Each(Node, Write), act!(catalog::deregister)),
@@ -129,7 +130,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/health/checks/*name", Filtered, Views(health::checks)),
     get("/v1/health/service/*name", Filtered, Views(health::service)),
     get("/v1/health/connect/*name", Filtered, Views(health::connect)),
-    get("/v1/health/ingress/*name", Filtered, Views(health::connect)),
+    get("/v1/health/ingress/*name", Filtered, Views(health::ingress)),
     get("/v1/health/state/*state", Filtered, Views(health::state)),
     // Sessions: who may hold locks on keys.
     put("/v1/session/create", Each(Session, Write), act!(session::create)),
@@ -305,6 +306,5 @@ pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/namespace", "namespaces other than \"default\" are"),
     ("/v1/partition", "partitions other than \"default\" are"),
     ("/v1/agent/join/", "joining over HTTP is"),
-    ("/v1/agent/force-leave/", "removing members over HTTP is"),
     ("/v1/agent/monitor", "log streaming is"),
 ];

@@ -6,6 +6,7 @@ use log::LogStatus;
 use serde_json::{Value, json};
 use store::View;
 
+use crate::catalog_paths::is_native;
 use crate::http::{Answer, Failure, Parts};
 use crate::plan::NODE_ALIVE;
 use crate::read::check_datacenter;
@@ -124,10 +125,16 @@ pub(crate) fn autopilot(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
 pub(crate) fn usage(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     check_datacenter(parts.query.get("dc"), &api.node.datacenter)?;
     let (now, contact) = (api.store.now(), api.contact.now());
+    let natives =
+        now.services().flat_map(|service| service.iter()).filter(|instance| is_native(instance)).count();
+    let itself = now.service("consul").map_or(0, |service| service.iter().count());
     let usage = json!({
         "Nodes": now.nodes().count(), "Services": now.service_count(),
-        "ServiceInstances": now.instance_count(), "BillableServiceInstances": now.instance_count(),
-        "ConnectServiceInstances": {},
+        "ServiceInstances": now.instance_count(), "BillableServiceInstances": now.instance_count().saturating_sub(itself),
+        "ConnectServiceInstances": {
+            "connect-native": natives, "connect-proxy": 0, "api-gateway": 0, "ingress-gateway": 0,
+            "mesh-gateway": 0, "terminating-gateway": 0,
+        },
     });
     let body = json!({
         "Usage": { (&*api.node.datacenter): usage }, "Index": now.index(),

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::command::Command;
 use crate::members::Member;
+use crate::model::{InstanceDef, Kind};
 use crate::snapshot::Snapshot;
+use crate::transaction::Operation;
 
 /// Level of commands that this version understands.
-pub const FEATURES: u32 = 5;
+pub const FEATURES: u32 = 6;
 
 /// The first version's commands.
 const FIRST: u32 = 1;
@@ -19,12 +21,20 @@ const RULES: u32 = 2;
 const EXPOSURES: u32 = 3;
 const QUERIES: u32 = 4;
 const TOKENS: u32 = 5;
+/// [`Kind::Native`].
+const NATIVE: u32 = 6;
 
 impl Command {
     /// Level from which a node understands it. A new kind of command, or of what is in one, gets the next level, and
     /// [`FEATURES`] grows with it.
     pub fn level(&self) -> u32 {
         match self {
+            Command::Register(register)
+                if register.instance.as_ref().is_some_and(|one| is_native(&one.def)) =>
+            {
+                NATIVE
+            }
+            Command::Transact(operations) if operations.iter().any(sets_native) => NATIVE,
             Command::Register(_)
             | Command::Deregister(_)
             | Command::SetStatus { .. }
@@ -44,10 +54,19 @@ impl Command {
     }
 }
 
+fn is_native(def: &InstanceDef) -> bool {
+    def.kind == Kind::Native
+}
+
+fn sets_native(operation: &Operation) -> bool {
+    matches!(operation, Operation::Instance { def, .. } if is_native(def))
+}
+
 impl Snapshot {
     /// Level that a node must understand to read this state and the commands that led to it.
     pub fn level(&self) -> u32 {
         let touched = [
+            (self.services().any(|service| service.iter().any(|instance| is_native(&instance.def))), NATIVE),
             (self.acl.index() > 0, TOKENS),
             (self.tables.queries > 0 || self.staged.is_some(), QUERIES),
             (self.tables.exposures > 0, EXPOSURES),
@@ -128,6 +147,26 @@ mod tests {
         assert_eq!(named(&query()).as_deref(), Some("oldest"));
         assert_eq!(named(&Command::Batch(vec![query()])).as_deref(), Some("oldest"));
         assert_eq!(named(&Command::Batch(vec![])), None);
+        assert_eq!(named(&native()).as_deref(), Some("oldest"));
+        assert_eq!(named(&Command::Register(Box::default())), None);
+    }
+
+    fn native() -> Command {
+        let def = InstanceDef {
+            id: "w".into(),
+            service: "web".into(),
+            kind: Kind::Native,
+            tags: vec![],
+            address: "".into(),
+            port: 80,
+            tagged_addresses: Default::default(),
+            meta: Default::default(),
+            weights: Default::default(),
+            enable_tag_override: false,
+            lease: None,
+        };
+        let instance = Some(crate::InstanceRegistration { def, replace_checks: false });
+        Command::Register(Box::new(crate::Register { on: "a".into(), instance, ..Default::default() }))
     }
 
     #[test]

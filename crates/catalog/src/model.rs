@@ -62,6 +62,8 @@ pub enum Kind {
     Netsel,
     /// A GOST tunnel: listed, not routed, no virtual address.
     Tunnel,
+    /// Shows and demands certificates of the cluster's authority itself (Consul's `Connect.Native`); otherwise ordinary.
+    Native,
 }
 
 /// Who owns an instance: the node that it registered with, in one of that node's lives.

@@ -75,6 +75,19 @@ impl Default for Weights {
     }
 }
 
+/// `Connect` of a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceConnect {
+    /// It shows and demands certificates of the cluster's authority itself.
+    #[serde(skip_serializing_if = "is_false")]
+    pub native: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// An object that Consul always shows and that is always empty here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}

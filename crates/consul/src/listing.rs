@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Empty, Labels, Proxy, TaggedAddresses, Text, Weights};
+use crate::{Empty, Labels, Proxy, ServiceConnect, TaggedAddresses, Text, Weights};
 
 /// A node: an element of `catalog/nodes`, `Node` of `health/service`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ pub struct CatalogService {
     pub service_enable_tag_override: bool,
     /// Always empty here.
     pub service_proxy: Proxy,
-    /// Always empty here.
-    pub service_connect: Empty,
+    /// Whether it speaks the mesh's TLS itself.
+    pub service_connect: ServiceConnect,
     /// Index of the registration.
     pub create_index: u64,
     /// Index of the last change.
@@ -106,8 +106,8 @@ pub struct NodeService {
     pub enable_tag_override: bool,
     /// Always empty here.
     pub proxy: Proxy,
-    /// Always empty here.
-    pub connect: Empty,
+    /// Whether it speaks the mesh's TLS itself.
+    pub connect: ServiceConnect,
     /// Index of the registration.
     pub create_index: u64,
     /// Index of the last change.

@@ -264,6 +264,9 @@ pub struct CatalogService {
     pub weights: Option<Weights>,
     /// Carried for clients that ask.
     pub enable_tag_override: bool,
+    /// Service mesh options of Consul.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
 }
 
 /// A check of a catalog registration. Nobody here runs it, unless somebody else (esm) reads its definition.

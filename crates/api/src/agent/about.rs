@@ -10,6 +10,7 @@ use consul::{Empty, Labels, Text};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts};
 use crate::plan::NODE_ALIVE;
 use crate::{Api, CONSUL_VERSION, status};
@@ -113,6 +114,7 @@ fn stats(api: &Api, entry: Option<&Arc<NodeEntry>>) -> BTreeMap<Text, BTreeMap<T
 /// Members are the nodes that have a liveness check; those registered from outside have none. Among all
 /// datacenters (`wan`) a name carries its own.
 pub(crate) fn members(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
+    let filter = Filter::<Member>::from_query(&parts.query)?;
     let snapshot = api.store.now();
     let is_wan = parts.query.has("wan");
     let lens = parts.caller.lens(&snapshot);
@@ -127,6 +129,7 @@ pub(crate) fn members(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
             };
             Some(member(api, &name, &def.address, &def.id, alive.status != Status::Critical))
         })
+        .filter(|member| filter.lets(member))
         .collect();
     Answer::json_as(&members, parts.query.has("pretty"))
 }

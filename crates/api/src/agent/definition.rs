@@ -7,7 +7,7 @@ use catalog::{
     Register, Status, Weights,
 };
 use consul::TaggedAddresses;
-use consul::register::{CheckRegistration, ServiceRegistration};
+use consul::register::{CheckRegistration, Connect, ServiceRegistration};
 
 use crate::config::Config;
 use crate::http::Failure;
@@ -38,7 +38,7 @@ pub(crate) fn service(
     let def = InstanceDef {
         id,
         service: sent.name,
-        kind: Kind::Service,
+        kind: kind_of(sent.connect.as_ref())?,
         tags: sent.tags,
         address: sent.address,
         port: sent.port,
@@ -52,15 +52,23 @@ pub(crate) fn service(
     Ok(Register { node: None, on: on.clone(), instance, checks })
 }
 
+/// A service that speaks the mesh's TLS itself has an authority for its certificates here; nobody runs sidecars.
+pub(crate) fn kind_of(connect: Option<&Connect>) -> Result<Kind, Failure> {
+    match connect {
+        Some(Connect { sidecar_service: Some(_), .. }) => {
+            Err(Failure::absent("sidecars of Consul's service mesh are"))
+        }
+        Some(Connect { native: true, .. }) => Ok(Kind::Native),
+        _ => Ok(Kind::Service),
+    }
+}
+
 fn refuse_absent(sent: &ServiceRegistration) -> Result<(), Failure> {
     if !sent.kind.is_empty() {
         return Err(Failure::absent(&format!("services of kind {:?} are", sent.kind)));
     }
     if !sent.socket_path.is_empty() {
         return Err(Failure::absent("services on a SocketPath are"));
-    }
-    if sent.connect.as_ref().is_some_and(|connect| connect.native || connect.sidecar_service.is_some()) {
-        return Err(Failure::absent("Consul's service mesh (Connect) is"));
     }
     for (name, value) in [("namespace", &sent.namespace), ("partition", &sent.partition)] {
         if !value.is_empty() && **value != *"default" {

@@ -1,9 +1,9 @@
 //! What selectors can lead to: the fields of each listed type, by Go's names.
 
-use consul::agent::AgentService;
+use consul::agent::{AgentService, Member};
 use consul::connect::Intention;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
-use consul::{Labels, ServiceAddress, TaggedAddresses, Text, Weights};
+use consul::{Labels, ServiceAddress, ServiceConnect, TaggedAddresses, Text, Weights};
 
 /// A type whose fields can be selected.
 pub(crate) trait Fields {
@@ -104,6 +104,10 @@ fields!(ServiceAddress, it, {
     "Port" => Value::Number(it.port.into()),
 });
 
+fields!(ServiceConnect, it, {
+    "Native" => Value::Bool(it.native),
+});
+
 fields!(Node, it, {
     "ID" => Value::Text(&it.id),
     "Node" => Value::Text(&it.node),
@@ -132,6 +136,7 @@ fields!(CatalogService, it, {
     "ServiceMeta" => Value::Labels(&it.service_meta),
     "ServicePort" => Value::Number(it.service_port.into()),
     "ServiceEnableTagOverride" => Value::Bool(it.service_enable_tag_override),
+    "ServiceConnect" => Value::Nested(&it.service_connect),
     "CreateIndex" => Value::Number(it.create_index),
     "ModifyIndex" => Value::Number(it.modify_index),
 });
@@ -147,6 +152,7 @@ fields!(NodeService, it, {
     "Port" => Value::Number(it.port.into()),
     "Weights" => Value::Nested(&it.weights),
     "EnableTagOverride" => Value::Bool(it.enable_tag_override),
+    "Connect" => Value::Nested(&it.connect),
     "CreateIndex" => Value::Number(it.create_index),
     "ModifyIndex" => Value::Number(it.modify_index),
 });
@@ -163,6 +169,14 @@ fields!(AgentService, it, {
     "Weights" => Value::Nested(&it.weights),
     "EnableTagOverride" => Value::Bool(it.enable_tag_override),
     "Datacenter" => Value::Text(&it.datacenter),
+});
+
+fields!(Member, it, {
+    "Name" => Value::Text(&it.name),
+    "Addr" => Value::Text(&it.addr),
+    "Port" => Value::Number(it.port.into()),
+    "Tags" => Value::Labels(&it.tags),
+    "Status" => Value::Number(it.status.into()),
 });
 
 fields!(HealthCheck, it, {

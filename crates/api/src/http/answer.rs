@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{Either, Full};
@@ -76,6 +76,13 @@ impl Answer {
         if let Ok(value) = value.try_into() {
             self.fields.insert(HeaderName::from_static(name), value);
         }
+        self
+    }
+
+    /// The answer to `HEAD`: all but the body.
+    pub(crate) fn without_body(mut self) -> Answer {
+        self.fields.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        self.body = Bytes::new();
         self
     }
 

@@ -178,8 +178,8 @@ pub(crate) fn with_fields(api: &Api, mut answer: Answer, index: u64, options: &R
     answer.fields.insert(DEFAULT_POLICY, HeaderValue::from_static(default_policy(&api.store.now())));
     if options.cached {
         answer = answer
-            .with_field("x-cache", HeaderValue::from_static("MISS"))
-            .with_field("age", HeaderValue::from_static("0"));
+            .with_field("x-cache", HeaderValue::from_static("HIT"))
+            .with_field("age", HeaderValue::from(contact.last_contact_ms() / 1000));
     }
     answer
 }

@@ -44,7 +44,7 @@ pub(crate) struct ReadOptions {
     pub(crate) consistency: Consistency,
     /// Indent JSON.
     pub(crate) pretty: bool,
-    /// The client would take a cached answer: say that it is not one.
+    /// The client takes an answer from a cache.
     pub(crate) cached: bool,
 }
 
@@ -55,6 +55,11 @@ impl ReadOptions {
     pub(crate) fn parse(query: &Query, datacenter: &str) -> Result<ReadOptions, Failure> {
         check_datacenter(query.get("dc"), datacenter)?;
         check_tenancy(query)?;
+        if query.has("cached") && query.has("consistent") {
+            return Err(Failure::bad_request(
+                "Cannot specify ?cached with ?consistent, conflicting semantics.",
+            ));
+        }
         let consistency = match (query.has("stale"), query.has("consistent")) {
             (true, true) => {
                 return Err(Failure::bad_request(
@@ -76,6 +81,16 @@ impl ReadOptions {
             pretty: query.has("pretty"),
             cached: query.has("cached"),
         })
+    }
+
+    /// As they count at a path: the catalog is kept here and follows what is decided, which is what a cache in an agent
+    /// of Consul does. Elsewhere Consul has none, and `cached` asks for nothing.
+    pub(crate) fn at(self, path: &str) -> ReadOptions {
+        let is_kept = ["/v1/catalog/", "/v1/health/"].iter().any(|prefix| path.starts_with(prefix));
+        match self.cached && is_kept {
+            true => ReadOptions { consistency: Consistency::Stale, ..self },
+            false => ReadOptions { cached: false, ..self },
+        }
     }
 
     /// The wait with up to a sixteenth more, so that ten thousand clients do not come back as one.
@@ -138,10 +153,21 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        for bad in ["index=x", "index=-1", "wait=x", "wait=1", "stale=false&consistent", "ns=other"] {
+        for bad in [
+            "index=x",
+            "index=-1",
+            "wait=x",
+            "wait=1",
+            "stale=false&consistent",
+            "cached&consistent",
+            "ns=other",
+        ] {
             assert_eq!(options(bad).expect_err(bad).status, http::StatusCode::BAD_REQUEST, "{bad}");
         }
         assert_eq!(options("dc=dc2").expect_err("another").message, "No path to datacenter");
+        let cached = options("cached").expect("reads");
+        assert_eq!(cached.clone().at("/v1/health/service/web").consistency, Consistency::Stale);
+        assert_eq!(cached.at("/v1/kv/a"), options("").expect("reads"), "there is no such cache");
         assert!(options("dc=DC1&ns=default&partition=default&near=_agent").is_ok());
     }
 }

@@ -36,7 +36,9 @@ pub(super) async fn dispatch(api: &Arc<Api>, request: HttpRequest<Incoming>, pee
         }
         return guest.handle(request, peer.ip()).await.map(Either::Right);
     }
-    routed(api, request, peer).await.into_reply()
+    let is_head = request.method() == Method::HEAD;
+    let answer = routed(api, request, peer).await;
+    if is_head { answer.without_body() } else { answer }.into_reply()
 }
 
 /// What a guest's request needs, by its method: the names in it are the guest's to read, so all of them.
@@ -156,7 +158,7 @@ async fn viewed(
     parts: Parts,
     view: fn(&Parts) -> Result<View, Failure>,
 ) -> Result<Answer, Failure> {
-    let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
+    let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?.at(target.path());
     let view = view(&parts)?;
     let key = shared_key(&target, &parts.query).into_owned();
     let asked = Asked { caller: parts.caller.clone(), demand };

@@ -3,7 +3,7 @@
 use catalog::{CheckRegistration, KvOperation, NodeDef, Operation, Verb};
 use consul::kv::Value;
 use consul::listing::{HealthCheck, Node, NodeService};
-use consul::register::{CatalogCheck, CatalogService};
+use consul::register::{CatalogCheck, CatalogService, Connect};
 use consul::txn::{CheckOp, KvOp, NodeOp, ServiceOp, TxnOp};
 
 use crate::catalog_paths::{external_check, external_instance};
@@ -94,6 +94,7 @@ fn service_operation(sent: ServiceOp) -> Result<Operation, Failure> {
         port,
         weights,
         enable_tag_override,
+        connect,
         ..
     } = sent.service;
     // Only what is set needs a name.
@@ -109,6 +110,7 @@ fn service_operation(sent: ServiceOp) -> Result<Operation, Failure> {
         port,
         weights: Some(weights),
         enable_tag_override,
+        connect: Some(Connect { native: connect.native, sidecar_service: None }),
     };
     let def = external_instance(described)?.def;
     Ok(Operation::Instance { verb, node: sent.node, def: Box::new(def) })
