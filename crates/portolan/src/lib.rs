@@ -21,5 +21,6 @@ mod remote;
 mod server;
 mod signals;
 
+pub use consul_cli::hcl::fuzz_hcl;
 pub use listeners::Addresses;
 pub use server::{Running, Server};

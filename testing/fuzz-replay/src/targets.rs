@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     target("api_filter", api::fuzz::filter),
     target("api_query", api::fuzz::query),
     target("api_register", api::fuzz::register_body),
+    target("archive_unpack", archive::fuzz_unpack).with(archives),
     target("broker_frame", broker::fuzz::frame),
     target("broker_gateway_target", |bytes| as_text(bytes, broker::fuzz::gateway_target)),
     target("broker_map", |bytes| as_text(bytes, broker::fuzz::map)),
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("cluster_life", cluster::life::fuzz_message),
     target("cluster_token", |bytes| as_text(bytes, cluster::token::fuzz_token)).with(tokens),
     target("consul_check", consul_body::<consul::register::CheckRegistration>),
+    target("consul_hcl", portolan::fuzz_hcl),
     target("consul_txn", consul_body::<Vec<consul::txn::TxnOp>>),
     target("containers_list", containers::fuzz::fuzz_containers),
     target("dns_forwarded", dns::fuzz::forwarded),
@@ -86,6 +88,12 @@ impl Target {
 /// A target by name.
 pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
+}
+
+/// A saved state in its outer form, and the tar in it.
+fn archives() -> Vec<Vec<u8>> {
+    let files: [(&str, &[u8]); 2] = [("meta.json", b"{}"), ("state.bin", &[7; 3000])];
+    vec![archive::pack(&files, 1_700_000_000)]
 }
 
 /// A token as it is handed over.

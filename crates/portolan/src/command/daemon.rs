@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use api::Control as _;
 use client::{Address, Client};
-use tokio::sync::Notify as Again;
 
 use crate::cli::Global;
 use crate::compose::{self, Memory, Node};
@@ -17,6 +16,7 @@ use crate::daemon::guard::Guard;
 use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
 use crate::daemon::notify::Notify;
+use crate::daemon::rounds::Rounds;
 use crate::exit::{Failure, Result};
 use crate::logging;
 use crate::signals::{Signals, Word};
@@ -73,15 +73,10 @@ async fn serve(
     let config = loaded.config.clone();
     let live = Arc::new(Live::new(&config));
     let reloader = Mutex::new(Reloader::new(sources, defaults, loaded, level, live.clone()));
-    let definitions =
-        definitions.map(|definitions| (Arc::new(tokio::sync::Mutex::new(definitions)), Arc::default()));
-    let again: Option<Arc<Again>> = definitions.as_ref().map(|(_, again)| Arc::clone(again));
-    let reload = move || {
-        let reloaded = reloader.lock().unwrap_or_else(PoisonError::into_inner).reload();
-        again.iter().filter(|_| reloaded.is_ok()).for_each(|again| again.notify_one());
-        reloaded
-    };
-    let control = Arc::new(Control::new(Box::new(reload)));
+    let definitions = definitions.map(|definitions| Arc::new(tokio::sync::Mutex::new(definitions)));
+    let rounds = definitions.is_some().then(Arc::<Rounds>::default);
+    let reload = Box::new(move || reloader.lock().unwrap_or_else(PoisonError::into_inner).reload());
+    let control = Arc::new(Control::new(reload, rounds.clone()));
     let home = memory.claim()?;
     let mut config = config;
     let mut greet = greet;
@@ -94,10 +89,10 @@ async fn serve(
             }
         };
         announce(&node, &notify);
-        let registering = definitions.as_ref().zip(local(&node, home.as_deref()));
-        let registering = registering.map(|((definitions, again), client)| {
-            tokio::spawn(register(definitions.clone(), again.clone(), client))
-        });
+        let defined = definitions.clone().zip(rounds.clone());
+        let registering = defined.zip(local(&node, home.as_deref()));
+        let registering = registering
+            .map(|((definitions, rounds), client)| tokio::spawn(register(definitions, rounds, client)));
         let watching = local(&node, home.as_deref()).filter(|_| config.containers.enabled).map(|client| {
             let registrar = Registrar::new(client);
             tokio::spawn(containers::run(
@@ -135,10 +130,15 @@ fn local(node: &Node, home: Option<&Home>) -> Option<Client> {
 }
 
 /// Registers what stands in files, now and after every reload.
-async fn register(definitions: Arc<tokio::sync::Mutex<Definitions>>, again: Arc<Again>, client: Client) {
+async fn register(definitions: Arc<tokio::sync::Mutex<Definitions>>, rounds: Arc<Rounds>, client: Client) {
+    let mut asked = rounds.asked();
     loop {
+        let round = *asked.borrow_and_update();
         definitions.lock().await.register(&client).await;
-        again.notified().await;
+        rounds.done(round);
+        if asked.changed().await.is_err() {
+            return;
+        }
     }
 }
 

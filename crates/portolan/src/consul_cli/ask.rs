@@ -20,6 +20,7 @@ pub(super) fn help() -> Result {
          agent       Run an agent (-dev keeps everything in memory)\n    \
          catalog     datacenters, nodes, services\n    \
          event       Fire an event\n    \
+         force-leave Remove a member that is dead\n    \
          info        Show what the agent says of itself\n    \
          kv          get, put, delete, export, import\n    \
          leave       Let the agent leave\n    \
@@ -130,6 +131,15 @@ pub(super) fn told(path: &'static str, done: &'static str, arguments: &[&str]) -
     crate::command::block_on(async move {
         remote.send(path, Vec::new()).await?;
         println!("{done}");
+        Ok(())
+    })
+}
+
+pub(super) fn force_leave(arguments: &[&str]) -> Result {
+    let (flags, remote) = talk(arguments, &[], &["prune"])?;
+    let node = flags.rest.first().context("name the node that is gone")?.to_owned();
+    crate::command::block_on(async move {
+        remote.send(&format!("/v1/agent/force-leave/{}", encoded(&node)), Vec::new()).await?;
         Ok(())
     })
 }

@@ -223,9 +223,9 @@ impl Reader<'_> {
         for line in rest.split_inclusive('\n') {
             length += line.len();
             if line.trim() == mark {
-                let indent = lines.iter().map(|line: &&str| line.len() - line.trim_start().len()).min();
-                let indent = indent.filter(|_| is_indented).unwrap_or(0);
-                let text: String = lines.iter().map(|line| &line[indent..]).collect();
+                let written = lines.iter().filter(|line: &&&str| !line.trim().is_empty());
+                let common = written.map(|line| indentation(line)).min().filter(|_| is_indented).unwrap_or(0);
+                let text: String = lines.iter().map(|line| &line[common.min(indentation(line))..]).collect();
                 self.at += length;
                 return Ok(Value::String(text));
             }
@@ -235,9 +235,13 @@ impl Reader<'_> {
     }
 }
 
+/// Bytes of blanks that a line begins with. Other white space may be longer than a byte, and is text.
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
+}
+
 /// For fuzzing: any text is read or refused.
-#[cfg(test)]
-pub(super) fn fuzz_hcl(bytes: &[u8]) {
+pub fn fuzz_hcl(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = parse(text);
     }
@@ -266,7 +270,8 @@ mod tests {
             node_meta = { rack = "r1", "with space" = "x" }
             note = <<-END
               two
-              lines
+
+                lines
               END
             /* last */
         "#;
@@ -279,7 +284,7 @@ mod tests {
                     { "name": "web", "tags": ["x"], "check": { "id": "c", "args": ["sh", "-c", "say \"hi\"\n"] } },
                     { "db": { "port": 5432 } },
                 ],
-                "node_meta": { "rack": "r1", "with space": "x" }, "note": "two\nlines\n",
+                "node_meta": { "rack": "r1", "with space": "x" }, "note": "two\n\n  lines\n",
             })
         );
     }
@@ -300,7 +305,7 @@ mod tests {
         fn any_text_is_read_or_refused(words in proptest::collection::vec(
             proptest::sample::select(vec![
                 "a", "=", "{", "}", "[", "]", "\"", "\\", "\n", " ", "1", "-1.5e3", "true", ",", "<<E", "E", "<<-E",
-                "/*", "*/", "#", "//", "ü", ":",
+                "/*", "*/", "#", "//", "ü", ":", "\u{a0}",
             ]),
             0..40,
         )) {

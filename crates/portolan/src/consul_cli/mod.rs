@@ -9,7 +9,7 @@ mod ask;
 mod definitions;
 mod files;
 mod flags;
-mod hcl;
+pub(crate) mod hcl;
 mod kv;
 mod locked;
 mod services;
@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: Vec<OsString>, global: &Global) -> Result<ExitCode>
             done(ask::told("/v1/agent/reload", "Configuration reload triggered", rest))
         }
         ["leave", ref rest @ ..] => done(ask::told("/v1/agent/leave", "Graceful leave complete", rest)),
+        ["force-leave", ref rest @ ..] => done(ask::force_leave(rest)),
         ["event", ref rest @ ..] => done(ask::event(rest)),
         ["kv", what @ ("get" | "put" | "delete" | "export" | "import"), ref rest @ ..] => {
             done(kv::run(what, rest))

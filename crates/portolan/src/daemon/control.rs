@@ -1,10 +1,12 @@
 //! What may be asked of a running node as a whole, by a signal or by its API.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+
+use crate::daemon::rounds::Rounds;
 
 /// Reads the configuration again.
 pub(crate) type Reload = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -21,6 +23,8 @@ pub(crate) enum End {
 /// The node's handle for those who are not the node.
 pub(crate) struct Control {
     reload: Reload,
+    /// Where files say what is registered.
+    rounds: Option<Arc<Rounds>>,
     end: watch::Sender<Option<End>>,
     /// Why the last reload failed, if it did.
     failed_reload: Mutex<Option<String>>,
@@ -28,16 +32,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(reload: Reload) -> Control {
+    pub(crate) fn new(reload: Reload, rounds: Option<Arc<Rounds>>) -> Control {
         let reload_success = Gauge::default();
         reload_success.set(1);
         let end = watch::channel(None).0;
-        Control { reload, end, failed_reload: Mutex::default(), reload_success }
+        Control { reload, rounds, end, failed_reload: Mutex::default(), reload_success }
     }
 
     /// A node inside another program, which has no sources to read again.
     pub(crate) fn embedded() -> Control {
-        Control::new(Box::new(|| Err("this node was started by a program, not from a configuration".into())))
+        let reload = || Err("this node was started by a program, not from a configuration".into());
+        Control::new(Box::new(reload), None)
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -75,7 +80,16 @@ impl api::Control for Control {
         let result = (self.reload)();
         self.reload_success.set(i64::from(result.is_ok()));
         *self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner) = result.clone().err();
+        self.rounds.iter().filter(|_| result.is_ok()).for_each(|rounds| rounds.ask());
         result
+    }
+
+    fn settled(&self) -> api::Answering<'_, ()> {
+        Box::pin(async {
+            if let Some(rounds) = &self.rounds {
+                rounds.over().await;
+            }
+        })
     }
 
     fn leave(&self) {

@@ -13,4 +13,5 @@ pub(crate) mod lives;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod notify;
+pub(crate) mod rounds;
 pub(crate) mod tasks;
