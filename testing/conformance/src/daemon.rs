@@ -104,6 +104,14 @@ impl Daemon {
         Ok(serde_json::from_str(&curl(&["-f", &self.url(path)])?)?)
     }
 
+    /// A GET; its answer as it is.
+    ///
+    /// # Errors
+    /// What `curl` or the daemon says.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        curl(&["-f", &self.url(path)])
+    }
+
     /// Everything it has printed, for a failing test.
     pub fn said(&self) -> String {
         self.process.said()

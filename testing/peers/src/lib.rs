@@ -51,6 +51,56 @@ pub fn tool(name: &str) -> Result<PathBuf, Missing> {
         .ok_or_else(|| Missing::peer(name))
 }
 
+/// A file of a Debian package, by its place below the root: one that was unpacked, else the host's.
+///
+/// # Errors
+/// [`Missing`], which prints as the reason for skipping.
+pub fn file(place: &str) -> Result<PathBuf, Missing> {
+    [folder().join("root"), PathBuf::from("/")]
+        .into_iter()
+        .map(|root| root.join(place))
+        .find(|path| path.exists())
+        .ok_or_else(|| Missing::peer(format!("/{place}")))
+}
+
+/// Whether a program runs at all, by a question that only needs it to start: its libraries may be missing, or its
+/// user may not read it.
+///
+/// # Errors
+/// [`Missing`], which prints as the reason for skipping.
+pub fn runs(question: &mut Command) -> Result<(), Missing> {
+    match question.output().is_ok_and(|output| output.status.success()) {
+        true => Ok(()),
+        false => Err(Missing { what: format!("what {question:?} needs"), remedy: "run it to see why" }),
+    }
+}
+
+/// Sources that were unpacked: the tests of a client, or a client that no one packages.
+///
+/// # Errors
+/// [`Missing`], which prints as the reason for skipping.
+pub fn suite(name: &str) -> Result<PathBuf, Missing> {
+    let place = folder().join("suites").join(name);
+    let absolute = place.canonicalize();
+    absolute.map_err(|_| Missing {
+        what: format!("the suite {name}"),
+        remedy: "`cargo xtask peers --suites` fetches it",
+    })
+}
+
+/// Whether what takes minutes shall be run, too.
+///
+/// # Errors
+/// [`Missing`], which prints as the reason for skipping.
+pub fn all_suites() -> Result<(), Missing> {
+    match std::env::var_os("PORTOLAN_SUITES").is_some_and(|word| word == "all") {
+        true => Ok(()),
+        false => {
+            Err(Missing { what: "the word to take minutes".into(), remedy: "PORTOLAN_SUITES=all gives it" })
+        }
+    }
+}
+
 /// A Python that can import all of `modules` (as code names them: `consul`, `websockets`, `grpc`).
 ///
 /// # Errors

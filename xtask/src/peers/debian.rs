@@ -62,18 +62,23 @@ impl Debian {
     }
 
     fn is_here(&self, folder: &Path) -> bool {
-        let mut files = self.files.iter().map(|file| folder.join(tree(self.suite())).join(file));
-        files.all(|file| file.exists())
+        self.files.iter().all(|file| self.has_file(folder, file))
             && self.tools.iter().all(|tool| {
                 let is_ours = leads_into(&folder.join("bin").join(tool), &tree(self.suite()));
                 is_ours || (self.suite.is_none() && on_host(tool).is_some())
             })
     }
 
+    /// Unpacked, or the host's own: `scripts/getdeb` leaves out what the host has installed.
+    fn has_file(&self, folder: &Path, file: &str) -> bool {
+        let is_host = self.suite.is_none() && Path::new("/").join(file).exists();
+        is_host || folder.join(tree(self.suite())).join(file).exists()
+    }
+
     /// Makes the doors and returns the tools and files that are nowhere.
     fn link(&self, folder: &Path) -> Vec<String> {
         let tree = tree(self.suite());
-        let is_missing = |file: &&String| !folder.join(&tree).join(file).exists();
+        let is_missing = |file: &&String| !self.has_file(folder, file);
         let mut missing: Vec<String> = self.files.iter().filter(is_missing).cloned().collect();
         for tool in &self.tools {
             let unpacked = PLACES.iter().map(|place| Path::new(&tree).join(place).join(tool));

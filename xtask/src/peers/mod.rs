@@ -6,6 +6,7 @@
 mod debian;
 mod golang;
 mod python;
+mod suites;
 mod table;
 
 use std::ffi::OsString;
@@ -21,9 +22,13 @@ use table::{Group, Table};
 /// Where tests look for peers; `.cache/peers` when it is not set.
 const VARIABLE: &str = "PORTOLAN_PEERS";
 
-const USAGE: &str = "cargo xtask peers [--bench]
+/// `all`: tests also run what takes minutes.
+const SUITES: &str = "PORTOLAN_SUITES";
 
-  --bench   also what only the benchmarks need
+const USAGE: &str = "cargo xtask peers [--bench | --suites]
+
+  --bench    also what only the benchmarks need
+  --suites   also clients and suites of theirs that take minutes to build; PORTOLAN_SUITES=all runs them
 
 Fetches what xtask/peers.toml lists into .cache/peers, or $PORTOLAN_PEERS.";
 
@@ -32,6 +37,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<ExitCode> {
     let groups: &[Group] = match args {
         [] => &[Group::Test],
         [flag] if flag == "--bench" => &[Group::Test, Group::Bench],
+        [flag] if flag == "--suites" => &[Group::Test, Group::Suites],
         [flag] if flag == "--help" || flag == "-h" => {
             println!("{USAGE}");
             return Ok(ExitCode::SUCCESS);
@@ -44,7 +50,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<ExitCode> {
 
 /// Before a test run: what cannot be had leads to skipped tests, not to a failure.
 pub(crate) fn fetch_for_tests(root: &Path) {
-    fetch_what_can_be_had(root, &[Group::Test]);
+    let all = std::env::var_os(SUITES).is_some_and(|word| word == "all");
+    fetch_what_can_be_had(root, if all { &[Group::Test, Group::Suites] } else { &[Group::Test] });
 }
 
 /// Before measuring: a group without its peer says so itself.
@@ -80,6 +87,7 @@ fn fetch(root: &Path, groups: &[Group]) -> Result<Vec<String>> {
     let mut missing = debian::fetch(root, &folder, &table, groups);
     missing.extend(python::fetch(root, &folder, &table, groups));
     missing.extend(golang::fetch(&folder, &table, groups));
+    missing.extend(suites::fetch(&folder, &table, groups));
     for name in &missing {
         println!("peers: no {name}; tests that need it will be skipped");
     }

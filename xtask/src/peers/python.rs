@@ -55,7 +55,8 @@ fn install(root: &Path, folder: &Path, venv: &Path, packages: &[&str]) -> Result
         // Debian keeps ensurepip in a package of its own; the wheel alone does, without installing it.
         pip.env("PYTHONPATH", pip_wheel(root, folder)?);
     }
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-input"]).args(packages);
+    pip.args(["install", "--quiet", "--no-compile", "--disable-pip-version-check", "--no-input"])
+        .args(packages);
     quietly(&mut pip).context("install Python packages")
 }
 
@@ -76,16 +77,17 @@ fn install_python() -> Result<()> {
 }
 
 fn pip_wheel(root: &Path, folder: &Path) -> Result<PathBuf> {
-    let tree = folder.join("root");
-    let wheels = tree.join("usr/share/python-wheels");
-    let find = || -> Option<PathBuf> {
-        let entries = std::fs::read_dir(&wheels).ok()?;
-        let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        paths.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pip-")))
-    };
-    if find().is_none() {
+    if pip_in(folder).is_none() {
         let mut getdeb = Command::new(root.join("scripts/getdeb"));
-        quietly(getdeb.arg("host").arg(&tree).arg("python3-pip-whl")).context("fetch pip's wheel")?;
+        quietly(getdeb.arg("host").arg(folder.join("root")).arg("python3-pip-whl"))
+            .context("fetch pip's wheel")?;
     }
-    find().context("there is no pip for this Python; install python3-venv")
+    pip_in(folder).context("there is no pip for this Python; install python3-venv")
+}
+
+/// pip's wheel among the peers, where Python has no pip of its own to give.
+pub(super) fn pip_in(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder.join("root/usr/share/python-wheels")).ok()?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pip-")))
 }

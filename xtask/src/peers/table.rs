@@ -12,6 +12,7 @@ pub(crate) struct Table {
     pub(crate) debian: Vec<Debian>,
     pub(crate) pypi: Vec<PyPi>,
     pub(crate) go: Vec<GoModule>,
+    pub(crate) suite: Vec<Suite>,
 }
 
 /// A Debian package and the executables wanted from it.
@@ -58,12 +59,44 @@ pub(crate) struct GoModule {
     pub(crate) _why: String,
 }
 
+/// A client's own tests, which are in its sources only.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Suite {
+    /// Its folder, and what tests ask for.
+    pub(crate) name: String,
+    pub(crate) from: Registry,
+    /// What the registry calls it.
+    pub(crate) package: String,
+    pub(crate) version: String,
+    /// Modules that it takes from folders beside it in its own repository, which are not in its archive.
+    #[serde(default)]
+    pub(crate) beside: Vec<String>,
+    #[serde(rename = "for")]
+    pub(crate) group: Group,
+    #[serde(rename = "why")]
+    pub(crate) _why: String,
+}
+
+/// Who keeps a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum Registry {
+    /// Source distributions of the Python index.
+    #[serde(rename = "pypi")]
+    Python,
+    /// The proxy of Go's modules.
+    #[serde(rename = "go")]
+    Go,
+}
+
 /// When a peer is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Group {
     /// By `cargo xtask test`.
     Test,
+    /// By `PORTOLAN_SUITES=all cargo xtask test` besides: what takes minutes to build.
+    Suites,
     /// By `cargo xtask bench` besides.
     Bench,
 }
@@ -93,5 +126,10 @@ mod tests {
         names.sort();
         names.dedup_by_key(|name| name.0);
         assert_eq!(names.len(), count);
+        let mut suites: Vec<_> = table.suite.iter().map(|suite| &suite.name).collect();
+        assert!(table.suite.iter().all(|suite| suite._why.len() > 10 && !suite.version.is_empty()));
+        suites.sort();
+        suites.dedup();
+        assert_eq!(suites.len(), table.suite.len());
     }
 }
