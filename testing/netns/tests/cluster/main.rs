@@ -6,5 +6,7 @@ mod etcd;
 mod faults;
 mod life;
 mod partitions;
+mod quic;
+mod ssh;
 mod strangers;
 mod support;

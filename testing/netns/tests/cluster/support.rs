@@ -61,6 +61,13 @@ pub(crate) fn register(daemon: &Daemon) {
     daemon.put("/v1/agent/service/register", &definition.to_string()).unwrap();
 }
 
+/// Registers an instance at the daemon of a host, which may have joined a moment ago and not be known yet.
+pub(crate) fn take_up(cluster: &Cluster, at: usize, name: &str, address: &str, port: u16) {
+    let definition = json!({ "Name": name, "Address": address, "Port": port }).to_string();
+    let put = || cluster.at(at).put("/v1/agent/service/register", &definition).ok();
+    cluster.eventually("a registration is taken", put).unwrap();
+}
+
 /// Where a name leads on a host, in Consul's zone.
 pub(crate) fn resolve(host: &Host, service: &str) -> Vec<Ipv4Addr> {
     let server: SocketAddr = ([127, 0, 0, 1], 8600).into();
