@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::value;
 use crate::harness::Context;
 use crate::harness::cores::Cores;
 use crate::harness::figure::Figure;
@@ -44,22 +45,4 @@ pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
         ],
         facts: vec![],
     })
-}
-
-/// From a line `name value unit`.
-fn value(said: &str, name: &str) -> Result<f64> {
-    let mut words = said.lines().filter_map(|line| line.strip_prefix(name)?.split_whitespace().next());
-    let value = words.next().with_context(|| format!("no {name} in {said:?}"))?;
-    value.parse().with_context(|| format!("{name} is {value:?}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::value;
-
-    #[test]
-    fn values_are_found_by_name() {
-        assert_eq!(value("a.b 1.5 ms for 3\na.c 7 ns\n", "a.c").unwrap(), 7.0);
-        assert!(value("a.b x ms", "a.b").is_err());
-    }
 }

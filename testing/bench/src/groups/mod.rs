@@ -1,6 +1,7 @@
 //! What is measured, one file for each group. To add one: a file, a row here, a note where one is needed.
 
 mod blocking;
+mod broker;
 mod cluster;
 mod consul;
 mod footprint;
@@ -15,7 +16,7 @@ mod visible;
 mod web;
 mod writes;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::harness::Context;
 use crate::harness::cores::Cores;
@@ -70,6 +71,12 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group { name: "http", about: "HTTP beside HAProxy and nginx", run: web::run, needs_portolan: true },
     Group { name: "udp", about: "UDP beside nginx", run: relayed::udp::run, needs_portolan: true },
+    Group {
+        name: "broker",
+        about: "connections handed over, lookups, TLS beside HAProxy, WebSocket beside bridges",
+        run: broker::run,
+        needs_portolan: true,
+    },
     Group { name: "scaling", about: "costs while something grows", run: scaling::run, needs_portolan: true },
     Group {
         name: "tree",
@@ -78,3 +85,21 @@ pub(crate) const GROUPS: &[Group] = &[
         needs_portolan: false,
     },
 ];
+
+/// From a line `name value unit`.
+fn value(said: &str, name: &str) -> Result<f64> {
+    let mut words = said.lines().filter_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    let value = words.next().with_context(|| format!("no {name} in {said:?}"))?;
+    value.parse().with_context(|| format!("{name} is {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value;
+
+    #[test]
+    fn values_are_found_by_name() {
+        assert_eq!(value("a.b 1.5 ms for 3\na.c 7 ns\n", "a.c").unwrap(), 7.0);
+        assert!(value("a.b x ms", "a.b").is_err());
+    }
+}

@@ -1,9 +1,11 @@
 //! Load generators: closed loops of many clients on one thread, each with one request under way.
 
+pub(crate) mod brokered;
 pub(crate) mod datagrams;
 pub(crate) mod disk;
 pub(crate) mod dns;
 pub(crate) mod etcd;
+pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod keys;
 pub(crate) mod registrations;
