@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use catalog::members::FEATURES;
 use catalog::{Candidate, ClusterCommand, Command, Founding, Issuer, KeyHash, Role};
 
 use crate::ca::{Authority, ISSUER_MS, LEAF_MS, Root, Validity};
@@ -119,6 +120,13 @@ pub(crate) fn candidate(identity: &Identity) -> Candidate {
         disk: facts.disk,
         addresses: facts.addresses.iter().map(|text| text.as_str().into()).collect(),
         key: identity.key.hash(),
-        features: catalog::members::FEATURES,
+        features: features(),
     }
+}
+
+/// The level of commands that this node says it understands. Two builds of one tree differ in nothing, so one for tests
+/// can say that it is an older one: by `PORTOLAN_TEST_FEATURES`, which no release looks at.
+pub(crate) fn features() -> u32 {
+    let older = std::env::var("PORTOLAN_TEST_FEATURES").ok().filter(|_| cfg!(debug_assertions));
+    older.and_then(|level| level.parse().ok()).unwrap_or(FEATURES).min(FEATURES)
 }

@@ -253,6 +253,9 @@ pub struct NodeStatus {
     pub certificate_began_s: u64,
     /// Version of the daemon.
     pub version: Text,
+    /// Directory on its host where it keeps everything durable; empty when it keeps nothing, and in what others tell.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub data_dir: Text,
 }
 
 /// Answer of `GET /v1/portolan/status`.

@@ -36,6 +36,7 @@ mod member;
 mod membership;
 mod pull;
 mod reads;
+mod recover;
 mod serve;
 mod setup;
 mod turn;
@@ -49,6 +50,7 @@ pub use frame::{Frame, Gossip, Hello, Lane, WIRE_VERSION};
 pub use image::Image;
 pub use member::{Configuration, Identity, MAX_MEMBERS, ServerId, Successor};
 pub use membership::Unfit;
+pub use recover::NotWhole;
 #[doc(hidden)]
 pub use setup::Sabotage;
 pub use setup::Setup;

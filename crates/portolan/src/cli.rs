@@ -148,6 +148,8 @@ enum Command {
     Leave(commands::leave::Leave),
     /// Take another node out of the cluster for good
     Remove(commands::leave::Remove),
+    /// Go on without the other of two servers that vote, which is lost for good
+    Recover(commands::recover::Args),
     /// Check a configuration exactly as `serve` would read it
     CheckConfig(commands::check_config::Args),
     /// Look at the configuration
@@ -273,6 +275,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ca(ca) => commands::ca::run(ca, global)?,
         Command::Leave(args) => commands::leave::leave(args, global)?,
         Command::Remove(args) => commands::leave::remove(args, global)?,
+        Command::Recover(args) => commands::recover::run(&args, global)?,
         Command::CheckConfig(args) => commands::check_config::run(args, global)?,
         Command::Config(args) => commands::config::run(args, global)?,
         Command::Diplonat(args) => commands::diplonat::run(args, global)?,

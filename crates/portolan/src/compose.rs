@@ -41,6 +41,7 @@ use crate::many::order::SharedOrder;
 use crate::many::signs::Signs;
 use faces::{Shared, here, introduction};
 use order::Order;
+pub(crate) use order::recover;
 
 /// What the faces get beyond the time to drain, to cut off what is left.
 const GRACE: Duration = Duration::from_secs(3);

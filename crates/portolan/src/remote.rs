@@ -36,7 +36,7 @@ impl Remote {
             (None, None) => Client::from_env(),
         };
         let client = client.map_err(|cause| Failure::new(Exit::Usage, cause))?;
-        Ok(Remote { client, timeout: global.timeout, quiet: global.quiet })
+        Ok(Remote::at(global, client))
     }
 
     /// The daemon that was named, or that has this data directory; none when nobody named one and none answers.
@@ -46,7 +46,12 @@ impl Remote {
         }
         let Some(socket) = home::socket(data_dir).filter(|socket| answers(socket)) else { return Ok(None) };
         let client = Client::new(Address::Unix(socket)).with_token_from_env();
-        Ok(Some(Remote { client, timeout: global.timeout, quiet: global.quiet }))
+        Ok(Some(Remote::at(global, client)))
+    }
+
+    /// The one that this client speaks to.
+    pub(crate) fn at(global: &Global, client: Client) -> Remote {
+        Remote { client, timeout: global.timeout, quiet: global.quiet }
     }
 
     /// The one that a Consul command line means: `-http-addr`, else CONSUL_HTTP_ADDR, else Consul's port here.

@@ -96,6 +96,19 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
+    /// Runs the command line on a host, whether its daemon runs or not.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn cli(&self, at: usize, arguments: &[&str]) -> Result<std::process::Output, Failure> {
+        self.starts[at].cli(arguments).output().map_err(Failure::io("run portolan"))
+    }
+
+    /// From its next start on, a daemon is started otherwise.
+    pub fn change(&mut self, at: usize, with: impl FnOnce(Start<'a>) -> Start<'a>) {
+        self.starts[at] = with(self.starts[at].clone());
+    }
+
     /// Starts several at once, and waits for none: a cluster may need more than one of them to be ready.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ pub struct Start<'a> {
     program: PathBuf,
     data: PathBuf,
     settings: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     clock: Option<&'a Clock>,
     token: Option<String>,
 }
@@ -38,7 +39,15 @@ impl<'a> Start<'a> {
         let program = peers::portolan()?;
         // Allocating 64 MiB for each of many short lives would only wear the disk.
         let settings = vec!["storage.segment_size=8MiB".to_owned(), format!("node.name={}", host.name)];
-        Ok(Start { host, program, data: data.into(), settings, clock: None, token: None })
+        Ok(Start {
+            host,
+            program,
+            data: data.into(),
+            settings,
+            environment: Vec::new(),
+            clock: None,
+            token: None,
+        })
     }
 
     /// Where it runs.
@@ -54,6 +63,12 @@ impl<'a> Start<'a> {
     /// With one more setting, `key=value`.
     pub fn set(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -127,6 +142,7 @@ impl<'a> Start<'a> {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Running::start(&mut command).map_err(|error| Failure::Daemon(format!("{error:?}")))?;
         Ok(Daemon { host: self.host, process, start: self.clone() })
     }

@@ -59,7 +59,7 @@ pub async fn join(
         role,
         disk: identity.facts.disk,
         addresses: options.addresses.clone(),
-        features: catalog::members::FEATURES,
+        features: crate::init::features(),
         issuer: issuer.as_ref().map(|key| Bytes::copy_from_slice(key.public().as_bytes())),
         order: options.order.clone(),
     });

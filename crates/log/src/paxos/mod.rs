@@ -17,6 +17,7 @@ mod membership;
 mod pending;
 mod pulse;
 mod records;
+mod recover;
 mod shared;
 mod states;
 mod take_over;
@@ -35,6 +36,7 @@ use tokio::sync::{oneshot, watch};
 pub use paxos::{Configuration, Identity, MAX_MEMBERS, ServerId, Setup};
 
 pub use self::membership::ChangeError;
+pub use self::recover::{GoesOn, RecoverError, go_on_without};
 pub use self::shared::{ClusterStatus, PeerStatus};
 pub use self::take_over::{TakenOver, take_over};
 #[cfg(any(test, feature = "testing"))]

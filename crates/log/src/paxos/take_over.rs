@@ -109,7 +109,7 @@ fn present(to: &Config) -> Result<Option<TakenOver>, LogError> {
     Ok(Some(TakenOver { identity, last: found.image.have() }))
 }
 
-fn open_records(dir: &Path, config: &Config) -> Result<Found, LogError> {
+pub(super) fn open_records(dir: &Path, config: &Config) -> Result<Found, LogError> {
     let records = Arc::new(Directory::open(dir)?);
     let states = Arc::new(Directory::open(&dir.join("states"))?);
     let _lock = records.lock()?;

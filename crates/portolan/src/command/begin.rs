@@ -1,7 +1,16 @@
 //! Where `init` and `join` do their work: in the daemon that runs, or in the data directory of none.
 
+use std::ffi::OsString;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use client::{Address, Client};
 use consul::own::{ClusterStatus, Member};
 
 use super::sources::SourceArgs;
@@ -15,6 +24,8 @@ use crate::remote::Remote;
 const VOTE: Duration = Duration::from_secs(10);
 /// Between two looks at a daemon that starts again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long a daemon on this host may take to say where it lives.
+const ASKED: Duration = Duration::from_secs(2);
 
 /// Where a node becomes a member.
 pub(crate) enum Where {
@@ -25,18 +36,99 @@ pub(crate) enum Where {
 }
 
 impl Where {
-    /// The daemon that was named, else the one that has this data directory, else the directory itself.
-    pub(crate) fn find(sources: &SourceArgs, global: &Global) -> Result<Where> {
+    /// The daemon that was named, else the one that has this data directory, else the directory itself: as whoever
+    /// owns it, and not beside a daemon that serves this configuration's API from another directory.
+    pub(crate) async fn find(sources: &SourceArgs, global: &Global) -> Result<Where> {
         let config = load(&sources.sources()?)?.config;
-        if let Some(remote) = Remote::named(global, &config.node.data_dir)? {
+        let dir = &config.node.data_dir;
+        if let Some(remote) = Remote::named(global, dir)? {
             return Ok(Where::Running(remote));
         }
-        let home = Home::claim(&config.node.data_dir).map_err(|cause| {
+        for at in &config.api.listen {
+            match ask_where(*at).await {
+                None => {}
+                // It has no socket in its directory, or one that we may not use.
+                Some((LivesIn::Directory(same), client)) if same == *dir => {
+                    return Ok(Where::Running(Remote::at(global, client)));
+                }
+                Some((other, _)) => return Err(beside(*at, &other, dir)),
+            }
+        }
+        go_on_as_owner(dir)?;
+        let home = Home::claim(dir).map_err(|cause| {
             let advice = "the daemon that has it answers on no Unix socket there: name its API with --api";
             Failure::new(Exit::Failure, cause).advise(advice)
         })?;
         Ok(Where::Idle(home, Box::new(config)))
     }
+}
+
+/// Where the daemon lives that serves the API at this address.
+enum LivesIn {
+    Directory(PathBuf),
+    /// It keeps nothing.
+    Memory,
+    /// It does not tell us.
+    Elsewhere,
+}
+
+/// Asks whoever serves the API at an address of this host; nothing when nobody does, or something that is no
+/// Portolan.
+async fn ask_where(at: SocketAddr) -> Option<(LivesIn, Client)> {
+    if at.port() == 0 {
+        return None;
+    }
+    let ip = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let client = Client::new(Address::from(SocketAddr::new(ip, at.port()))).with_token_from_env();
+    let asked = client.get::<ClusterStatus>("/v1/portolan/status");
+    let lives_in = match tokio::time::timeout(ASKED, asked).await.ok()? {
+        Ok(status) if status.value.own.data_dir.is_empty() => LivesIn::Memory,
+        Ok(status) => LivesIn::Directory(PathBuf::from(&*status.value.own.data_dir)),
+        Err(client::Error::Refused { status: 403, .. }) => LivesIn::Elsewhere,
+        Err(_) => return None,
+    };
+    Some((lives_in, client))
+}
+
+/// A daemon runs, and it is not what the files in `dir` would become: the user means one of the two.
+fn beside(at: SocketAddr, lives_in: &LivesIn, dir: &Path) -> Failure {
+    let (which, instead) = match lives_in {
+        LivesIn::Directory(other) => {
+            (format!("lives in {}", other.display()), format!("--data-dir {}", other.display()))
+        }
+        LivesIn::Memory => ("keeps nothing on disk".into(), format!("--api {at}")),
+        LivesIn::Elsewhere => ("does not live there".into(), format!("--api {at}")),
+    };
+    let cause = anyhow!("no daemon runs in {}, and the one that answers at {at} {which}", dir.display());
+    Failure::new(Exit::Usage, cause).advise(format!(
+        "{instead} for the daemon that runs; for another one in {}, --set api.listen=… and its other addresses, \
+         as it will be started",
+        dir.display()
+    ))
+}
+
+/// Root would leave files that the daemon's own user cannot open: this process goes on as whoever owns the directory.
+/// Returns when there is nothing to change.
+pub(super) fn go_on_as_owner(dir: &Path) -> Result {
+    let Ok(found) = fs::metadata(dir) else { return Ok(()) };
+    let (user, group) = (found.uid(), found.gid());
+    if user == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let dir = std::path::absolute(dir)?;
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut again = Command::new(std::env::current_exe()?);
+    // The default directory is another one for another user.
+    again.args(arguments).env("PORTOLAN_NODE__DATA_DIR", &dir).uid(user).gid(group);
+    let cause = again.exec();
+    let what = format!("go on as user {user}, who owns {}", dir.display());
+    let advice =
+        format!("run this as that user: setpriv --reuid={user} --regid={group} --clear-groups portolan …");
+    Err(Failure::new(Exit::Failure, anyhow::Error::new(cause).context(what)).advise(advice))
 }
 
 /// Waits until the daemon has started again as a member, and finds itself in the cluster's own list.

@@ -15,8 +15,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result {
-    let place = Where::find(&args.sources, global)?;
     super::block_on(async move {
+        let place = Where::find(&args.sources, global).await?;
         let (begun, runs) = match &place {
             Where::Running(remote) => {
                 let begun: Initialised = remote.put("/v1/portolan/init", &InitRequest::default()).await?;

@@ -30,11 +30,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result {
-    let token = token(args.token)?;
     let global = Global { timeout: global.timeout.max(PATIENCE), ..global.clone() };
-    let place = Where::find(&args.sources, &global)?;
     let most = load(&args.sources.sources()?)?.config.cluster.voters;
     super::block_on(async move {
+        // Before standard input is read: this may go on as another process.
+        let place = Where::find(&args.sources, &global).await?;
+        let token = token(args.token)?;
         let request = JoinRequest { token: token.as_str().into(), discard: args.discard };
         let (joined, runs) = match &place {
             Where::Running(remote) => {

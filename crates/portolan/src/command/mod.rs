@@ -32,6 +32,7 @@ pub(crate) mod members;
 pub(crate) mod nodes;
 pub(crate) mod psk;
 pub(crate) mod publish;
+pub(crate) mod recover;
 pub(crate) mod redirect;
 pub(crate) mod register;
 pub(crate) mod resolve;

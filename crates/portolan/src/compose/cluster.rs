@@ -1,7 +1,7 @@
 //! What keeps a member one: its certificate, its place in the catalog, the voters, and answers for the others.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catalog::{Command, NodeDef, Role};
@@ -18,10 +18,13 @@ use crate::many::member::Membership;
 use crate::many::roster::Roster;
 use crate::many::signs::Signs;
 use crate::many::trust::MeshDoor;
+use crate::many::whereabouts::Whereabouts;
 use crate::many::{survey, voters};
 
 /// Between two looks at whether a certificate is due.
 const RENEWAL: Duration = Duration::from_secs(30);
+/// Between two looks at where this host is.
+const LOOK: Duration = Duration::from_secs(2);
 /// Between two tries to say something to the order.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -38,8 +41,9 @@ impl Shared {
         let founding = member.local.with(cluster::init::founding).context("read how the cluster began")?;
         self.tasks.spawn("roster", roster.follow(store.clone(), drain.clone()));
         self.tasks.spawn("beliefs", believe(store.clone(), linked.clone(), drain.clone()));
+        let place = Whereabouts::new(config.clone(), linked.local.clone(), itself.clone());
         self.tasks.spawn("introduction", introduce(store.clone(), itself, founding, drain.clone()));
-        self.tasks.spawn("renewal", renew(store.clone(), linked.clone(), drain.clone()));
+        self.tasks.spawn("renewal", renew(store.clone(), linked.clone(), place, drain.clone()));
         self.tasks.spawn("survey", survey::serve(store.clone(), linked.clone(), drain.clone()));
         let signs = Signs { store: store.clone(), leases: self.leases.clone(), mesh: linked.mesh.clone() };
         self.tasks.spawn("signs", signs.serve(drain.clone()));
@@ -115,18 +119,32 @@ where
     }
 }
 
-/// Keeps this node's certificate good.
-async fn renew(store: Store, linked: Linked, drain: Drain) {
-    let renewer = Renewer::new(linked.local, store, Arc::new(MeshDoor), cluster::time::system());
+/// Keeps this node's certificate good, and the others informed of where it is.
+async fn renew(store: Store, linked: Linked, mut place: Whereabouts, drain: Drain) {
+    let renewer = Renewer::new(linked.local, store.clone(), Arc::new(MeshDoor), cluster::time::system());
+    let mut moved = place.look();
     loop {
         match renewer.turn().await {
             Ok(true) => tracing::info!("renewed this node's certificate"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "this node's certificate was not renewed; trying again"),
         }
-        tokio::select! {
-            () = tokio::time::sleep(RENEWAL) => {}
-            () = drain.started() => return,
+        if moved {
+            let told = health::register_node(&store, place.itself()).await;
+            moved = told
+                .inspect_err(|error| tracing::warn!(%error, "this node's address is not known yet"))
+                .is_err();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < RENEWAL {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = drain.started() => return,
+            }
+            if place.look() || moved {
+                moved = true;
+                break;
+            }
         }
     }
 }

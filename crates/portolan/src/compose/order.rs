@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use log::paxos::{Begin, ServerId};
 use log::transport::LinkReceiver;
 use log::{Log, LogError};
@@ -105,6 +105,27 @@ fn open_shared(settings: &Storage, alone: &Path, order: &Path, part: Part<'_>) -
         opened(log::paxos::open(&config, Arc::new(part.carrier.clone()), part.frames), order)?;
     warn_of(&*log);
     Ok((log.clone(), events, Some(SharedOrder::Servers(log))))
+}
+
+/// Makes the order of a member that does not run need one of its two voters no more.
+///
+/// # Errors
+/// More vote, or others; what the disk says.
+pub(crate) fn recover(
+    settings: &Config,
+    home: &Home,
+    member: &Membership,
+    lost: u64,
+) -> anyhow::Result<log::paxos::GoesOn> {
+    if settings.cluster.order == Carried::Etcd {
+        bail!("etcd keeps this cluster's order, and needs its own majority");
+    }
+    if lost == member.server() {
+        bail!("that is this node itself");
+    }
+    let order = home.dir().join("order");
+    let config = shared_config(&settings.storage, &order, member);
+    Ok(log::paxos::go_on_without(&config, ServerId(lost))?)
 }
 
 /// The founder goes on with what it had decided alone.

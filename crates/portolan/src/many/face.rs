@@ -110,7 +110,11 @@ impl Face {
     }
 
     fn own_status(&self) -> own::NodeStatus {
-        own_status(&self.store, self.membership.as_ref())
+        let dir = self.home.as_ref().map(|home| home.dir().display().to_string().into());
+        own::NodeStatus {
+            data_dir: dir.unwrap_or_default(),
+            ..own_status(&self.store, self.membership.as_ref())
+        }
     }
 }
 

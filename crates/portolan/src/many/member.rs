@@ -76,6 +76,18 @@ impl Membership {
         self.local.with(|identity| identity.facts.cluster.clone())
     }
 
+    /// The number of another server by its name.
+    pub(crate) fn server_called(&self, name: &str) -> Option<u64> {
+        self.known.iter().find(|known| &*known.name == name).map(|known| known.server_id)
+    }
+
+    /// What a server is called.
+    pub(crate) fn name_of(&self, server: u64) -> String {
+        let mut all = self.known.iter().chain([&self.own]);
+        let known = all.find(|known| known.server_id == server);
+        known.map_or_else(|| format!("server {server}"), |known| known.name.to_string())
+    }
+
     pub(crate) fn role(&self) -> Role {
         self.own.role
     }

@@ -15,5 +15,6 @@ pub(crate) mod signs;
 pub(crate) mod survey;
 pub(crate) mod trust;
 pub(crate) mod voters;
+pub(crate) mod whereabouts;
 mod wishes;
 pub(crate) mod witness;

@@ -1,10 +1,11 @@
 //! Several daemons on this host as one cluster, by the commands that a user types.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Daemon, eventually};
+use crate::support::{Daemon, PROGRAM, clean, eventually};
 
 /// A node of a cluster: its data directory and its mesh, each node on an address of its own of loopback's.
 struct Node {
@@ -100,10 +101,10 @@ fn three_hosts_are_one_registry_and_survive_their_leader() {
 #[test]
 fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
     use std::io::{BufRead as _, BufReader};
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(crate::support::PROGRAM);
+    let mut command = Command::new(PROGRAM);
     command.args(["dev", "--nodes", "3"]).env("TMPDIR", folder.path());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
@@ -114,8 +115,7 @@ fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
     let status = told.iter().find(|line| line.contains(" status --all --api ")).unwrap();
     let socket = status.rsplit(' ').next().unwrap();
     let say = |arguments: &[&str]| {
-        let output =
-            Command::new(crate::support::PROGRAM).args(arguments).args(["--api", socket]).output().unwrap();
+        let output = Command::new(PROGRAM).args(arguments).args(["--api", socket]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
@@ -125,8 +125,7 @@ fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
     rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
     assert!(lines.by_ref().any(|line| line.contains("n1 ended") && line.contains("To start it again")));
     let written = || {
-        let more =
-            Command::new(crate::support::PROGRAM).args(["kv", "put", "after", "2", "--api", socket]).output();
+        let more = Command::new(PROGRAM).args(["kv", "put", "after", "2", "--api", socket]).output();
         more.unwrap().status.success().then_some(())
     };
     eventually("a write after the death of a node", written);
@@ -139,4 +138,68 @@ fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Without a daemon in the directory that is meant, `init` would change files that the one which runs never reads.
+#[test]
+fn init_is_refused_beside_a_daemon_that_lives_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, other) = (folder.path().join("home"), folder.path().join("other"));
+    let daemon = Daemon::serve(&home, &[]);
+    let begin = |dir: &Path, api: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["init", "--data-dir"]).arg(dir).args(["--set", "mesh.listen=127.0.0.1:8300"]);
+        let output = clean(command.args(["--set", &format!("api.listen={api}")])).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = begin(&other, &daemon.api());
+    assert_eq!(code, 2, "{said}");
+    let meant = format!("--data-dir {}", home.display());
+    assert!(said.contains(&daemon.api()) && said.contains(&meant), "{said}");
+    assert!(!other.exists(), "something was begun all the same");
+    let in_memory = Daemon::dev(&[]);
+    let (code, said) = begin(&other, &in_memory.api());
+    assert!(code == 2 && said.contains("keeps nothing"), "{code} {said}");
+    // As another daemon, which will not stand in this one's way.
+    let (code, said) = begin(&other, "127.0.0.1:0");
+    assert_eq!(code, 0, "{said}");
+}
+
+/// Root stops the service, and begins the cluster by hand: what is written is the service's own.
+#[test]
+fn what_root_begins_belongs_to_the_owner_of_the_directory() {
+    use std::fs::{Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    const OWNER: u32 = 54_321;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can begin for somebody else");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let goes_in = |dir: &Path| dir.metadata().unwrap().mode() & 0o001 != 0;
+    let on_the_way = Path::new(PROGRAM).ancestors().chain(folder.path().ancestors());
+    if !on_the_way.into_iter().all(goes_in) {
+        println!("skipped: others may not run {PROGRAM}, or look into {}", folder.path().display());
+        return;
+    }
+    let data = folder.path().join("data");
+    create_dir(&data).unwrap();
+    chown(&data, Some(OWNER), Some(OWNER)).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["init", "--data-dir"]).arg(&data).args(["--set", "api.listen=127.0.0.1:0"]);
+    let output = clean(command.args(["--set", "mesh.listen=127.0.0.1:8300"])).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (mut folders, mut files) = (vec![data], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let found = path.symlink_metadata().unwrap();
+            assert_eq!((found.uid(), found.gid()), (OWNER, OWNER), "{}", path.display());
+            files += 1;
+            folders.extend(found.is_dir().then_some(path));
+        }
+    }
+    assert!(files > 3, "{files} files");
 }

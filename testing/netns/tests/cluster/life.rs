@@ -1,6 +1,6 @@
 //! A cluster's ordinary life: it is made, grows, loses hosts and gets them back.
 
-use portolan_netns::{Lab, Load, need};
+use portolan_netns::{Cluster, Lab, Load, need};
 
 use crate::support::{NAMES, all_keep, all_reach, formed, judge, keep, progress, register, web};
 
@@ -64,4 +64,49 @@ fn it_is_made_loses_its_leader_grows_shrinks_and_starts_again_at_once() {
     all_reach(&cluster, &lab, &[0, 1, 2, 4], &[0, 1, 2, 4]);
     keep(&cluster, 4, 60..70);
     all_keep(&cluster, &[0, 1, 2, 4], 70);
+}
+
+/// Two vote while a third has not joined yet, or has not caught up. Then neither can be spared.
+#[test]
+fn of_two_that_vote_the_founder_is_lost_for_good_and_the_other_goes_on() {
+    let lab = need!(Lab::new(&["a", "b", "c"]));
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = need!(Cluster::new(&lab, folder.path(), |_, start| start));
+    cluster.form(2).unwrap();
+    keep(&cluster, 0, 0..10);
+    keep(&cluster, 1, 10..20);
+    let recover = |cluster: &Cluster, without: &str| {
+        let output = cluster.cli(1, &["recover", "--without", without]).unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    cluster.kill(0);
+    let (done, said) = recover(&cluster, "a");
+    assert!(!done && said.contains("stop this node's daemon"), "{said}");
+    cluster.kill(1);
+    let (done, said) = recover(&cluster, "nobody");
+    assert!(!done && said.contains("no server called"), "{said}");
+    let (done, said) = recover(&cluster, "a");
+    assert!(done && said.contains("who votes: b"), "{said}");
+    cluster.start(1).unwrap();
+    all_keep(&cluster, &[1], 20);
+    keep(&cluster, 1, 20..30);
+    cluster.admit(2).unwrap();
+    keep(&cluster, 2, 30..35);
+
+    // It was not lost after all: it finds that the others have gone on, and follows.
+    cluster.start(0).unwrap();
+    all_keep(&cluster, &[0, 1, 2], 35);
+    let voters =
+        |status: &serde_json::Value| status["Own"]["Voters"].as_array().is_some_and(|all| all.len() == 3);
+    cluster.all_see(&[0, 1, 2], "/v1/portolan/status", voters).unwrap();
+    keep(&cluster, 0, 35..40);
+    all_keep(&cluster, &[0, 1, 2], 40);
+
+    // Of three the other two may have more than one of them.
+    cluster.kill(1);
+    let (done, said) = recover(&cluster, "a");
+    assert!(!done && said.contains("3 servers vote"), "{said}");
 }

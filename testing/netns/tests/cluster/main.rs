@@ -3,10 +3,13 @@
 
 mod clocks;
 mod etcd;
+mod etcd_login;
 mod faults;
 mod life;
+mod moves;
 mod partitions;
 mod quic;
 mod ssh;
 mod strangers;
 mod support;
+mod versions;
