@@ -12,6 +12,7 @@ use route::{Caller, Decision, Denial};
 
 use crate::door::{Door, UNIX, Who};
 use crate::hand::Handed;
+use crate::offer::{self, Offer};
 use crate::reach::{self, Ask, malformed};
 
 /// A reply with what travels along.
@@ -20,9 +21,6 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
     pub(crate) descriptor: Option<OwnedFd>,
 }
-
-/// Something that ends with the connection that asked for it.
-pub(crate) type Held = ();
 
 /// Longest name that is looked up, in bytes.
 const LONGEST_NAME: usize = 4096;
@@ -34,7 +32,7 @@ pub(crate) async fn to(
     who: &Who,
     request: Request,
     descriptors: Vec<OwnedFd>,
-    _held: &mut Vec<Held>,
+    offers: &mut Vec<Offer>,
 ) -> Result<Answer, Problem> {
     door.metrics.asked(request.op);
     if !descriptors.is_empty() && request.op != Operation::Offer {
@@ -60,7 +58,11 @@ pub(crate) async fn to(
             Ok(Answer { reply: Reply { explanation, ..reply }, descriptor: None })
         }
         Operation::Offer => {
-            Err(Problem::new(ProblemKind::Unsupported, "this broker takes no offers: register at the API"))
+            // What a program closed itself needs no place any more.
+            offers.retain(|offer| !offer.has_ended());
+            let (offer, offered, descriptor) = offer::take(door, local, who, &request, descriptors).await?;
+            offers.push(offer);
+            Ok(Answer { reply: Reply { offered: Some(offered), ..reply }, descriptor })
         }
     }
 }

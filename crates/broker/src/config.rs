@@ -42,6 +42,8 @@ pub struct Config {
     pub max_connections_per_user: usize,
     /// Connections of one user whose bytes the daemon moves.
     pub max_relayed_per_user: usize,
+    /// Services that programs of one user offer.
+    pub max_offers_per_user: usize,
     /// How long a program may leave a reply unread.
     #[serde(with = "state::units::duration")]
     pub reply_timeout: Duration,
@@ -95,6 +97,7 @@ impl Default for Config {
             max_connections: 4096,
             max_connections_per_user: 256,
             max_relayed_per_user: 1024,
+            max_offers_per_user: 64,
             reply_timeout: Duration::from_secs(5),
         }
     }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::libipc::Folder;
 use crate::listen::{Listener, Speaks};
 use crate::metrics::Metrics;
+use crate::offer::Offers;
 use crate::seats::{Seats, User};
 use crate::{Inputs, libipc, session};
 
@@ -35,6 +36,7 @@ pub(crate) struct Door {
     pub(crate) strangers: Arc<Seats<IpAddr>>,
     pub(crate) folders: Vec<Folder>,
     pub(crate) mesh: Option<Arc<dyn Dial>>,
+    pub(crate) offers: Option<Arc<Offers>>,
     tls: OnceLock<Client>,
     pub(crate) drain: Drain,
     /// Started when relayed connections must go at once; the broker has drained when the last holder of it is gone.
@@ -60,6 +62,7 @@ impl Door {
             ),
             folders: config.folders(),
             mesh: inputs.mesh,
+            offers: inputs.offers,
             tls: OnceLock::new(),
             config,
             metrics: inputs.metrics,
@@ -103,7 +106,7 @@ pub(crate) fn open(door: &Arc<Door>, listener: Listener) {
     door.relay.run_on(0, move |_| {
         tokio::task::spawn_local(async move {
             let drain = shared.drain.clone();
-            let Listener { path, socket, speaks } = listener;
+            let Listener { path, socket, speaks, is_own } = listener;
             let accepting = accept(&shared, socket, &speaks);
             tokio::select! {
                 ended = accepting => if let Err(error) = ended {
@@ -111,7 +114,9 @@ pub(crate) fn open(door: &Arc<Door>, listener: Listener) {
                 },
                 () = drain.started() => {}
             }
-            let _ = std::fs::remove_file(&path);
+            if is_own {
+                let _ = std::fs::remove_file(&path);
+            }
         });
     });
 }

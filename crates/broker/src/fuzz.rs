@@ -2,6 +2,7 @@
 
 use crate::libipc::{self, Generation};
 use crate::network;
+use crate::psk::{Key, Keys, is_identity};
 use crate::uri::{Uri, is_service_name};
 use crate::websocket::{Decoder, Event, Fault, Kind, Role};
 
@@ -101,6 +102,25 @@ fn told_to(role: Role, bytes: &[u8], at_a_time: usize) -> Told {
 pub fn websocket_answer(bytes: &[u8]) {
     if let Ok(Some(length)) = crate::websocket::read_response(bytes, "dGhlIHNhbXBsZSBub25jZQ==") {
         assert!(length <= bytes.len() && bytes[..length].ends_with(b"\n"));
+    }
+}
+
+/// tcpd's greeting: the name in it is a service's, and the end of a line says nothing more.
+pub fn greeting(bytes: &[u8]) {
+    use crate::incoming::greeting::named;
+    let Some(name) = named(bytes) else { return };
+    assert!(is_service_name(name) && bytes.starts_with(name.as_bytes()));
+    assert_eq!(named(name.as_bytes()), Some(name));
+    assert_eq!(named(format!("{name}\n").as_bytes()), Some(name));
+}
+
+/// A file of pre-shared keys: each identity that stands in it has its key, and what is wrong is told without one.
+pub fn keys(text: &str) {
+    let path = std::path::Path::new("keys");
+    let Ok(keys) = Keys::parse(path, text) else { return };
+    for (identity, key) in text.lines().filter_map(|line| line.trim().split_once(':')) {
+        let is_a_key = is_identity(identity) && Key::parse(key).is_ok();
+        assert!(identity.starts_with('#') || (is_a_key && keys.of(identity).is_ok()));
     }
 }
 

@@ -37,6 +37,9 @@ pub(crate) async fn connect(
     let endpoint = &backend.endpoints[connection.at];
     let mut connected = describe(endpoint);
     connected.service = backend.service.clone();
+    if let Some(place) = door.offers.as_ref().and_then(|offers| offers.place(endpoint)) {
+        connected.to = place.show().into();
+    }
     over(door, local, who, permit, connection.stream, connected).await
 }
 
@@ -93,6 +96,10 @@ pub(crate) async fn over(
         Stream::Tcp(stream) => {
             let descriptor = stream.into_std().map_err(own_fault)?.into();
             out_of_the_way(door, descriptor, Connected { socket: Socket::Tcp, ..connected })
+        }
+        Stream::Unix(stream) => {
+            let descriptor = stream.into_std().map_err(own_fault)?.into();
+            out_of_the_way(door, descriptor, Connected { socket: Socket::Unix, ..connected })
         }
         stream @ Stream::Other(_) => {
             let descriptor = relayed(door, local, who, permit, stream)?;

@@ -22,6 +22,7 @@ pub mod libipc;
 mod listen;
 mod metrics;
 pub mod network;
+mod offer;
 pub mod psk;
 mod reach;
 mod scheme;
@@ -40,6 +41,7 @@ pub use config::{Config, Identity, Libipc};
 pub use incoming::Incoming;
 pub use listen::{BindError, Listeners, default_socket};
 pub use metrics::Metrics;
+pub use offer::{Dialer, Offers};
 
 use door::Door;
 
@@ -54,6 +56,8 @@ pub struct Inputs {
     pub domain: Arc<str>,
     /// Reaches instances of other nodes through the mesh and in no other way, where there is one.
     pub mesh: Option<Arc<dyn Dial>>,
+    /// What programs of this host offer; none are taken where this is absent.
+    pub offers: Option<Arc<Offers>>,
     /// Counters.
     pub metrics: Metrics,
     /// How long relayed connections may take to finish when the node drains.

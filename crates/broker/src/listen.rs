@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use sys::pass::Found;
+
 use crate::config::Config;
 use crate::incoming::{self, Open};
 use crate::libipc::Folder;
@@ -51,6 +53,8 @@ pub(crate) struct Listener {
     pub(crate) path: PathBuf,
     pub(crate) socket: OwnedFd,
     pub(crate) speaks: Speaks,
+    /// Whether the path goes with it.
+    pub(crate) is_own: bool,
 }
 
 /// What is spoken on a socket.
@@ -88,7 +92,7 @@ impl Listeners {
             Some(path) if path.as_os_str().is_empty() => Vec::new(),
             Some(path) => {
                 let socket = sys::pass::listen_seqpacket(path, mode).map_err(failed(path))?;
-                vec![Listener { path: path.clone(), socket, speaks: Speaks::Packets }]
+                vec![Listener { path: path.clone(), socket, speaks: Speaks::Packets, is_own: true }]
             }
             None => default_socket().and_then(|path| usual(path, mode)).into_iter().collect(),
         };
@@ -96,14 +100,22 @@ impl Listeners {
             let path = folder.own_socket();
             let made = Folder::make(&folder.path).and_then(|()| sys::pass::listen_stream(&path, mode));
             let socket = made.map_err(failed(&path))?;
-            listeners.push(Listener { path, socket, speaks: Speaks::Libipc(folder) });
+            listeners.push(Listener { path, socket, speaks: Speaks::Libipc(folder), is_own: true });
         }
         Ok(Listeners { local: listeners, remote: incoming::reserve(config)? })
     }
 
-    /// Adds a socket of packets that somebody else has bound: systemd, for one.
-    pub fn add(&mut self, path: PathBuf, socket: OwnedFd) {
-        self.local.push(Listener { path, socket, speaks: Speaks::Packets });
+    /// Adds a socket of packets that somebody else has bound: systemd, for one. Its path is left when the node goes.
+    ///
+    /// # Errors
+    /// When it is no such socket.
+    pub fn add(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let Found::Packets(address) = sys::pass::found(&socket)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen for packets"));
+        };
+        let path = address.show().into();
+        self.local.push(Listener { path, socket, speaks: Speaks::Packets, is_own: false });
+        Ok(())
     }
 
     /// Where programs ask.
@@ -124,7 +136,7 @@ impl Listeners {
 fn usual(path: PathBuf, mode: u32) -> Option<Listener> {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     match made.and_then(|()| sys::pass::listen_seqpacket(&path, mode)) {
-        Ok(socket) => Some(Listener { path, socket, speaks: Speaks::Packets }),
+        Ok(socket) => Some(Listener { path, socket, speaks: Speaks::Packets, is_own: true }),
         Err(cause) => {
             let path = path.display();
             tracing::info!(%path, %cause, "no broker socket; `broker.socket` names another place");

@@ -3,11 +3,11 @@
 //! Calls wait, and need no runtime: the daemon answers in microseconds unless the service is far or dead.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use consul::broker::{Connected, LONGEST, Listed, Operation, Problem, Reply, Request, VERSION};
+use consul::broker::{Connected, LONGEST, Listed, Offered, Operation, Problem, Reply, Request, VERSION};
 use sys::pass::{Passing as _, ReceiveError};
 
 /// A connection to the broker. What was offered over it is offered until it is dropped.
@@ -101,6 +101,22 @@ impl Broker {
             .ok_or_else(|| self.odd())
     }
 
+    /// Offers a service for as long as this value lives: by a socket that listens, for TCP or in this host; by one end of a
+    /// pair over which connections are to be sent, each with a byte; or, without any, by a socket that the broker makes,
+    /// which is given to accept on.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub fn offer(
+        &self,
+        service: &str,
+        socket: Option<BorrowedFd<'_>>,
+    ) -> Result<(Offered, Option<OwnedFd>), BrokerError> {
+        let request = Request::about(Operation::Offer, service);
+        let (reply, made) = self.exchange_with(&request, socket.as_slice())?;
+        reply.offered.map(|offered| (offered, made)).ok_or_else(|| self.odd())
+    }
+
     /// All services, in order of name.
     ///
     /// # Errors
@@ -129,8 +145,16 @@ impl Broker {
     }
 
     fn exchange(&self, request: &Request) -> Result<(Reply, Option<OwnedFd>), BrokerError> {
+        self.exchange_with(request, &[])
+    }
+
+    fn exchange_with(
+        &self,
+        request: &Request,
+        along: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Option<OwnedFd>), BrokerError> {
         let written = serde_json::to_vec(request).map_err(|cause| self.broken(cause.into()))?;
-        self.socket.send(&written, &[]).map_err(|cause| self.broken(cause))?;
+        self.socket.send(&written, along).map_err(|cause| self.broken(cause))?;
         let mut buffer = vec![0; LONGEST];
         let packet = self.socket.receive(&mut buffer).map_err(|error| match error {
             ReceiveError::Socket(cause) if cause.kind() == io::ErrorKind::WouldBlock => {

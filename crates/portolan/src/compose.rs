@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use catalog::Labels;
 use lease::{Leases, NobodyElse, PassOn};
 use log::transport::LinkReceiver;
 use relay::Relay;
@@ -94,11 +93,8 @@ pub(crate) async fn start(
     let part = part.map(|((member, links), frames)| order::Part { member, carrier: &links.carrier, frames });
     let Order { store, shared: log } = order::open(&config, home.as_deref(), part, &identity.name).await?;
     let address = node_address(&config, &addresses);
-    let mut itself = health::node_def(&identity.name, &identity.id, address);
-    itself.meta = labelled(&itself.meta, &config);
-    if membership.is_none() {
-        alone(&store, &config, &itself).await?;
-    }
+    let itself = labelled(health::node_def(&identity.name, &identity.id, address), &config);
+    begin_alone(membership.as_ref(), &store, &config, &itself).await?;
 
     // What the faces share.
     let (trigger, drain) = state::drain();
@@ -106,6 +102,7 @@ pub(crate) async fn start(
     let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
     let linked = link(membership.as_ref(), links.as_ref(), log);
     let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&config, &identity).into()));
+    let (offers, taking_back) = broker::Offers::new(store.clone(), &config.broker, drain.clone());
     let mut shared = Shared {
         pass_on: pass_on(linked.as_ref(), &store, &leases),
         leases,
@@ -114,6 +111,7 @@ pub(crate) async fn start(
         facts: virtuals.facts(),
         routes,
         open_virtual: Arc::new(virtuals),
+        offers,
         certificates: Certificates::new(),
         outdoors: exposure::Outdoors::new(&addresses, home.as_deref()),
         drain,
@@ -122,6 +120,7 @@ pub(crate) async fn start(
 
     // The faces, each by its name.
     shared.routes(publisher);
+    shared.tasks.spawn("offers", taking_back);
     if let Some(((member, linked), links)) = membership.as_ref().zip(linked.as_ref()).zip(links.as_ref()) {
         shared.cluster(&config, member, linked, links.roster.clone(), itself.clone())?;
     }
@@ -212,12 +211,12 @@ fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
     }
 }
 
-/// The labels of this node: those that every node has, and the operator's.
-fn labelled(plain: &Labels, config: &Config) -> Labels {
+/// This node with the operator's labels beside those that every node has.
+fn labelled(itself: catalog::NodeDef, config: &Config) -> catalog::NodeDef {
     let own = config.node.meta.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let plain = plain.iter().map(|(name, value)| (&**name, &**value));
+    let plain = itself.meta.iter().map(|(name, value)| (&**name, &**value));
     let all: BTreeMap<&str, &str> = plain.chain(own).collect();
-    all.into_iter().collect()
+    catalog::NodeDef { meta: all.into_iter().collect(), ..itself }
 }
 
 fn begin_links(
@@ -232,7 +231,15 @@ fn begin_links(
 
 /// What a node that nobody else decides with writes down before it serves. A member cannot wait for it: it serves
 /// what it knows also where nothing can be decided, and `cluster` registers it.
-async fn alone(store: &Store, config: &Config, itself: &catalog::NodeDef) -> anyhow::Result<()> {
+async fn begin_alone(
+    member: Option<&Membership>,
+    store: &Store,
+    config: &Config,
+    itself: &catalog::NodeDef,
+) -> anyhow::Result<()> {
+    if member.is_some() {
+        return Ok(());
+    }
     settings::agree(store, &config.hostnet).await?;
     acl::begin(store, &config.acl).await?;
     health::register_node(store, itself).await.context("register this node")

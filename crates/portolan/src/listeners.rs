@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use sys::listen::Sharing;
 
 use crate::config::Config;
+use crate::daemon::handed;
 use crate::daemon::holder::{Transport, holder};
 use crate::daemon::home::{self, Home};
 
@@ -85,8 +86,10 @@ impl Listeners {
     /// # Errors
     /// The first that cannot be had: which one, who holds it, which key moves it.
     pub(crate) fn reserve(config: &Config, is_member: bool) -> anyhow::Result<Listeners> {
-        guard_beyond_loopback(config)?;
-        let api = api::reserve(&config.api).map_err(|error| match error {
+        let handed = handed::sockets().context("take the sockets of the service manager")?;
+        guard_beyond_loopback(config, &handed.addresses()?)?;
+        let config = &handed.instead(config.clone());
+        let mut api = api::reserve(&config.api).map_err(|error| match error {
             api::BindError::Tcp { address, cause } => {
                 refused("the HTTP API", "api.listen", Transport::Tcp, address, cause)
             }
@@ -105,7 +108,12 @@ impl Listeners {
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;
         let mesh = is_member.then(|| mesh(&config.mesh)).transpose()?;
-        let broker = broker::Listeners::reserve(&config.broker)?;
+        let mut broker = broker::Listeners::reserve(&config.broker)?;
+        api.tcp.extend(handed.tcp);
+        api.unix.extend(handed.unix);
+        for socket in handed.broker {
+            broker.add(socket).context("take the broker's socket of the service manager")?;
+        }
         let gateway = broker::gateway::Listeners::reserve(&config.gateway)
             .map_err(|error| refused("the gateway", error.key, Transport::Tcp, error.address, error.cause))?;
         Ok(Listeners { api, dns, proxy, gost, netsel, mesh, broker, gateway })
@@ -151,12 +159,13 @@ impl Listeners {
 
 /// A listener beyond loopback is open to everybody who can send a packet: that must have been said in words.
 /// GOST's own port has a token for it and asks by itself.
-fn guard_beyond_loopback(config: &Config) -> anyhow::Result<()> {
+fn guard_beyond_loopback(config: &Config, handed: &[SocketAddr]) -> anyhow::Result<()> {
     if config.node.open_beyond_loopback {
         return Ok(());
     }
     let lists = [
         ("api.listen", &config.api.listen[..]),
+        ("a socket of the service manager's", handed),
         ("dns.listen", &config.dns.listen),
         ("netsel.listen", config.netsel.listen.as_slice()),
         ("proxy.named", &config.proxy.named),

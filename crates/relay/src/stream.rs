@@ -6,17 +6,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A two-way byte stream that is not a TCP socket: a mesh stream, an in-memory pair.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
-/// A connection. TCP is told apart because the kernel can splice it.
+/// A connection. TCP is told apart because the kernel can splice it, and sockets are because they can be handed over.
 pub enum Stream {
     /// A TCP connection.
     Tcp(TcpStream),
+    /// A stream within this host.
+    Unix(UnixStream),
     /// Anything else.
     Other(Box<dyn Duplex>),
 }
@@ -26,7 +28,7 @@ impl Stream {
     pub fn as_tcp(&self) -> Option<&TcpStream> {
         match self {
             Stream::Tcp(stream) => Some(stream),
-            Stream::Other(_) => None,
+            Stream::Unix(_) | Stream::Other(_) => None,
         }
     }
 }
@@ -35,6 +37,7 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stream::Tcp(stream) => f.debug_tuple("Tcp").field(stream).finish(),
+            Stream::Unix(stream) => f.debug_tuple("Unix").field(stream).finish(),
             Stream::Other(_) => f.write_str("Other"),
         }
     }
@@ -50,6 +53,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, to),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, to),
             Stream::Other(stream) => Pin::new(stream).poll_read(cx, to),
         }
     }
@@ -59,6 +63,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, from),
             Stream::Other(stream) => Pin::new(stream).poll_write(cx, from),
         }
     }
@@ -70,6 +75,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
             Stream::Other(stream) => Pin::new(stream).poll_write_vectored(cx, from),
         }
     }
@@ -77,6 +83,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Unix(stream) => stream.is_write_vectored(),
             Stream::Other(stream) => stream.is_write_vectored(),
         }
     }
@@ -84,6 +91,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -91,6 +99,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

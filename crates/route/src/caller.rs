@@ -73,8 +73,12 @@ pub struct Caller<'a> {
     pub from: Option<IpAddr>,
     /// By what it comes, or leaves: a word like `tcp`, `http`, `udp`, `unix`, `tls`, `ws`, `quic`.
     pub scheme: &'a Cow<'static, str>,
-    /// The other side.
+    /// The other side, as whoever asks calls it.
     pub host: Option<&'a PeerHost>,
+    /// The address that its name led to, where one was asked for. A rule about either is about the connection.
+    pub resolved: Option<&'a PeerHost>,
+    /// A program of this host goes out, whatever its name and by whatever it leaves.
+    pub is_outward: bool,
 }
 
 const TCP: &Cow<'static, str> = &Cow::Borrowed("tcp");
@@ -90,7 +94,7 @@ impl<'a> Caller<'a> {
             Principal::Anonymous { from } => Some(*from),
             _ => None,
         };
-        Caller { principal, from, scheme, host: None }
+        Caller { principal, from, scheme, host: None, resolved: None, is_outward: false }
     }
 
     /// The same, from this address.
@@ -98,9 +102,15 @@ impl<'a> Caller<'a> {
         Caller { from: Some(from), ..self }
     }
 
+    /// The same as a program of this host, toward `host`, which is at `resolved`.
+    pub fn outward(self, host: &'a PeerHost, resolved: Option<&'a PeerHost>) -> Caller<'a> {
+        Caller { host: Some(host), resolved, is_outward: true, ..self }
+    }
+
     /// Which way the connection goes.
     pub(crate) fn direction(&self, here: &str) -> Direction {
         match self.principal {
+            _ if self.is_outward => Direction::Out,
             // Only programs of this host come by a Unix socket, whatever names they have.
             _ if self.scheme == "unix" => Direction::Out,
             Principal::Local { .. } => Direction::Out,

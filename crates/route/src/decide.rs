@@ -20,10 +20,19 @@ pub struct Permit {
     principal: Principal,
     from: Option<IpAddr>,
     scheme: Cow<'static, str>,
-    host: Option<PeerHost>,
+    /// The other side: apart, because few connections have one that rules ask about.
+    host: Option<Box<Other>>,
+    is_outward: bool,
     /// Only a rule that names the host lets it be reached.
     is_named: bool,
     index: u64,
+}
+
+/// The host at the other side, by its name and by its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Other {
+    host: PeerHost,
+    resolved: Option<PeerHost>,
 }
 
 impl Permit {
@@ -33,7 +42,10 @@ impl Permit {
             principal: caller.principal.clone(),
             from: caller.from,
             scheme: caller.scheme.clone(),
-            host: caller.host.cloned(),
+            host: caller
+                .host
+                .map(|host| Box::new(Other { host: host.clone(), resolved: caller.resolved.cloned() })),
+            is_outward: caller.is_outward,
             is_named: false,
             index,
         }
@@ -60,7 +72,14 @@ impl Permit {
     }
 
     fn caller(&self) -> Caller<'_> {
-        Caller { principal: &self.principal, from: self.from, scheme: &self.scheme, host: self.host.as_ref() }
+        Caller {
+            principal: &self.principal,
+            from: self.from,
+            scheme: &self.scheme,
+            host: self.host.as_ref().map(|other| &other.host),
+            resolved: self.host.as_ref().and_then(|other| other.resolved.as_ref()),
+            is_outward: self.is_outward,
+        }
     }
 }
 
@@ -218,7 +237,9 @@ impl Routes {
     /// Whether a connection that was allowed before may go on under the rules of now.
     pub fn still_permits(&self, permit: &Permit) -> bool {
         let policy = self.policy();
-        if permit.is_named && !permit.host.as_ref().is_some_and(|host| policy.rules().names_host(host)) {
+        if permit.is_named
+            && !permit.host.as_ref().is_some_and(|other| policy.rules().names_host(&other.host))
+        {
             return false;
         }
         policy.mode() != Mode::Enforce || policy.ruling(&permit.caller(), &permit.service).allowed

@@ -117,6 +117,28 @@ fn schemes_directions_and_the_other_side_are_asked() {
 }
 
 #[test]
+fn a_host_is_known_by_its_name_and_by_its_address_and_who_goes_out_goes_out() {
+    let routes = routes(&[
+        "deny host:10.0.0.5 db",
+        "allow host:inner.example:80 db out",
+        "deny any db out",
+        "allow any db",
+    ]);
+    let host = |name: &str| PeerHost { name: name.into(), port: Some(80) };
+    let service = Principal::Identity { id: "spiffe://elsewhere/service/web".into() };
+    let may = |name: &str, address: &str| {
+        let (written, resolved) = (host(name), host(address));
+        let caller = Caller::by(&service, &Cow::Borrowed("tcp")).outward(&written, Some(&resolved));
+        routes.permit(caller, "db").is_ok_and(|(_, permit)| routes.still_permits(&permit))
+    };
+    assert!(may("inner.example", "10.0.0.4"));
+    assert!(!may("inner.example", "10.0.0.5"), "another name of what is denied by its address");
+    assert!(may("10.0.0.4", "inner.example"));
+    assert!(!may("other.example", "10.0.0.4"), "a service goes out like any program");
+    assert!(routes.permit(&service, "db").is_ok(), "and comes in from elsewhere");
+}
+
+#[test]
 fn only_the_clusters_own_domain_gives_its_names() {
     // Without a cluster there is no domain, and a SPIFFE id only stands for itself.
     let id = |id: &str| Principal::Identity { id: id.into() };
@@ -244,9 +266,10 @@ fn plainly(rules: &[Intention], facets: &Facets<'_>, service: &str) -> Option<us
         Source::Uid(uid) => facets.uid == Some(*uid),
         Source::Network(network) => facets.from.is_some_and(|from| network.contains(from)),
         Source::Node(name) => facets.node == Some(&**name),
-        Source::Host { name, port } => {
-            facets.host.is_some_and(|host| host.name == *name && (port.is_none() || *port == host.port))
-        }
+        Source::Host { name, port } => [facets.host, facets.resolved]
+            .into_iter()
+            .flatten()
+            .any(|host| host.name == *name && (port.is_none() || *port == host.port)),
     };
     rules.iter().position(|rule| {
         (&*rule.service == "*" || rule.service.eq_ignore_ascii_case(service))
@@ -274,6 +297,7 @@ proptest! {
         node in proptest::option::of(0..3u32),
         from in address(),
         host in proptest::option::of((0..2u32, proptest::option::of(80..82u16))),
+        address in proptest::option::of(0..2u32),
         (scheme, outward) in (proptest::sample::select(vec!["tcp", "tls", "udp"]), any::<bool>()),
         service in proptest::sample::select(vec!["s0", "S1", "s1", "s2", "s9"]),
     ) {
@@ -282,12 +306,17 @@ proptest! {
         let names = [names.0, names.1].map(|name| name.map(|number| format!("w{number}")));
         let node = node.map(|number| format!("n{number}"));
         let host = host.map(|(number, port)| PeerHost { name: format!("h{number}").into(), port });
+        let resolved = host.as_ref().zip(address).map(|(host, number)| PeerHost {
+            name: format!("h{number}").into(),
+            port: host.port,
+        });
         let facets = Facets {
             uid,
             names: [names[0].as_deref(), names[1].as_deref()],
             node: node.as_deref(),
             from,
             host: host.as_ref(),
+            resolved: resolved.as_ref(),
             scheme,
             direction: if outward { Direction::Out } else { Direction::In },
         };

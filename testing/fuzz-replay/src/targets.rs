@@ -26,6 +26,8 @@ pub const TARGETS: &[Target] = &[
     target("archive_unpack", archive::fuzz_unpack).with(archives),
     target("broker_frame", broker::fuzz::frame),
     target("broker_gateway_target", |bytes| as_text(bytes, broker::fuzz::gateway_target)),
+    target("broker_greeting", broker::fuzz::greeting),
+    target("broker_keys", |bytes| as_text(bytes, broker::fuzz::keys)),
     target("broker_map", |bytes| as_text(bytes, broker::fuzz::map)),
     target("broker_request", broker::fuzz::request),
     target("broker_socks", broker::fuzz::socks),

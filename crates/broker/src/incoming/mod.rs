@@ -6,7 +6,7 @@
 //!
 //! Where to look: who comes by TLS in `tls`, the greeting and where a name leads in `greeting`.
 
-mod greeting;
+pub(crate) mod greeting;
 mod tls;
 
 use std::borrow::Cow;

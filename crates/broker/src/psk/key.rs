@@ -150,7 +150,7 @@ impl Keys {
         Keys::parse(path, &std::fs::read_to_string(path).map_err(failed)?)
     }
 
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Keys, KeyError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Keys, KeyError> {
         let mut by_identity = BTreeMap::new();
         for (line, written) in (1..).zip(text.lines()) {
             let written = written.trim();

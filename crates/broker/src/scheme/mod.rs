@@ -8,12 +8,14 @@ pub(crate) mod unix;
 mod ws;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
 use relay::Local;
 use route::{Caller, PeerHost, Permit};
+use tokio::net::lookup_host;
 
 use crate::answer::denied;
 use crate::door::{Door, Who};
@@ -21,6 +23,7 @@ use crate::hand::{Handed, out_of_the_way};
 use crate::libipc::{self, Folder};
 use crate::reach::{Ask, malformed};
 use crate::uri::Uri;
+use tcp::within;
 
 /// A URI on its way.
 #[derive(Clone, Copy)]
@@ -51,16 +54,44 @@ pub(crate) async fn connect(
     }
 }
 
-/// What the rules judge a URI by: the name that led to it, else the service that it asks for, else where it leads.
-fn permit(local: &Rc<Local>, who: &Who, way: &Way<'_>) -> Result<Permit, Problem> {
+/// What the rules judge a URI by: the name that led to it, else the service that it asks for, else where it leads. The
+/// host goes by its name, which a certificate proves later, or by that and the `address` that it has.
+fn permit(
+    local: &Rc<Local>,
+    who: &Who,
+    way: &Way<'_>,
+    address: Option<SocketAddr>,
+) -> Result<Permit, Problem> {
     let uri = way.uri;
     let authority = uri.authority();
     let service = way.led_from.or(uri.service.as_deref()).unwrap_or(&authority);
     let host = PeerHost { name: uri.host.to_ascii_lowercase().into(), port: uri.port };
+    let resolved = address
+        .map(|address| PeerHost { name: address.ip().to_canonical().to_string().into(), port: uri.port });
     let scheme = Cow::Owned(uri.scheme.clone());
-    let caller = Caller { host: Some(&host), ..Caller::by(&who.principal, &scheme) };
+    let caller = Caller::by(&who.principal, &scheme).outward(&host, resolved.as_ref());
     let permit = local.with_routes(|routes| routes.permit_to(caller, service));
     permit.map_err(|denial| denied(&denial))
+}
+
+/// The addresses of a URI's host that the rules let whoever asks go to.
+async fn permitted(
+    local: &Rc<Local>,
+    who: &Who,
+    way: &Way<'_>,
+    port: u16,
+) -> Result<Vec<(SocketAddr, Permit)>, Problem> {
+    let found = within(local.config().connect_timeout, lookup_host((&*way.uri.host, port))).await;
+    let found = found.map_err(|cause| unreachable(way.uri, cause))?;
+    let mut refusal = unreachable(way.uri, "the name has no address");
+    let mut allowed = Vec::new();
+    for address in found {
+        match permit(local, who, way, Some(address)) {
+            Ok(permit) => allowed.push((address, permit)),
+            Err(problem) => refusal = problem,
+        }
+    }
+    if allowed.is_empty() { Err(refusal) } else { Ok(allowed) }
 }
 
 fn port(uri: &Uri) -> Result<u16, Problem> {
@@ -84,7 +115,7 @@ async fn foreign(
     way: &Way<'_>,
     ask: &Ask<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, way)?;
+    permit(local, who, way, None)?;
     let uri = way.uri;
     for folder in folders(door, ask) {
         let asked = libipc::ask_protocol(folder, &uri.scheme, way.text).await;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use consul::broker::{Problem, Socket};
 use relay::Local;
+use route::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 
-use super::{Way, describe, permit, port, unreachable};
+use super::{Way, describe, permitted, port, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{Handed, out_of_the_way};
 use crate::uri::Uri;
@@ -21,10 +22,9 @@ pub(super) async fn connect(
     who: &Who,
     way: &Way<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, way)?;
     let uri = way.uri;
     let patience = local.config().connect_timeout;
-    let mut stream = dial(uri, patience).await?;
+    let (mut stream, _permit) = dial_permitted(local, who, way, port(uri)?).await?;
     if let Some(service) = &uri.service {
         greet(&mut stream, service, patience).await.map_err(|cause| unreachable(uri, cause))?;
     }
@@ -32,18 +32,35 @@ pub(super) async fn connect(
     out_of_the_way(door, stream.into(), describe(Socket::Tcp, uri))
 }
 
+/// Connects to the first address that answers, of those that the rules allow.
+pub(super) async fn dial_permitted(
+    local: &Rc<Local>,
+    who: &Who,
+    way: &Way<'_>,
+    port: u16,
+) -> Result<(TcpStream, Permit), Problem> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for (address, permit) in permitted(local, who, way, port).await? {
+        match within(local.config().connect_timeout, plain(address)).await {
+            Ok(stream) => return Ok((stream, permit)),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(unreachable(way.uri, last))
+}
+
+async fn plain(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 pub(super) async fn dial(uri: &Uri, patience: Duration) -> Result<TcpStream, Problem> {
     dial_at(uri, port(uri)?, patience).await
 }
 
 pub(super) async fn dial_at(uri: &Uri, port: u16, patience: Duration) -> Result<TcpStream, Problem> {
-    let address = (&*uri.host, port);
-    let dialed = async {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        io::Result::Ok(stream)
-    };
-    within(patience, dialed).await.map_err(|cause| unreachable(uri, cause))
+    within(patience, plain((&*uri.host, port))).await.map_err(|cause| unreachable(uri, cause))
 }
 
 pub(super) async fn within<T>(

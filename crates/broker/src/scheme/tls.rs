@@ -24,7 +24,7 @@ pub(super) async fn connect(
 ) -> Result<Handed, Problem> {
     let uri = way.uri;
     let key = key(door, who, way)?;
-    let permit = permit(local, who, way)?;
+    let permit = permit(local, who, way, None)?;
     let patience = local.config().connect_timeout;
     let stream = Stream::Tcp(dial(uri, patience).await?);
     let mut secured = match key {

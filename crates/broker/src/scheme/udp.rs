@@ -1,14 +1,15 @@
 //! `udp://host:port`: a connected socket. A call is a datagram, before as after the hand-over.
 
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use consul::broker::{Problem, Socket};
 use relay::Local;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 
-use super::tcp::within;
-use super::{Way, describe, permit, port, unreachable};
+use super::{Way, describe, permitted, port, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{Handed, out_of_the_way};
 
@@ -18,26 +19,26 @@ pub(super) async fn connect(
     who: &Who,
     way: &Way<'_>,
 ) -> Result<Handed, Problem> {
-    permit(local, who, way)?;
     let uri = way.uri;
     if uri.service.is_some() {
         return Err(crate::reach::malformed(
             "udp leads to a host and a port; there is no service behind them",
         ));
     }
-    let address = (&*uri.host, port(uri)?);
-    let connected = within(local.config().connect_timeout, async {
-        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host(address).await? {
-            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any).await?;
-            match socket.connect(address).await {
-                Ok(()) => return socket.into_std(),
-                Err(error) => last = error,
-            }
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for (address, _permit) in permitted(local, who, way, port(uri)?).await? {
+        match connected(address).await {
+            Ok(socket) => return out_of_the_way(door, socket.into(), describe(Socket::Udp, uri)),
+            Err(cause) => last = cause,
         }
-        Err(last)
-    });
-    let socket = connected.await.map_err(|cause| unreachable(uri, cause))?;
-    out_of_the_way(door, socket.into(), describe(Socket::Udp, uri))
+    }
+    Err(unreachable(uri, last))
+}
+
+/// Waits for nobody: no packet is sent.
+async fn connected(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    socket.into_std()
 }

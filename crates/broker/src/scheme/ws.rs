@@ -9,7 +9,7 @@ use consul::broker::{Problem, Socket};
 use relay::tls::Speak;
 use relay::{Local, Stream};
 
-use super::tcp::{dial_at, within};
+use super::tcp::{dial_at, dial_permitted, within};
 use super::{Way, describe, permit, unreachable};
 use crate::door::{Door, Who};
 use crate::hand::{self, Handed};
@@ -23,13 +23,15 @@ pub(super) async fn connect(
 ) -> Result<Handed, Problem> {
     let uri = way.uri;
     let is_secure = uri.scheme == "wss";
-    let permit = permit(local, who, way)?;
     let patience = local.config().connect_timeout;
     let port = uri.port.unwrap_or(if is_secure { 443 } else { 80 });
-    let stream = Stream::Tcp(dial_at(uri, port, patience).await?);
-    let stream = match is_secure {
-        true => super::tls::secure(door, stream, way, Speak::Http1, patience).await?,
-        false => stream,
+    let (stream, permit) = if is_secure {
+        let permit = permit(local, who, way, None)?;
+        let stream = Stream::Tcp(dial_at(uri, port, patience).await?);
+        (super::tls::secure(door, stream, way, Speak::Http1, patience).await?, permit)
+    } else {
+        let (stream, permit) = dial_permitted(local, who, way, port).await?;
+        (Stream::Tcp(stream), permit)
     };
     let path = format!("/{}", uri.service.as_deref().unwrap_or_default());
     let (host, extra) = (uri.authority(), authorization(way));

@@ -1,7 +1,7 @@
 //! A broker with a catalog of its own, on a socket in a folder of its own.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use catalog::{
     IntentionCommand, Kind, Mode, NodeDef, NodeRegistration, Register, Settings, Source, Weights,
 };
 use consul::broker::{LONGEST, Operation, Reply, Request};
-use portolan_broker::{Config, Inputs, Libipc, Listeners, Metrics, gateway};
+use portolan_broker::{Config, Dialer, Inputs, Libipc, Listeners, Metrics, Offers, gateway};
 use prometheus_client::registry::Registry;
 use relay::tls::Certificates;
 use relay::{Dial, Dialing, Relay, Stream, TcpDial};
 use route::{Endpoint, Facts, Here, Permit, Principal, Routes};
-use state::{DrainTrigger, Publisher};
+use state::{Drain, DrainTrigger, Publisher};
+use store::Store;
 use sys::pass::Passing as _;
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Harness {
     known: Mutex<(Catalog, u64)>,
-    routes: Publisher<Routes>,
+    routes: Arc<Publisher<Routes>>,
     relay: Relay,
     registry: Registry,
     pub(crate) folder: tempfile::TempDir,
@@ -69,6 +70,18 @@ pub(crate) fn echo() -> SocketAddr {
     address
 }
 
+fn node() -> NodeRegistration {
+    let labels = Default::default;
+    let def = NodeDef {
+        name: NODE.into(),
+        id: "".into(),
+        address: "127.0.0.1".into(),
+        tagged_addresses: labels(),
+        meta: labels(),
+    };
+    NodeRegistration { def, only_if_absent: true }
+}
+
 /// Reaches endpoints as the mesh does: by something that is no socket.
 struct Wrapped;
 
@@ -89,6 +102,37 @@ impl Harness {
     }
 
     pub(crate) fn with(config: Config, dial: Arc<dyn Dial>) -> Harness {
+        let (trigger, drain) = state::drain();
+        Harness::build(config, dial, None, trigger, drain)
+    }
+
+    /// One that has a store, and takes offers; what is registered there is what routes lead to.
+    pub(crate) async fn offering(config: Config) -> (Harness, Store) {
+        let (log, events) = log::memory::open(log::memory::Config::default());
+        let store = store::open(store::Config::new(NODE), log, events).await.unwrap();
+        let node = Register { node: Some(node()), on: NODE.into(), ..Register::default() };
+        store.submit(Command::Register(Box::new(node))).await.unwrap();
+        let (trigger, drain) = state::drain();
+        let (offers, taking_back) = Offers::new(store.clone(), &config, drain.clone());
+        tokio::spawn(taking_back);
+        let dial = Arc::new(Dialer::new(offers.clone(), Arc::new(TcpDial)));
+        let harness = Harness::build(config, dial, Some(offers), trigger, drain);
+        let (mut views, routes) = (store.reader(), harness.routes.clone());
+        tokio::spawn(async move {
+            while let Some(view) = views.next().await {
+                routes.publish(Routes::project(&view));
+            }
+        });
+        (harness, store)
+    }
+
+    fn build(
+        config: Config,
+        dial: Arc<dyn Dial>,
+        offers: Option<Arc<Offers>>,
+        trigger: DrainTrigger,
+        drain: Drain,
+    ) -> Harness {
         let folder = tempfile::tempdir().unwrap();
         let socket = Some(folder.path().join("broker.sock"));
         let config = Config { socket, ..config };
@@ -102,14 +146,14 @@ impl Harness {
             relay: relay.clone(),
             domain: "blue.example".into(),
             mesh: None,
+            offers,
             metrics: Metrics::register(&mut registry),
             patience: Duration::from_millis(200),
         };
-        let (trigger, drain) = state::drain();
         let running = tokio::spawn(portolan_broker::run(config, listeners, inputs, drain));
         Harness {
             known: Mutex::new((Catalog::default(), 0)),
-            routes,
+            routes: Arc::new(routes),
             relay,
             registry,
             folder,
@@ -165,13 +209,6 @@ impl Harness {
 
     pub(crate) fn register(&self, service: &str, address: SocketAddr) {
         let labels = Default::default;
-        let node = NodeDef {
-            name: NODE.into(),
-            id: "".into(),
-            address: "127.0.0.1".into(),
-            tagged_addresses: labels(),
-            meta: labels(),
-        };
         let def = InstanceDef {
             id: format!("{service}-{}", address.port()).into(),
             service: service.into(),
@@ -186,7 +223,7 @@ impl Harness {
             lease: None,
         };
         self.apply(Command::Register(Box::new(Register {
-            node: Some(NodeRegistration { def: node, only_if_absent: true }),
+            node: Some(node()),
             on: NODE.into(),
             instance: Some(InstanceRegistration { def, replace_checks: true }),
             checks: vec![],
@@ -263,6 +300,12 @@ impl Program {
 
     pub(crate) fn say(&self, bytes: &[u8]) -> (Reply, Option<OwnedFd>) {
         self.0.send(bytes, &[]).unwrap();
+        self.hear().unwrap()
+    }
+
+    /// Asks with descriptors.
+    pub(crate) fn hand(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> (Reply, Option<OwnedFd>) {
+        self.0.send(&serde_json::to_vec(request).unwrap(), descriptors).unwrap();
         self.hear().unwrap()
     }
 

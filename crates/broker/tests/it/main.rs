@@ -6,5 +6,6 @@ mod gateway;
 mod harness;
 mod hostile;
 mod libipc;
+mod offers;
 mod schemes;
 mod websocket;

@@ -13,6 +13,7 @@ use crate::consul_cli::Definitions;
 use crate::daemon::containers::Registrar;
 use crate::daemon::control::{Control, End};
 use crate::daemon::guard::Guard;
+use crate::daemon::handed;
 use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
 use crate::daemon::notify::Notify;
@@ -47,6 +48,7 @@ pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
     if let Err(cause) = sys::process::raise_descriptor_limit() {
         tracing::warn!(error = %cause, "could not raise the limit of open descriptors");
     }
+    handed::take();
     let config = &daemon.loaded.config;
     // Before there are other threads: rights are given up one by one.
     let guard = if config.exposure.enabled { Guard::start(&config.firewall)? } else { None };

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) facts: Reader<Facts>,
     pub(super) routes: Reader<Routes>,
     pub(super) open_virtual: Arc<dyn OpenVirtual>,
+    /// Services that local programs offer by a socket.
+    pub(super) offers: Arc<broker::Offers>,
     /// What the proxy shows to TLS clients; whoever obtains certificates puts them here.
     pub(super) certificates: Arc<Certificates>,
     /// What the proxy shows to the world.
@@ -104,12 +106,15 @@ impl Shared {
             Some(linked) => Arc::new(Reach { mesh: linked.mesh.clone() }),
             None => Arc::new(TcpDial),
         };
-        let relay = Relay::start(config.relay.clone(), &routes, dial, self.counted())
+        // What programs of this host offer has no address that everybody may dial.
+        let dial: Arc<dyn Dial> = Arc::new(broker::Dialer::new(self.offers.clone(), dial));
+        let relay = Relay::start(config.relay.clone(), &routes, dial.clone(), self.counted())
             .context("start the data threads")?;
         if let Some(linked) = linked {
             let answering = reach::Answering {
                 mesh: linked.mesh.clone(),
                 relay: relay.clone(),
+                dial,
                 routes: routes.clone(),
                 node: identity.name.as_str().into(),
                 domain: linked.local.with(|identity| identity.facts.cluster.as_str().into()),
@@ -154,6 +159,7 @@ impl Shared {
         let inputs = broker::Inputs {
             relay: relay.clone(),
             domain: domain.unwrap_or_else(|| identity.name.clone()).into(),
+            offers: Some(self.offers.clone()),
             mesh: linked.map(|linked| Arc::new(ThroughMesh(linked.mesh.clone())) as Arc<dyn Dial>),
             metrics: broker::Metrics::register(self.counted()),
             patience: config.node.drain_timeout,

@@ -4,6 +4,7 @@ pub(crate) mod containers;
 pub(crate) mod control;
 pub(crate) mod file;
 pub(crate) mod guard;
+pub(crate) mod handed;
 pub(crate) mod holder;
 pub(crate) mod holders;
 pub(crate) mod home;

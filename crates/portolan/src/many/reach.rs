@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -150,6 +150,8 @@ fn is_loopback(target: &Target) -> bool {
 pub(crate) struct Answering {
     pub(crate) mesh: Mesh,
     pub(crate) relay: Relay,
+    /// Reaches instances of this node.
+    pub(crate) dial: Arc<dyn Dial>,
     pub(crate) routes: Reader<Routes>,
     /// This node's name.
     pub(crate) node: Arc<str>,
@@ -187,8 +189,12 @@ impl Answering {
         let request = tokio::time::timeout(PATIENCE, frame::read(&mut stream, MAX_CALL)).await??;
         let call: Call = serde_json::from_slice(&request.ok_or(io::ErrorKind::UnexpectedEof)?)?;
         let connected = match self.target(&peer, &call) {
-            Ok((permit, target)) => {
-                connect(target, local.config().connect_timeout).await.map(|up| (permit, up))
+            Ok((permit, endpoint)) => {
+                let dialing =
+                    tokio::time::timeout(local.config().connect_timeout, self.dial.dial(&endpoint, &permit));
+                let late = |_| Err(io::ErrorKind::TimedOut.into());
+                let dialed = dialing.await.unwrap_or_else(late);
+                dialed.map(|up| (permit, up))
             }
             Err(why) => Err(io::Error::other(why)),
         };
@@ -204,12 +210,12 @@ impl Answering {
         frame::write(&mut stream, b"").await?;
         stream.flush().await?;
         let down = relay::Stream::Other(Box::new(stream));
-        let outcome = pump::run(local, permit, down, upstream.into(), Prefix::default(), None).await;
+        let outcome = pump::run(local, permit, down, upstream, Prefix::default(), None).await;
         outcome.broken.map_or(Ok(()), |broken| Err(io::Error::other(broken)))
     }
 
-    /// Where the instance listens on this host, and the permit to go there.
-    fn target(&self, peer: &str, call: &Call) -> Result<(Permit, SocketAddr), String> {
+    /// The instance on this host, and the permit to go there.
+    fn target(&self, peer: &str, call: &Call) -> Result<(Permit, Endpoint), String> {
         // The node proved itself; for whom it asks is its own word, and stays with its name.
         let caller = match &call.whom {
             Some(whom) => {
@@ -224,21 +230,9 @@ impl Answering {
             })?;
         let mut endpoints = backend.endpoints.iter();
         let found = endpoints.find(|endpoint| endpoint.id == call.instance && endpoint.node == self.node);
-        match found.map(|endpoint| &endpoint.target) {
-            Some(Target::Ip(address)) => Ok((permit, *address)),
+        match found {
+            Some(endpoint @ Endpoint { target: Target::Ip(_), .. }) => Ok((permit, endpoint.clone())),
             _ => Err(format!("no instance \"{}\" of \"{}\" takes traffic here", call.instance, call.service)),
         }
-    }
-}
-
-async fn connect(target: SocketAddr, within: Duration) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(within, TcpStream::connect(target)).await;
-    match stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
-        Ok(stream) => {
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        }
-        Err(error) if leads_nowhere(&error) => connect_here(&Target::Ip(target)).await.map_err(|_| error),
-        Err(error) => Err(error),
     }
 }

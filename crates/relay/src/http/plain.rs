@@ -40,6 +40,7 @@ impl IdlePlain {
         let mut cx = Context::from_waker(Waker::noop());
         match &self.stream {
             Stream::Tcp(stream) => stream.poll_read_ready(&mut cx).is_pending(),
+            Stream::Unix(stream) => stream.poll_read_ready(&mut cx).is_pending(),
             Stream::Other(_) => true,
         }
     }

@@ -160,6 +160,7 @@ impl Policy {
             node: None,
             from: caller.from,
             host: caller.host,
+            resolved: caller.resolved,
             scheme: caller.scheme,
             direction: caller.direction(&self.here.node),
         };

@@ -26,6 +26,8 @@ pub struct Facets<'a> {
     pub from: Option<IpAddr>,
     /// The other side.
     pub host: Option<&'a PeerHost>,
+    /// Its address; a rule about either is about it.
+    pub resolved: Option<&'a PeerHost>,
     /// By what.
     pub scheme: &'a str,
     /// Which way.
@@ -88,8 +90,8 @@ impl Class {
         let by_uid = facets.uid.and_then(|uid| self.uids.get(&uid));
         let [first, second] = facets.names.map(|name| self.names.get(name?));
         let by_node = facets.node.and_then(|node| self.nodes.get(node));
-        let by_host = facets.host.and_then(|host| self.hosts.get(&host.name));
-        for leaf in [by_uid, first, second, by_node, by_host].into_iter().flatten() {
+        let [by_host, by_address] = [facets.host, facets.resolved].map(|host| self.hosts.get(&host?.name));
+        for leaf in [by_uid, first, second, by_node, by_host, by_address].into_iter().flatten() {
             leaf.ask(facets, best);
         }
         if let Some(from) = facets.from {

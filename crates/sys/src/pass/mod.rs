@@ -7,6 +7,7 @@
 //! - a packet whose descriptors or bytes did not all fit (`MSG_CTRUNC`, `MSG_TRUNC`) is an error and never half a
 //!   packet: descriptors get lost when this process may not have more, or when a security module says no.
 
+mod found;
 mod script;
 mod socket;
 mod waiting;
@@ -21,6 +22,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
+pub use found::{Found, UnixAddress, found};
 pub use script::Script;
 pub use socket::{
     Caller, Kind, accept, caller, connect_held, connect_unix, folder, hold, listen_seqpacket, listen_stream,

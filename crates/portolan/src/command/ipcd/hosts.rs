@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Action;
 use route::{Here, Routes};
 use state::{Drain, Publisher};
 
@@ -23,10 +24,12 @@ pub(super) async fn first(said: &Said) -> anyhow::Result<Here> {
     let known = look(said, &Known::new()).await;
     for (host, addresses) in known.iter().filter(|(_, addresses)| addresses.is_empty()) {
         anyhow::ensure!(
-            !said.refuses(host),
+            !said.goes_by_addresses(host, Action::Deny),
             "--deny in … {host}: this host has no address that could be refused"
         );
-        tracing::warn!(host, ?addresses, "this host has no address now, so nothing from it is let in");
+        if said.goes_by_addresses(host, Action::Allow) {
+            tracing::warn!(host, ?addresses, "this host has no address now, so nothing from it is let in");
+        }
     }
     Ok(said.here(&|host| known.get(host).cloned().unwrap_or_default()))
 }

@@ -205,6 +205,7 @@ async fn serve(config: broker::Config, said: Said) -> anyhow::Result<()> {
         relay: relay.clone(),
         domain: "".into(),
         mesh: None,
+        offers: None,
         metrics: broker::Metrics::register(&mut registry),
         patience: FAREWELL,
     };

@@ -128,11 +128,16 @@ fn other_side(direction: Direction, uri: &str) -> Result<OtherSide, String> {
         return Ok((scheme, Source::Any, Some(place.to_owned())));
     }
     let source = Source::parse(&format!("host:{place}")).map_err(|error| error.to_string())?;
-    let has_port = matches!(source, Source::Host { port: Some(_), .. });
-    if direction == Direction::In && has_port {
-        return Err("a port says nothing of who comes in: leave it out".to_owned());
+    match &source {
+        Source::Host { port: Some(_), .. } if direction == Direction::In => {
+            Err("a port says nothing of who comes in: leave it out".to_owned())
+        }
+        Source::Host { name, .. } if !proves_its_name && name.parse::<IpAddr>().is_err() => {
+            let name = name.to_string();
+            Ok((scheme, source, Some(name)))
+        }
+        _ => Ok((scheme, source, None)),
     }
-    Ok((scheme, source, None))
 }
 
 impl Said {
@@ -152,10 +157,10 @@ impl Said {
         self.rules.iter().any(|rule| rule.intention.direction == Some(Direction::In))
     }
 
-    /// True when a rule refuses what comes from this host.
-    pub(super) fn refuses(&self, host: &str) -> bool {
+    /// True when a rule with this action is about what comes from this host, which only its addresses tell.
+    pub(super) fn goes_by_addresses(&self, host: &str, action: Action) -> bool {
         let mut about = self.rules.iter().filter(|rule| rule.by_address_of.as_deref() == Some(host));
-        about.any(|rule| rule.intention.action == Action::Deny)
+        about.any(|rule| rule.intention.direction == Some(Direction::In) && rule.intention.action == action)
     }
 
     /// What this host adds to rules that nobody else has: those of the flags, with `addresses` for hosts. A direction
@@ -180,17 +185,26 @@ impl Said {
 }
 
 impl Rule {
-    /// The rule once for every address that it is about.
+    /// The rule once for every address that it is about; of what goes out, also as it is written.
     fn spread(&self, addresses: &dyn Fn(&str) -> Vec<IpAddr>) -> Vec<Arc<Intention>> {
         let Some(host) = &self.by_address_of else { return vec![Arc::new(self.intention.clone())] };
-        let networks = addresses(host).into_iter().filter_map(|address| Network::parse(&address.to_string()));
-        let at = |network| {
-            let source = Source::Network(network);
+        let found = addresses(host).into_iter();
+        let (as_written, sources): (_, Vec<Source>) = match &self.intention.source {
+            Source::Host { port, .. } => {
+                let at = |address: IpAddr| Source::Host { name: address.to_string().into(), port: *port };
+                (Some(Arc::new(self.intention.clone())), found.map(at).collect())
+            }
+            _ => {
+                let networks = found.filter_map(|address| Network::parse(&address.to_string()));
+                (None, networks.map(Source::Network).collect())
+            }
+        };
+        let at = |source| {
             let mut intention = Intention { source, note: host.as_str().into(), ..self.intention.clone() };
             intention.id = intention.default_id();
             Arc::new(intention)
         };
-        networks.map(at).collect()
+        as_written.into_iter().chain(sources.into_iter().map(at)).collect()
     }
 }
 
@@ -255,6 +269,12 @@ mod tests {
         assert_eq!(rules[1], "allow 10.0.0.1/32 to authd, by tcp, in");
         assert_eq!(rules[2], "allow 2001:db8::1/128 to authd, by tcp, in");
         assert_eq!(rules[3], "allow 10.0.0.0/8 to authd, by tcp, in");
+        let rules =
+            shown("--deny out any tcp:two.example:80 --allow out any tcp:10.0.0.9 --allow out any any");
+        assert_eq!(rules[1], "deny host:two.example:80 to any, by tcp, out");
+        assert_eq!(rules[2], "deny host:10.0.0.1:80 to any, by tcp, out");
+        assert!(rules[3].starts_with("deny host:") && rules[3].contains("2001:db8::1"), "{}", rules[3]);
+        assert_eq!(rules[4], "allow host:10.0.0.9 to any, by tcp, out");
     }
 
     #[test]
