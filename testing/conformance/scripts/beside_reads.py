@@ -122,7 +122,20 @@ STEPS = [
 ]
 
 
+TRIES = 20
+
+
 def send(port, method, path, body):
+    # Whoever refuses a body that is too long may close while it is still being sent; then the answer is lost to this client.
+    for left in reversed(range(TRIES)):
+        try:
+            return send_once(port, method, path, body)
+        except urllib.error.URLError as error:
+            if not left or not isinstance(error.reason, (BrokenPipeError, ConnectionResetError)):
+                raise
+
+
+def send_once(port, method, path, body):
     data = None
     if body is not None:
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
