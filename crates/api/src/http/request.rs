@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -13,6 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::access::Caller;
 use crate::http::{Failure, Query};
+
+/// After a refusal: how much of a body is read all the same, and for how long. Who is cut off in the middle of sending often
+/// cannot read the answer any more.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +64,18 @@ impl Request {
     /// Reads the whole body.
     ///
     /// # Errors
-    /// 413 above `limit` bytes, before anything is read when the length is declared; 408 when it does not
+    /// 413 above `limit` bytes, before anything is kept when the length is declared; 408 when it does not
     /// arrive in time; 400 when the peer breaks off.
-    pub(crate) async fn body(self, limit: usize) -> Result<(Parts, Bytes), Failure> {
+    pub(crate) async fn body(mut self, limit: usize) -> Result<(Parts, Bytes), Failure> {
         let declared =
             self.parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if let Some(declared) = declared
             && declared > limit
         {
+            // Who waits for leave to send needs none, and who sends far more is cut off all the same.
+            if declared - limit <= LINGER_BYTES && !self.parts.headers.contains_key(EXPECT) {
+                linger(&mut self.body).await;
+            }
             return Err(too_large(Some(declared), limit));
         }
         let read = tokio::time::timeout(self.body_timeout, collect(self.body, limit));
@@ -103,6 +112,21 @@ fn too_large(size: Option<usize>, limit: usize) -> Failure {
     )
 }
 
+/// Reads for a moment what nobody wants.
+async fn linger(body: &mut Incoming) {
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Over when the client has sent it, or sends more, or takes longer, than the answer is worth.
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
 /// Most bodies come in one frame and are handed on without a copy.
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Failure> {
     let mut first = Bytes::new();
@@ -111,6 +135,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Failure> {
         let frame = frame.map_err(|cause| Failure::bad_request(format!("read the request body: {cause}")))?;
         let Ok(mut data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.remaining() > limit {
+            linger(&mut body).await;
             return Err(too_large(None, limit));
         }
         if first.is_empty() && whole.is_empty() {
