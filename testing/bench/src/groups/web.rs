@@ -14,6 +14,8 @@ use crate::subject::web::{Kind, LARGE, Server, Web};
 
 const CONTESTANTS: [Kind; 3] = [Kind::Portolan, Kind::Haproxy, Kind::Nginx];
 const CLIENTS: usize = 64;
+/// What the proxies lead by.
+const HOST: &str = "web";
 /// For HTTP/2: so many connections with so many requests under way each.
 const CONNECTIONS: usize = 8;
 const STREAMS: usize = 16;
@@ -111,8 +113,8 @@ fn measure(context: &Context, cores: &Cores, kind: Kind, server: &Server, cases:
 
 /// One round, after a second that does not count.
 fn by_wrk(web: &Web, url: &str, time: Duration, figures: &mut Figures) -> Result<()> {
-    wrk(url, Duration::from_secs(1))?;
-    let (load, cpu_us) = process::cpu_us(web.pid, || wrk(url, time))?;
+    wrk(url, HOST, Duration::from_secs(1))?;
+    let (load, cpu_us) = process::cpu_us(web.pid, || wrk(url, HOST, time))?;
     figures.rate.push(load.requests / time.as_secs_f64());
     figures.cpu_us.push(cpu_us / load.requests);
     figures.p99_ms.push(load.p99_ms);
@@ -147,9 +149,10 @@ fn output(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-pub(super) fn wrk(url: &str, time: Duration) -> Result<Load> {
+pub(super) fn wrk(url: &str, host: &str, time: Duration) -> Result<Load> {
     let (clients, time) = (format!("-c{CLIENTS}"), format!("-d{}s", time.as_secs()));
-    let said = output("wrk", &["-t1", &clients, &time, "--latency", "-H", "Host: web", url])?;
+    let host = format!("Host: {host}");
+    let said = output("wrk", &["-t1", &clients, &time, "--latency", "-H", &host, url])?;
     ensure!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "requests failed: {said}");
     parse_wrk(&said).with_context(|| format!("understand wrk: {said}"))
 }

@@ -43,7 +43,7 @@ impl Consul {
         // As many connections from one address as a watcher of everything has, and no limit on how fast.
         let config = format!(
             r#"{{"bind_addr": "127.0.0.1", "server": true, "bootstrap_expect": 1, "log_level": "err",
-                "disable_update_check": true, "limits": {{"http_max_conns_per_client": 20000}},
+                "disable_update_check": true, "limits": {{"http_max_conns_per_client": 12000}},
                 "performance": {{"raft_multiplier": 1}},
                 "ports": {{"http": {http}, "dns": {dns}, "server": {server}, "serf_lan": {lan}, "serf_wan": {wan}, "grpc": -1}}}}"#
         );
