@@ -12,7 +12,7 @@ use acl::{Resource, Right};
 use catalog::acl::DefaultPolicy;
 use catalog::{
     Action, CheckDef, CheckRegistration, Command, Event, InitialStatus, InstanceDef, InstanceRegistration,
-    Intention, IntentionCommand, Kind, KvCommand, Lease, Mode, NodeDef, NodeRegistration, Place, Probe,
+    Intention, IntentionCommand, KvCommand, Lease, Mode, NodeDef, NodeRegistration, Place, Probe,
     QueryCommand, QueryDef, Register, SessionCommand, SessionDef, Source, Status, TopicCommand,
 };
 use common::{Reply, Server};
@@ -118,26 +118,13 @@ fn check(id: &str, service_id: &str, probe: Probe) -> CheckRegistration {
 
 fn registration(node: &str, address: Option<&str>, name: &str) -> Command {
     let def = InstanceDef {
-        id: name.into(),
-        service: name.into(),
-        kind: Kind::Service,
         tags: vec![name.into()],
-        address: "".into(),
-        port: 80,
-        tagged_addresses: Default::default(),
         meta: [("of", name)].into(),
-        weights: Default::default(),
-        enable_tag_override: false,
         lease: Some(Lease { ttl_ms: 600_000 }),
+        ..InstanceDef::new(name.into(), name.into(), 80)
     };
     let itself = |address: &str| NodeRegistration {
-        def: NodeDef {
-            name: node.into(),
-            id: "".into(),
-            address: address.into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        },
+        def: NodeDef::new(node.into(), address.into()),
         only_if_absent: true,
     };
     let checks = vec![check(name, name, Probe::Ttl { ttl_ms: 600_000 })];

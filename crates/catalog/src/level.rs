@@ -152,19 +152,7 @@ mod tests {
     }
 
     fn native() -> Command {
-        let def = InstanceDef {
-            id: "w".into(),
-            service: "web".into(),
-            kind: Kind::Native,
-            tags: vec![],
-            address: "".into(),
-            port: 80,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Default::default(),
-            enable_tag_override: false,
-            lease: None,
-        };
+        let def = InstanceDef { kind: Kind::Native, ..InstanceDef::new("w".into(), "web".into(), 80) };
         let instance = Some(crate::InstanceRegistration { def, replace_checks: false });
         Command::Register(Box::new(crate::Register { on: "a".into(), instance, ..Default::default() }))
     }

@@ -116,6 +116,13 @@ pub struct NodeDef {
     pub meta: Labels,
 }
 
+impl NodeDef {
+    /// A node at an address, with nothing else said of it.
+    pub fn new(name: Arc<str>, address: Arc<str>) -> NodeDef {
+        NodeDef { name, id: "".into(), address, tagged_addresses: Labels::default(), meta: Labels::default() }
+    }
+}
+
 /// One copy of a service, as registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceDef {
@@ -150,6 +157,25 @@ pub struct InstanceDef {
     /// Must be renewed when set.
     #[serde(default)]
     pub lease: Option<Lease>,
+}
+
+impl InstanceDef {
+    /// An ordinary instance at its node's own address, with nothing else said of it.
+    pub fn new(id: Arc<str>, service: Arc<str>, port: u16) -> InstanceDef {
+        InstanceDef {
+            id,
+            service,
+            kind: Kind::default(),
+            tags: Vec::new(),
+            address: "".into(),
+            port,
+            tagged_addresses: Labels::default(),
+            meta: Labels::default(),
+            weights: Weights::default(),
+            enable_tag_override: false,
+            lease: None,
+        }
+    }
 }
 
 /// One registered copy of a service on one node.

@@ -10,7 +10,7 @@ use crate::{
     Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, ExposureCommand,
     ExposureDef, InitialStatus, InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef,
     NodeRegistration, Operation, Probe, Producer, QueryCommand, QueryDef, Register, Retention,
-    SessionCommand, SessionDef, Status, TopicCommand, Verb, Weights,
+    SessionCommand, SessionDef, Status, TopicCommand, Verb,
 };
 
 use crate::query::Template;
@@ -88,13 +88,7 @@ fn register() -> impl Strategy<Value = Command> {
     let instance = proptest::option::weighted(0.8, (instance(), any::<bool>()));
     (name("n", 3), node, instance, vec(check(), 0..3)).prop_map(|(on, node, instance, checks)| {
         let node = node.map(|(host, only_if_absent)| NodeRegistration {
-            def: NodeDef {
-                name: on.clone(),
-                id: "".into(),
-                address: format!("10.0.0.{host}").into(),
-                tagged_addresses: Default::default(),
-                meta: Default::default(),
-            },
+            def: NodeDef::new(on.clone(), format!("10.0.0.{host}").into()),
             only_if_absent,
         });
         let instance = instance.map(|(def, replace_checks)| InstanceRegistration { def, replace_checks });
@@ -105,17 +99,9 @@ fn register() -> impl Strategy<Value = Command> {
 fn instance() -> impl Strategy<Value = InstanceDef> {
     (name("i", 3), name("s", 4), vec(name("t", 2), 0..2), 0..3u16, any::<bool>()).prop_map(
         |(id, service, tags, port, leased)| InstanceDef {
-            id,
-            service,
-            kind: Default::default(),
             tags,
-            address: "".into(),
-            port: port * 80,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Weights::default(),
-            enable_tag_override: false,
             lease: leased.then_some(Lease { ttl_ms: 60_000 }),
+            ..InstanceDef::new(id, service, port * 80)
         },
     )
 }

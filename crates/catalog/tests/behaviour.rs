@@ -40,31 +40,13 @@ impl Host {
 }
 
 fn node(name: &str, address: &str) -> Command {
-    let def = NodeDef {
-        name: name.into(),
-        id: "".into(),
-        address: address.into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let def = NodeDef::new(name.into(), address.into());
     let node = Some(NodeRegistration { def, only_if_absent: false });
     Command::Register(Box::new(Register { node, on: name.into(), ..Default::default() }))
 }
 
 fn instance(service: &str, id: &str) -> InstanceDef {
-    InstanceDef {
-        id: id.into(),
-        service: service.into(),
-        kind: Default::default(),
-        tags: vec![],
-        address: "".into(),
-        port: 80,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
-    }
+    InstanceDef::new(id.into(), service.into(), 80)
 }
 
 fn register(def: InstanceDef, checks: Vec<CheckRegistration>) -> Command {

@@ -78,27 +78,9 @@ impl Host {
     }
 
     fn register(&mut self, proposer: &str, node: &str, id: Option<&str>, lease: Option<Lease>) {
-        let def = NodeDef {
-            name: node.into(),
-            id: "".into(),
-            address: "10.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new(node.into(), "10.0.0.1".into());
         let instance = id.map(|id| InstanceRegistration {
-            def: InstanceDef {
-                id: id.into(),
-                service: "web".into(),
-                kind: Default::default(),
-                tags: vec![],
-                address: "".into(),
-                port: 80,
-                tagged_addresses: Default::default(),
-                meta: Default::default(),
-                weights: Default::default(),
-                enable_tag_override: false,
-                lease,
-            },
+            def: InstanceDef { lease, ..InstanceDef::new(id.into(), "web".into(), 80) },
             replace_checks: false,
         });
         let status = InitialStatus::Set(Status::Passing);

@@ -32,13 +32,7 @@ impl World {
     }
 
     fn check(&mut self, status: Status) {
-        let def = NodeDef {
-            name: "n".into(),
-            id: "".into(),
-            address: "10.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new("n".into(), "10.0.0.1".into());
         let alive = CheckDef {
             id: "alive".into(),
             name: "alive".into(),

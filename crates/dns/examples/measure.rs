@@ -94,25 +94,10 @@ fn filled(instances: u32, services: u32) -> Catalog {
 fn register(catalog: &mut Catalog, number: u32, services: u32, port: u16) {
     let index = catalog.snapshot().index() + 1;
     let node: Arc<str> = format!("node-{}", number % 1000).into();
-    let def = NodeDef {
-        name: node.clone(),
-        id: "".into(),
-        address: format!("10.0.{}.{}", number % 1000 / 250, number % 250).into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let def = NodeDef::new(node.clone(), format!("10.0.{}.{}", number % 1000 / 250, number % 250).into());
     let instance = InstanceDef {
-        id: format!("i{number}").into(),
-        service: format!("service-{}", number % services).into(),
-        kind: Default::default(),
-        tags: Vec::new(),
         address: format!("10.{}.{}.{}", 1 + number / 62_500, number / 250 % 250, number % 250).into(),
-        port,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
+        ..InstanceDef::new(format!("i{number}").into(), format!("service-{}", number % services).into(), port)
     };
     let command = Command::Register(Box::new(Register {
         node: Some(NodeRegistration { def, only_if_absent: true }),

@@ -96,25 +96,12 @@ fn world() -> Option<&'static (Responder, Zone)> {
 }
 
 fn register(service: &str, id: &str, address: &str, port: u16) -> Command {
-    let node = NodeDef {
-        name: "node".into(),
-        id: "".into(),
-        address: "10.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: [("rack", "r1")].into(),
-    };
+    let node = NodeDef { meta: [("rack", "r1")].into(), ..NodeDef::new("node".into(), "10.0.0.1".into()) };
     let def = InstanceDef {
-        id: id.into(),
-        service: service.into(),
-        kind: Default::default(),
         tags: vec!["v1".into()],
         address: address.into(),
-        port,
-        tagged_addresses: Default::default(),
         meta: [("long", "x".repeat(600))].into_iter().map(|(k, v)| (Arc::from(k), Arc::from(&*v))).collect(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
+        ..InstanceDef::new(id.into(), service.into(), port)
     };
     Command::Register(Box::new(Register {
         node: Some(NodeRegistration { def: node, only_if_absent: true }),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use catalog::{
     CheckDef, CheckRegistration, Command, Deregister, InitialStatus, Instance, InstanceDef,
-    InstanceRegistration, Kind, KvCommand, Labels, Probe, Register, Status,
+    InstanceRegistration, Kind, KvCommand, Probe, Register, Status,
 };
 use lease::{Leases, PassOn, ReportError, Sign};
 use serde::{Deserialize, Serialize};
@@ -103,17 +103,10 @@ impl Discovery {
         let meta = [("gost-id", &*tunnel.id), ("gost-node", &*tunnel.node), ("network", network)];
         let id = entry_id(tunnel);
         let def = InstanceDef {
-            id: id.clone(),
-            service: tunnel.name.as_str().into(),
             kind: Kind::Tunnel,
-            tags: Vec::new(),
             address: address.host.into(),
-            port: address.port,
-            tagged_addresses: Labels::default(),
             meta: meta.into(),
-            weights: Default::default(),
-            enable_tag_override: false,
-            lease: None,
+            ..InstanceDef::new(id.clone(), tunnel.name.as_str().into(), address.port)
         };
         let register = Register {
             node: None,

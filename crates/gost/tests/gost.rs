@@ -30,13 +30,7 @@ impl Host {
     async fn start(config: Config) -> Host {
         let (log, events) = log::memory::open(log::memory::Config::default());
         let store = store::open(store::Config::new("n"), log, events).await.unwrap();
-        let def = NodeDef {
-            name: "n".into(),
-            id: "".into(),
-            address: "127.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new("n".into(), "127.0.0.1".into());
         let node = Some(NodeRegistration { def, only_if_absent: true });
         let register = Register { node, on: "n".into(), ..Default::default() };
         store.submit(Command::Register(Box::new(register))).await.unwrap();

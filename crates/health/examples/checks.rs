@@ -63,19 +63,7 @@ async fn settle(store: &Store, count: u64) {
 
 fn registration(number: u64, address: &str) -> Command {
     let id: Arc<str> = format!("web-{number}").into();
-    let def = InstanceDef {
-        id: id.clone(),
-        service: format!("web-{}", number / 50).into(),
-        kind: Default::default(),
-        tags: Vec::new(),
-        address: "".into(),
-        port: 80,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
-    };
+    let def = InstanceDef::new(id.clone(), format!("web-{}", number / 50).into(), 80);
     let check = CheckDef {
         id: format!("service:{id}").into(),
         name: "tcp".into(),

@@ -77,26 +77,11 @@ impl World {
     async fn register_at(&self, node: &str, service: &str, port: u16, protocol: Option<&str>) {
         let address = if node == "here" { "127.0.0.1" } else { "10.9.9.9" };
         let on: Arc<str> = node.into();
-        let def = NodeDef {
-            name: on.clone(),
-            id: "".into(),
-            address: address.into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new(on.clone(), address.into());
         let tags = protocol.map(|protocol| format!("protocol={protocol}").into());
         let instance = InstanceDef {
-            id: format!("{service}-1").into(),
-            service: service.into(),
-            kind: Default::default(),
             tags: tags.into_iter().collect(),
-            address: "".into(),
-            port,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Default::default(),
-            enable_tag_override: false,
-            lease: None,
+            ..InstanceDef::new(format!("{service}-1").into(), service.into(), port)
         };
         let register = Register {
             node: Some(NodeRegistration { def, only_if_absent: true }),

@@ -53,25 +53,11 @@ fn ms(time: Duration) -> f64 {
 }
 
 fn registration(number: usize) -> Envelope {
-    let node = NodeDef {
-        name: "n1".into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let node = NodeDef::new("n1".into(), "127.0.0.1".into());
     let def = InstanceDef {
-        id: format!("service-{number}").into(),
-        service: format!("service-{}", number / 10).into(),
-        kind: Default::default(),
-        tags: Vec::new(),
         address: "10.0.0.1".into(),
-        port: 80,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
         lease: Some(Lease { ttl_ms: 60_000 }),
+        ..InstanceDef::new(format!("service-{number}").into(), format!("service-{}", number / 10).into(), 80)
     };
     let register = Register {
         node: Some(NodeRegistration { def: node, only_if_absent: true }),

@@ -96,13 +96,7 @@ mod tests {
 
     fn with_session() -> Catalog {
         let mut catalog = Catalog::default();
-        let def = NodeDef {
-            name: "n1".into(),
-            id: "".into(),
-            address: "127.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new("n1".into(), "127.0.0.1".into());
         let node = Some(NodeRegistration { def, only_if_absent: false });
         let register = Register { node, on: "n1".into(), ..Register::default() };
         apply(&mut catalog, 1, "n1", Command::Register(Box::new(register)));

@@ -81,25 +81,10 @@ impl World {
 }
 
 fn registration(id: &str, ttl_ms: Option<u64>, checks: Vec<CheckRegistration>) -> Command {
-    let node = NodeDef {
-        name: "n1".into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let node = NodeDef::new("n1".into(), "127.0.0.1".into());
     let def = InstanceDef {
-        id: id.into(),
-        service: "web".into(),
-        kind: Default::default(),
-        tags: vec![],
-        address: "".into(),
-        port: 80,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
         lease: ttl_ms.map(|ttl_ms| Lease { ttl_ms }),
+        ..InstanceDef::new(id.into(), "web".into(), 80)
     };
     Command::Register(Box::new(Register {
         node: Some(NodeRegistration { def: node, only_if_absent: true }),

@@ -69,25 +69,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn routes(backend: SocketAddr, protocol: Option<String>) -> Routes {
-    let def = NodeDef {
-        name: "bare".into(),
-        id: "".into(),
-        address: backend.ip().to_string().into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let def = NodeDef::new("bare".into(), backend.ip().to_string().into());
     let instance = InstanceDef {
-        id: "web".into(),
-        service: "web".into(),
-        kind: Default::default(),
         tags: protocol.into_iter().map(|protocol| format!("protocol={protocol}").into()).collect(),
-        address: "".into(),
-        port: backend.port(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
+        ..InstanceDef::new("web".into(), "web".into(), backend.port())
     };
     let register = Register {
         node: Some(NodeRegistration { def, only_if_absent: false }),

@@ -21,26 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 /// One service, so that there is something to permit.
 fn routes() -> Routes {
-    let def = NodeDef {
-        name: "here".into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
-    let instance = InstanceDef {
-        id: "web".into(),
-        service: "web".into(),
-        kind: Default::default(),
-        tags: vec![],
-        address: "".into(),
-        port: 1,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
-    };
+    let def = NodeDef::new("here".into(), "127.0.0.1".into());
+    let instance = InstanceDef::new("web".into(), "web".into(), 1);
     let register = Register {
         node: Some(NodeRegistration { def, only_if_absent: false }),
         on: "here".into(),

@@ -23,26 +23,8 @@ fn set(key: &str, value: &str, cas: Option<u64>) -> Command {
 }
 
 fn register(service: &str, id: &str) -> Command {
-    let node = NodeDef {
-        name: "n".into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
-    let def = InstanceDef {
-        id: id.into(),
-        service: service.into(),
-        kind: Default::default(),
-        tags: vec![],
-        address: "".into(),
-        port: 1,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
-    };
+    let node = NodeDef::new("n".into(), "127.0.0.1".into());
+    let def = InstanceDef::new(id.into(), service.into(), 1);
     Command::Register(Box::new(Register {
         node: Some(NodeRegistration { def: node, only_if_absent: true }),
         on: "n".into(),

@@ -100,17 +100,10 @@ impl Registrar {
 
     fn command(&self, name: &str, id: &Arc<str>, place: Place) -> Command {
         let def = InstanceDef {
-            id: id.clone(),
-            service: name.into(),
             kind: Kind::Netsel,
-            tags: Vec::new(),
             address: place.source.to_string().into(),
-            port: place.port,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Default::default(),
-            enable_tag_override: false,
             lease: Some(Lease { ttl_ms: self.config.lease.as_millis().max(1) as u64 }),
+            ..InstanceDef::new(id.clone(), name.into(), place.port)
         };
         let instance = Some(InstanceRegistration { def, replace_checks: true });
         let register = Register { node: None, on: self.store.node().clone(), instance, checks: Vec::new() };

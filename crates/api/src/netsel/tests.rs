@@ -30,13 +30,7 @@ impl Port {
     async fn start(config: Config) -> Port {
         let (log, events) = log::memory::open(log::memory::Config::default());
         let store = store::open(store::Config::new("n1"), log, events).await.unwrap();
-        let def = NodeDef {
-            name: "n1".into(),
-            id: "".into(),
-            address: "127.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let def = NodeDef::new("n1".into(), "127.0.0.1".into());
         let node = Some(NodeRegistration { def, only_if_absent: false });
         let register = Register { node, on: "n1".into(), ..Register::default() };
         store.submit(catalog::Command::Register(Box::new(register))).await.unwrap();

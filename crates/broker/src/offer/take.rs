@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use catalog::{Command, InstanceDef, InstanceRegistration, Kind, Labels, Mode, Register, Weights};
+use catalog::{Command, InstanceDef, InstanceRegistration, Mode, Register};
 use consul::broker::{Offered, Problem, ProblemKind, Request};
 use relay::Local;
 use route::Principal;
@@ -33,7 +33,7 @@ pub(crate) async fn take(
 ) -> Result<(Offer, Offered, Option<OwnedFd>), Problem> {
     let unsupported = || Problem::new(ProblemKind::Unsupported, "this broker has no catalog to register in");
     let offers = door.offers.as_ref().ok_or_else(unsupported)?;
-    let service = named(request)?;
+    let service = asked(request)?;
     may(door, offers, who, service)?;
     let busy = |why| Problem::new(ProblemKind::Busy, format!("too many offers: {why}"));
     let seat = offers.seats.take(User(who.caller.uid)).map_err(busy)?;
@@ -69,7 +69,8 @@ pub(crate) async fn take(
     Ok((offer, Offered { service: service.into(), instance: id }, opened.made))
 }
 
-fn named(request: &Request) -> Result<&str, Problem> {
+/// The service's name, of a request that asks for no more than there may be.
+fn asked(request: &Request) -> Result<&str, Problem> {
     let too_much = request.tags.len() > MOST_TAGS || request.tags.iter().any(|tag| tag.len() > LONGEST_TAG);
     if too_much {
         return Err(malformed(format!("at most {MOST_TAGS} tags of {LONGEST_TAG} bytes")));
@@ -142,18 +143,11 @@ fn opened(given: Option<OwnedFd>) -> Result<Opened, Problem> {
 fn definition(who: &Who, service: &str, id: &Arc<str>, tags: &[String], address: SocketAddr) -> InstanceDef {
     let meta = [(Arc::from(MARK), Arc::from(who.caller.uid.to_string()))];
     InstanceDef {
-        id: id.clone(),
-        service: service.into(),
-        kind: Kind::Service,
         tags: tags.iter().map(|tag| tag.as_str().into()).collect(),
         // A wildcard is wherever this node is.
         address: if address.ip().is_unspecified() { "".into() } else { address.ip().to_string().into() },
-        port: address.port(),
-        tagged_addresses: Labels::default(),
         meta: meta.into_iter().collect(),
-        weights: Weights::default(),
-        enable_tag_override: false,
-        lease: None,
+        ..InstanceDef::new(id.clone(), service.into(), address.port())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use catalog::{
     Action, Catalog, Command, Direction, Envelope, InstanceDef, InstanceRegistration, Intention,
-    IntentionCommand, Kind, Mode, NodeDef, NodeRegistration, Register, Settings, Source, Weights,
+    IntentionCommand, Mode, NodeDef, NodeRegistration, Register, Settings, Source,
 };
 use consul::broker::{LONGEST, Operation, Reply, Request};
 use portolan_broker::{Config, Dialer, Inputs, Libipc, Listeners, Metrics, Offers, gateway};
@@ -71,14 +71,7 @@ pub(crate) fn echo() -> SocketAddr {
 }
 
 fn node() -> NodeRegistration {
-    let labels = Default::default;
-    let def = NodeDef {
-        name: NODE.into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: labels(),
-        meta: labels(),
-    };
+    let def = NodeDef::new(NODE.into(), "127.0.0.1".into());
     NodeRegistration { def, only_if_absent: true }
 }
 
@@ -208,19 +201,9 @@ impl Harness {
     }
 
     pub(crate) fn register(&self, service: &str, address: SocketAddr) {
-        let labels = Default::default;
         let def = InstanceDef {
-            id: format!("{service}-{}", address.port()).into(),
-            service: service.into(),
-            kind: Kind::Service,
-            tags: vec![],
             address: address.ip().to_string().into(),
-            port: address.port(),
-            tagged_addresses: labels(),
-            meta: labels(),
-            weights: Weights::default(),
-            enable_tag_override: false,
-            lease: None,
+            ..InstanceDef::new(format!("{service}-{}", address.port()).into(), service.into(), address.port())
         };
         self.apply(Command::Register(Box::new(Register {
             node: Some(node()),

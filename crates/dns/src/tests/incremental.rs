@@ -31,25 +31,10 @@ fn cased() -> impl Strategy<Value = Command> {
     let place =
         (0..3u8, prop_oneof![Just(""), Just("10.9.0.1"), Just("fd00::1"), Just("db.example.org")], 0..3u16);
     (names, place).prop_map(|((node, service), (id, address, port))| {
-        let node_def = catalog::NodeDef {
-            name: node.into(),
-            id: "".into(),
-            address: "10.0.0.7".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let node_def = catalog::NodeDef::new(node.into(), "10.0.0.7".into());
         let def = catalog::InstanceDef {
-            id: format!("i{id}").into(),
-            service: service.into(),
-            kind: Default::default(),
-            tags: Vec::new(),
             address: address.into(),
-            port,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Default::default(),
-            enable_tag_override: false,
-            lease: None,
+            ..catalog::InstanceDef::new(format!("i{id}").into(), service.into(), port)
         };
         Command::Register(Box::new(Register {
             node: Some(NodeRegistration { def: node_def, only_if_absent: true }),

@@ -118,17 +118,11 @@ impl World {
         let weight = options.remove("weight").map_or(1, |text| text.parse().unwrap());
         let status = options.remove("status");
         let def = InstanceDef {
-            id: id.into(),
-            service: service.into(),
-            kind: Default::default(),
             tags: tags.iter().flat_map(|tags| tags.split(',')).map(Arc::from).collect(),
             address: address.trim_matches(['[', ']']).into(),
-            port: port.parse().unwrap(),
-            tagged_addresses: Default::default(),
             meta: options.into_iter().collect(),
             weights: Weights { passing: weight, warning: 1 },
-            enable_tag_override: false,
-            lease: None,
+            ..InstanceDef::new(id.into(), service.into(), port.parse().unwrap())
         };
         let checks = status.map(|status| check(id, &status)).into_iter().collect();
         self.apply(Command::Register(Box::new(Register {

@@ -94,13 +94,7 @@ impl Face {
     /// Registers one instance on node `here`, whose address is 10.0.0.1.
     pub(crate) fn register(&self, service: &str, address: &str, port: u16) {
         let def = InstanceDef { address: address.into(), port, ..instance(service) };
-        let node = NodeDef {
-            name: "here".into(),
-            id: "".into(),
-            address: "10.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let node = NodeDef::new("here".into(), "10.0.0.1".into());
         self.apply(Wish::Register(Box::new(Register {
             node: Some(NodeRegistration { def: node, only_if_absent: true }),
             on: "here".into(),
@@ -159,19 +153,7 @@ impl Face {
 }
 
 fn instance(service: &str) -> InstanceDef {
-    InstanceDef {
-        id: service.into(),
-        service: service.into(),
-        kind: Default::default(),
-        tags: Vec::new(),
-        address: "".into(),
-        port: 0,
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        weights: Default::default(),
-        enable_tag_override: false,
-        lease: None,
-    }
+    InstanceDef::new(service.into(), service.into(), 0)
 }
 
 pub(crate) fn query(id: u16, name: &str, rtype: &str) -> Vec<u8> {

@@ -51,17 +51,8 @@ impl Node {
 
     pub(crate) async fn register(&self, id: &str, lease: Option<Duration>, checks: Vec<CheckRegistration>) {
         let def = InstanceDef {
-            id: id.into(),
-            service: "web".into(),
-            kind: Default::default(),
-            tags: vec![],
-            address: "".into(),
-            port: 80,
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-            weights: Default::default(),
-            enable_tag_override: false,
             lease: lease.map(|term| Lease { ttl_ms: term.as_millis() as u64 }),
+            ..InstanceDef::new(id.into(), "web".into(), 80)
         };
         let instance = Some(InstanceRegistration { def, replace_checks: true });
         let register = Register { node: None, on: "n1".into(), instance, checks };

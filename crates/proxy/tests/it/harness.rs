@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use catalog::{
     Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, Kind, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
+    InstanceRegistration, NodeDef, NodeRegistration, Probe, Register, Status, Weights,
 };
 use prometheus_client::registry::Registry;
 
@@ -148,29 +148,16 @@ impl Harness {
     }
 
     pub(crate) fn register(&self, service: &str, instance: Instance) {
-        let node = NodeDef {
-            name: NODE.into(),
-            id: "".into(),
-            address: "127.0.0.1".into(),
-            tagged_addresses: Default::default(),
-            meta: Default::default(),
-        };
+        let node = NodeDef::new(NODE.into(), "127.0.0.1".into());
         let mut meta = std::collections::BTreeMap::<Arc<str>, Arc<str>>::new();
         if let Some(protocol) = instance.protocol {
             meta.insert("protocol".into(), protocol.into());
         }
         let def = InstanceDef {
-            id: instance.id.as_str().into(),
-            service: service.into(),
-            kind: Kind::Service,
-            tags: vec![],
             address: instance.address.ip().to_string().into(),
-            port: instance.address.port(),
-            tagged_addresses: Default::default(),
             meta: meta.into_iter().collect(),
             weights: Weights { passing: instance.weight, warning: instance.weight },
-            enable_tag_override: false,
-            lease: None,
+            ..InstanceDef::new(instance.id.as_str().into(), service.into(), instance.address.port())
         };
         let check = CheckDef {
             id: format!("check:{}", instance.id).into(),
