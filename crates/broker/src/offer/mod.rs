@@ -38,6 +38,8 @@ pub(crate) use take::take;
 const MARK: &str = "portolan-offered-by";
 /// Between two attempts to take a registration back.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two looks for what is registered and offered by nobody.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a node that leaves tries to take all of them back. What is left then is taken back at its next start.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -82,14 +84,9 @@ impl Offers {
     ) -> (Arc<Offers>, impl Future<Output = ()> + Send + use<>) {
         let (gone, back) = mpsc::unbounded_channel();
         let seats = Seats::new(usize::MAX, config.max_offers_per_user);
-        let offers = Offers {
-            store: store.clone(),
-            places: RwLock::default(),
-            gone,
-            seats,
-            number: AtomicU64::new(1),
-        };
-        (Arc::new(offers), take_back(store, back, drain))
+        let offers = Offers { store, places: RwLock::default(), gone, seats, number: AtomicU64::new(1) };
+        let offers = Arc::new(offers);
+        (offers.clone(), take_back(offers, back, drain))
     }
 
     /// How to reach an endpoint of this host without a port, where a program offered it so.
@@ -108,6 +105,11 @@ impl Offers {
         }
         places.insert(id.clone(), None);
         true
+    }
+
+    /// True while an offer has this id, also before it is registered.
+    fn knows(&self, id: &Arc<str>) -> bool {
+        self.places.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
     }
 
     fn put(&self, id: &Arc<str>, place: Arc<Place>) {
@@ -145,14 +147,21 @@ impl Dial for Dialer {
     }
 }
 
-/// Takes back what another life of this node left, then everything that ends.
-async fn take_back(store: Store, mut gone: mpsc::UnboundedReceiver<Arc<str>>, drain: Drain) {
+/// Takes back what another life of this node left, then everything that ends. A node that follows others may learn a
+/// moment later what it left, so it looks again now and then.
+async fn take_back(offers: Arc<Offers>, mut gone: mpsc::UnboundedReceiver<Arc<str>>, drain: Drain) {
+    let store = &offers.store;
     let working = async {
-        for id in left_over(&store.now(), store.node()) {
-            deregister(&store, id).await;
-        }
-        while let Some(id) = gone.recv().await {
-            deregister(&store, id).await;
+        let mut look = tokio::time::interval(LOOK_AGAIN);
+        loop {
+            tokio::select! {
+                Some(id) = gone.recv() => deregister(store, id).await,
+                _ = look.tick() => {
+                    for id in offered(&store.now(), store.node()).filter(|id| !offers.knows(id)) {
+                        deregister(store, id).await;
+                    }
+                }
+            }
         }
     };
     tokio::select! {
@@ -160,8 +169,8 @@ async fn take_back(store: Store, mut gone: mpsc::UnboundedReceiver<Arc<str>>, dr
         () = drain.started() => {}
     }
     let leaving = async {
-        for id in left_over(&store.now(), store.node()) {
-            deregister(&store, id).await;
+        for id in offered(&store.now(), store.node()) {
+            deregister(store, id).await;
         }
     };
     if tokio::time::timeout(FAREWELL, leaving).await.is_err() {
@@ -169,10 +178,11 @@ async fn take_back(store: Store, mut gone: mpsc::UnboundedReceiver<Arc<str>>, dr
     }
 }
 
-fn left_over(snapshot: &Snapshot, node: &str) -> Vec<Arc<str>> {
-    let all = snapshot.services().flat_map(|service| service.iter());
-    let ours = all.filter(|instance| *instance.node == *node && instance.def.meta.get(MARK).is_some());
-    ours.map(|instance| instance.def.id.clone()).collect()
+/// What stands in the catalog as offered on this node.
+fn offered(snapshot: &Snapshot, node: &str) -> impl Iterator<Item = Arc<str>> + use<> {
+    let all = snapshot.node(node).into_iter().flat_map(|entry| entry.instances.values());
+    let ours = all.filter(|instance| instance.def.meta.get(MARK).is_some());
+    ours.map(|instance| instance.def.id.clone()).collect::<Vec<_>>().into_iter()
 }
 
 async fn deregister(store: &Store, id: Arc<str>) {

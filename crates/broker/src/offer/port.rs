@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::{Offers, Place};
 use crate::door::Door;
+use crate::seats::User;
 
 const TCP: &Cow<'static, str> = &Cow::Borrowed("tcp");
 
@@ -72,7 +73,14 @@ async fn accept(port: &Rc<Port>, listener: TcpListener) {
 
 impl Port {
     async fn pass_on(&self, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
-        let permit = self.permit(from)?;
+        let uid = sys::host::owner(from, self.here).unwrap_or_default();
+        let permit = self.permit(from, uid)?;
+        // Nobody whom the kernel cannot name takes the room of somebody.
+        let holder = User(uid.unwrap_or(u32::MAX));
+        let _seat =
+            self.door.relayed.take(holder).map_err(|why| {
+                io::Error::other(format!("too many connections go through the daemon: {why}"))
+            })?;
         let up = Stream::Unix(self.place.connect().await?);
         tokio::select! {
             outcome = pump::run(&self.local, permit, Stream::Tcp(stream), up, Prefix::default(), None) => {
@@ -83,8 +91,8 @@ impl Port {
     }
 
     /// The daemon itself never comes here: it dials as [`super::Dialer`] does.
-    fn permit(&self, from: SocketAddr) -> io::Result<Permit> {
-        let principal = match sys::host::owner(from, self.here).unwrap_or_default() {
+    fn permit(&self, from: SocketAddr, uid: Option<u32>) -> io::Result<Permit> {
+        let principal = match uid {
             Some(uid) => Principal::Local { uid },
             None => Principal::Anonymous { from: from.ip() },
         };
