@@ -126,12 +126,13 @@ TRIES = 20
 
 
 def send(port, method, path, body):
-    # Whoever refuses a body that is too long may close while it is still being sent; then the answer is lost to this client.
+    # Consul may close while a body that is too long is still being sent; then its answer is lost to this client.
     for left in reversed(range(TRIES)):
         try:
             return send_once(port, method, path, body)
         except urllib.error.URLError as error:
-            if not left or not isinstance(error.reason, (BrokenPipeError, ConnectionResetError)):
+            is_consul = port == sys.argv[1]
+            if not left or not is_consul or not isinstance(error.reason, (BrokenPipeError, ConnectionResetError)):
                 raise
 
 
