@@ -112,6 +112,9 @@ impl Listeners {
     }
 }
 
+/// How often the kernel is asked for another port.
+const MOST_CHOICES: usize = 50;
+
 /// `SO_REUSEPORT` would let a second daemon of the same user join in silence. Hence one exclusive socket
 /// first, which fails if anybody is there.
 fn tcp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<TcpListener>, BindError> {
@@ -120,7 +123,12 @@ fn tcp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<
         let sockets = (0..threads.max(1)).map(|_| listen::tcp(address, Sharing::ReusePort));
         Ok(Group { address, sockets: sockets.collect::<io::Result<_>>()? })
     };
-    take().map_err(|cause| BindError { address: wanted, protocol: "TCP", purpose: purpose.into(), cause })
+    chosen(wanted, take).map_err(|cause| BindError {
+        address: wanted,
+        protocol: "TCP",
+        purpose: purpose.into(),
+        cause,
+    })
 }
 
 fn udp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<UdpSocket>, BindError> {
@@ -129,5 +137,22 @@ fn udp_group(wanted: SocketAddr, threads: usize, purpose: &str) -> Result<Group<
         let sockets = (0..threads.max(1)).map(|_| listen::udp(address, Sharing::ReusePort, UDP_BUFFER));
         Ok(Group { address, sockets: sockets.collect::<io::Result<_>>()? })
     };
-    take().map_err(|cause| BindError { address: wanted, protocol: "UDP", purpose: purpose.into(), cause })
+    chosen(wanted, take).map_err(|cause| BindError {
+        address: wanted,
+        protocol: "UDP",
+        purpose: purpose.into(),
+        cause,
+    })
+}
+
+/// A port of the kernel's choice may be somebody else's between its two uses: then the kernel chooses another.
+fn chosen<T>(wanted: SocketAddr, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut taken = take();
+    for _ in 0..MOST_CHOICES {
+        match &taken {
+            Err(cause) if wanted.port() == 0 && cause.kind() == io::ErrorKind::AddrInUse => taken = take(),
+            _ => break,
+        }
+    }
+    taken
 }

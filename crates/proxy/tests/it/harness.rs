@@ -87,16 +87,7 @@ impl Harness {
         let mut registry = Registry::default();
         let (routes, reader) = state::channel(Routes::default());
         let relay = Relay::start(relay_config, &reader, Arc::new(TcpDial), &mut registry).unwrap();
-        // Another test may take a port of the kernel's choice between its two uses.
-        let mut reserved = Listeners::reserve(&config, relay.threads());
-        for _ in 0..50 {
-            match &reserved {
-                Err(error) if error.cause.kind() == std::io::ErrorKind::AddrInUse => {}
-                _ => break,
-            }
-            reserved = Listeners::reserve(&config, relay.threads());
-        }
-        let listeners = reserved.unwrap();
+        let listeners = Listeners::reserve(&config, relay.threads()).unwrap();
         let (named, http) = (listeners.named()[0], listeners.http()[0]);
         let tls = listeners.tls().first().copied();
         let tcp = listeners.tcp().map(|(address, _)| address).collect();
