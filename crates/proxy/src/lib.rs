@@ -24,7 +24,6 @@ mod virtuals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::HeaderValue;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use relay::Relay;
 use relay::accept::Accept;
@@ -43,6 +42,7 @@ pub use public::{Public, Shown};
 pub use tls::config::{Site, Tls, Upstream};
 pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
 
+use http::headers::Signature;
 use listeners::Group;
 use serve::{Entrance, Face, Live, Role, udp_config};
 use tls::keep::Keep;
@@ -112,9 +112,6 @@ async fn look_at_files(face: &Arc<Face>) {
 }
 
 fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
-    // A node's name is made of DNS labels, so both are valid.
-    let pseudonym = format!("portolan-{}", inputs.node);
-    let signature = HeaderValue::from_str(&format!("1.1 {pseudonym}"));
     Face {
         live: ArcSwap::from_pointee(Live::new(config.clone())),
         tls: Keep::new(&config.tls, inputs.certificates.clone(), &inputs.relay),
@@ -125,8 +122,7 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
         log: ArcSwapOption::empty(),
         facts: inputs.facts.clone(),
         node: inputs.node.clone(),
-        signature: signature.unwrap_or(HeaderValue::from_static("1.1 portolan")),
-        pseudonym,
+        signature: Signature::new(&inputs.node),
         drain,
         cut,
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::HeaderValue;
 use relay::accept::Accept;
 use relay::limit::{Limits, Place};
 use relay::pump::{Broken, Outcome};
@@ -16,6 +15,7 @@ use state::{Drain, Reader};
 
 use crate::config::{Config, ServiceListener};
 use crate::http::conn::Arrival;
+use crate::http::headers::Signature;
 use crate::http::log::Log;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Miss};
@@ -60,9 +60,8 @@ pub(crate) struct Face {
     pub(crate) log: ArcSwapOption<Log>,
     pub(crate) facts: Reader<Facts>,
     pub(crate) node: Arc<str>,
-    /// This proxy in a `Via` field, and the field's value for HTTP/1.1.
-    pub(crate) pseudonym: String,
-    pub(crate) signature: HeaderValue,
+    /// This proxy in a `Via` field.
+    pub(crate) signature: Signature,
     pub(crate) drain: Drain,
     /// Started when connections must go at once; the proxy has drained when the last holder of it is gone.
     pub(crate) cut: Drain,

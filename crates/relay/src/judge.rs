@@ -2,7 +2,6 @@
 //! how it hears of a change.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -85,14 +84,25 @@ impl Local {
 
     /// Resolves when the rules no longer allow what `permit` allowed; for ever pending while they do. A connection
     /// that was permitted a moment ago is judged at once, since they may have changed before it came here.
-    pub fn forbidden(self: &Rc<Self>, permit: &Permit) -> impl Future<Output = ()> + use<> {
-        Standing::new(self, permit.clone()).lost()
+    pub fn forbidden(self: &Rc<Self>, permit: &Permit) -> Forbidden {
+        Forbidden(Standing::new(self, permit.clone()))
     }
 
     /// The same for a permit that was made in this turn of the thread, so that nothing can have changed since: it is judged
     /// when the rules change, and costs next to nothing while they do not.
-    pub fn forbidden_from_now(self: &Rc<Self>, permit: Permit) -> impl Future<Output = ()> + use<> {
-        Standing { judged: true, ..Standing::new(self, permit) }.lost()
+    pub fn forbidden_from_now(self: &Rc<Self>, permit: Permit) -> Forbidden {
+        Forbidden(Standing { judged: true, ..Standing::new(self, permit) })
+    }
+}
+
+/// Resolves when the rules no longer allow what a permit allowed, see [`Local::forbidden`].
+pub struct Forbidden(Standing);
+
+impl Future for Forbidden {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.poll(cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -120,10 +130,6 @@ impl Standing {
         }
         let judged = std::mem::replace(&mut self.judged, true);
         judged || self.changed.local.with_routes(|routes| routes.still_permits(&self.permit))
-    }
-
-    fn lost(mut self) -> impl Future<Output = ()> {
-        poll_fn(move |cx| if self.poll(cx) { Poll::Pending } else { Poll::Ready(()) })
     }
 }
 

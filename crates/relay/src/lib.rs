@@ -26,6 +26,7 @@ pub mod udp;
 
 pub use config::{Config, Policy};
 pub use dial::{Attempt, Connection, Dial, Dialing, TcpDial, Unreachable, connect};
+pub use judge::Forbidden;
 pub use keeping::Keeping;
 pub use local::{Busy, Local};
 pub use metrics::Metrics;

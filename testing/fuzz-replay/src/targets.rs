@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     target("proxy_path", |bytes| as_text(bytes, proxy::fuzz::canonical_path)),
     target("px_config", px::fuzz::config),
     target("px_records", px::fuzz::records),
+    target("relay_answer", relay::http::fuzz_answer),
     target("relay_proxy_header", relay::proxy_header::fuzz),
     target("state_units", state_units),
 ];

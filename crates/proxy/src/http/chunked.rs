@@ -85,7 +85,7 @@ fn line(bytes: &[u8], most: usize) -> Result<Option<&[u8]>, Refusal> {
     match memchr::memchr(b'\n', &bytes[..bytes.len().min(most + 2)]) {
         Some(feed) if feed > 0 && bytes[feed - 1] == b'\r' => Ok(Some(&bytes[..feed - 1])),
         Some(_) => Err(Refusal::BareLineFeed),
-        None if bytes.len() > most => Err(Refusal::Chunk),
+        None if bytes.len() > most + 1 => Err(Refusal::Chunk),
         None => Ok(None),
     }
 }

@@ -296,7 +296,7 @@ impl<'a> Watch<'a> {
                 true => self.stall.as_millis().div_ceil(interval.as_millis().max(1)) as u32 + 1,
                 false => 2,
             };
-            if self.client.state.is_kept_shut(looks, || local.hold(SEND_BUFFER)) {
+            if self.client.state.pulls().look(|| local.hold(SEND_BUFFER)) >= looks {
                 face.metrics.slow_readers.inc();
                 return Step::Close;
             }

@@ -1,6 +1,5 @@
 //! An answer's body, counted as in flight until it has ended or was given up.
 
-use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -8,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use relay::Forbidden;
 use relay::http::{Body, BodyError};
-use relay::limit::Held;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::guard::State;
@@ -38,45 +37,12 @@ impl Drop for InFlight {
     }
 }
 
-/// How an answer is taken. hyper asks for more when the client has room for it: after some was given out and as long
-/// as nobody asks, the client keeps its window shut.
-#[derive(Debug)]
-pub(crate) struct Pull {
-    is_kept: Cell<bool>,
-    looks: Cell<u32>,
-    /// What is kept meanwhile.
-    held: RefCell<Option<Held>>,
-}
-
-impl Default for Pull {
-    fn default() -> Self {
-        Pull { is_kept: Cell::new(true), looks: Cell::new(0), held: RefCell::default() }
-    }
-}
-
-impl Pull {
-    fn note(&self, gave_out: bool) {
-        self.is_kept.set(gave_out);
-        if self.looks.replace(0) > 0 {
-            self.held.replace(None);
-        }
-    }
-
-    /// For how many looks nobody has asked for more, with this one. `hold` counts what is kept for it.
-    pub(crate) fn look(&self, hold: impl FnOnce() -> Held) -> u32 {
-        if self.is_kept.get() {
-            self.held.borrow_mut().get_or_insert_with(hold);
-            self.looks.set(self.looks.get() + 1);
-        }
-        self.looks.get()
-    }
-}
-
 /// See the module.
 pub(crate) struct Counted {
     body: Body,
     clock: Option<Box<Clock>>,
-    pull: Option<Rc<Pull>>,
+    /// Where it is watched how the client takes it.
+    pull: Option<usize>,
     entry: Option<Box<Entry>>,
     in_flight: InFlight,
 }
@@ -84,14 +50,14 @@ pub(crate) struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.in_flight.is_answered |= http_body::Body::is_end_stream(&self.body);
+        if let Some(pull) = self.pull {
+            self.in_flight.state.pulls().end(pull);
+        }
         if let Some(entry) = &mut self.entry {
             entry.whole = self.in_flight.is_answered;
         }
     }
 }
-
-/// Resolves when the rules no longer allow a request.
-pub(crate) type Forbidden = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How long an answer may go on: until its time is over, or the rules forbid it.
 pub(crate) struct Clock {
@@ -122,7 +88,7 @@ impl Clock {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Result<(), Over> {
-        if self.forbidden.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut self.forbidden).poll(cx).is_ready() {
             return Err(Over::Forbidden);
         }
         if let Some((limit, sleep)) = &mut self.pause {
@@ -144,8 +110,9 @@ impl Counted {
         clock: Option<Clock>,
         entry: Option<Box<Entry>>,
     ) -> Counted {
-        let clock = clock.filter(|_| !body.is_empty()).map(Box::new);
-        let pull = if body.is_empty() { None } else { in_flight.state.pull() };
+        // What is here already cannot take too long.
+        let clock = clock.filter(|_| !body.is_whole()).map(Box::new);
+        let pull = if body.is_empty() { None } else { in_flight.state.pulls().begin() };
         Counted { body, clock, pull, entry, in_flight }
     }
 }
@@ -164,8 +131,8 @@ impl http_body::Body for Counted {
         if let (Some(entry), Poll::Ready(Some(Ok(frame)))) = (&mut this.entry, &polled) {
             entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        if let Some(pull) = &self.pull {
-            pull.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        if let Some(pull) = self.pull {
+            self.in_flight.state.pulls().note(pull, matches!(polled, Poll::Ready(Some(Ok(_)))));
         }
         if let Some(clock) = &mut self.clock
             && let Err(over) = clock.poll(cx, polled.is_ready())

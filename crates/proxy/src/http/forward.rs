@@ -1,7 +1,7 @@
 //! One request: from what the client asked to what it is answered.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use http::header::{HOST, HeaderValue, TE, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use relay::http::{Body, Fault, Outgoing, Upgraded};
+use relay::http::{Body, Fault, Outgoing, Reached, Upgraded};
 use route::{Backend, Caller, Denial, Permit, Principal, Routes};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
 use super::authority;
-use super::counted::{Clock, Counted, Forbidden, InFlight};
+use super::counted::{Clock, Counted, InFlight};
 use super::extended::Extended;
 use super::guard::State;
 use super::headers::{self, Origin};
@@ -120,11 +120,8 @@ struct Ready {
     outgoing: Outgoing,
     manner: Option<Arc<Manner>>,
     /// Why the request's body was broken off here, if it was.
-    fault: BodyFault,
+    fault: Reached,
 }
-
-/// What broke a request's body off here, if anything did.
-type BodyFault = Rc<Cell<Option<Fault>>>;
 
 /// Why it may not: refused, or answered right here.
 enum Stop {
@@ -153,7 +150,7 @@ impl Client {
     /// The fields that every request of this connection gets, up to the host's value.
     pub(super) fn signature(&self) -> Vec<u8> {
         let scheme = if self.site.is_some() { "https" } else { "http" };
-        let signature = self.context.face.signature.to_str().unwrap_or("1.1 portolan");
+        let signature = self.context.face.signature.one.to_str().unwrap_or("1.1 portolan");
         let peer = self.peer_value.to_str().unwrap_or("unknown");
         format!(
             "via: {signature}\r\nx-forwarded-for: {peer}\r\nx-forwarded-proto: {scheme}\r\nx-forwarded-host: "
@@ -172,23 +169,27 @@ impl Client {
         let service = Some(backend.service.clone());
         let options = manner.as_ref().map(|manner| &manner.options);
         let limit = options.and_then(|options| options.request_timeout).map(|span| span.0);
-        let mut forbidden: Forbidden = Box::pin(self.context.local.forbidden_from_now(permit.clone()));
-        let sending = async {
-            tokio::select! {
-                biased;
-                sent = relay::http::send(&self.context.local, &backend, &permit, outgoing) => Some(sent),
-                () = &mut forbidden => None,
-            }
-        };
-        let (sent, deadline) = match limit {
-            None => (sending.await, None),
-            Some(limit) => {
-                let deadline = Instant::now() + limit;
-                match timeout_at(deadline, sending).await {
-                    Ok(sent) => (sent, Some(deadline)),
-                    Err(_) => return Ok(Answered::here(answer::too_slow(metrics, limit, grpc), service)),
+        let mut forbidden = self.context.local.forbidden_from_now(permit.clone());
+        let waited = {
+            // Pinned, so that it is in this future once and not for each way to wait for it.
+            let sending = std::pin::pin!(async {
+                tokio::select! {
+                    biased;
+                    sent = relay::http::send(&self.context.local, &backend, &permit, outgoing) => Some(sent),
+                    () = &mut forbidden => None,
+                }
+            });
+            match limit {
+                None => Ok((sending.await, None)),
+                Some(limit) => {
+                    let deadline = Instant::now() + limit;
+                    timeout_at(deadline, sending).await.map(|sent| (sent, Some(deadline))).map_err(|_| limit)
                 }
             }
+        };
+        let (sent, deadline) = match waited {
+            Ok(waited) => waited,
+            Err(limit) => return Ok(Answered::here(answer::too_slow(metrics, limit, grpc), service)),
         };
         let Some(sent) = sent else { return Ok(Answered::here(self.no_longer(&permit, grpc), service)) };
         match sent {
@@ -290,7 +291,7 @@ impl Client {
         target: &Target,
         found: &Found,
         grpc: bool,
-    ) -> Result<(Outgoing, BodyFault), Refusal> {
+    ) -> Result<(Outgoing, Reached), Refusal> {
         let face = &self.context.face;
         let manner = found.manner.as_ref();
         let options = manner.map(|manner| &manner.options);
@@ -299,10 +300,13 @@ impl Client {
         let (mut parts, incoming) = request.into_parts();
         let (body, fault) = Body::limited(incoming, most, stall);
         let stripped = headers::strip(&mut parts.headers);
+        if parts.version == Version::HTTP_2 {
+            headers::join_cookies(&mut parts.headers);
+        }
         if headers::expects_too_much(&mut parts.headers) {
             return Err(Refusal::Expectation);
         }
-        if !headers::sign(&mut parts.headers, parts.version, &face.pseudonym, &face.signature) {
+        if !headers::sign(&mut parts.headers, parts.version, &face.signature) {
             return Err(Refusal::Loop);
         }
         let origin = Origin {
@@ -334,6 +338,7 @@ impl Client {
             prefer_http2: grpc && parts.version == Version::HTTP_2,
             timeout: live.response_timeout().filter(|_| !grpc),
             key,
+            by_hand: live.config.http.fast,
             ..Outgoing::new(request)
         };
         let outgoing = match manner {

@@ -3,23 +3,22 @@
 //! A refused request reaches hyper as a harmless one in its place, so that the answer takes its turn behind
 //! those of earlier requests; the service knows by its number that it is to answer with the refusal.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
-use relay::limit::Held;
 use relay::{Local, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::counted::Pull;
 use super::framer::{Framer, Scan, Then};
 use super::patience::Seen;
+use super::pulls::Pulls;
 use super::refusal::Refusal;
 
 /// What was refused.
@@ -45,7 +44,7 @@ pub(crate) struct State {
     refused: Cell<Option<(Where, Refusal)>>,
     hurry: Hurry,
     /// Answers of an HTTP/2 connection, whose windows the client may keep shut one by one.
-    pulls: RefCell<Vec<Weak<Pull>>>,
+    pulls: Pulls,
 }
 
 /// Requests that the client gave up, counted by the second.
@@ -126,6 +125,7 @@ impl State {
     /// Counts what the client gives up from now on, and how it takes its answers: it speaks HTTP/2.
     pub(crate) fn watch_streams(&self, most_resets: u32) {
         self.hurry.most.set(most_resets.max(1));
+        self.pulls.watch();
     }
 
     /// A request was given up by the client before it was answered to the end.
@@ -150,22 +150,9 @@ impl State {
         self.hurry.too_much.notified().await;
     }
 
-    /// Watches how an answer is taken, where that is to be watched.
-    pub(crate) fn pull(&self) -> Option<Rc<Pull>> {
-        (self.hurry.most.get() > 0).then(|| {
-            let pull = Rc::new(Pull::default());
-            self.pulls.borrow_mut().push(Rc::downgrade(&pull));
-            pull
-        })
-    }
-
-    /// Looks once at all answers; true when one has not been taken for so many looks. `hold` counts what is kept for
-    /// such a one.
-    pub(crate) fn is_kept_shut(&self, looks: u32, hold: impl Fn() -> Held) -> bool {
-        let mut pulls = self.pulls.borrow_mut();
-        pulls.retain(|pull| pull.strong_count() > 0);
-        let longest = pulls.iter().filter_map(Weak::upgrade).map(|pull| pull.look(&hold)).max();
-        longest.is_some_and(|longest| longest >= looks)
+    /// How answers are taken, where that is watched.
+    pub(crate) fn pulls(&self) -> &Pulls {
+        &self.pulls
     }
 
     /// A request is answered to the end.
@@ -200,6 +187,10 @@ impl State {
     }
 }
 
+/// What an HTTP/2 connection may bring before others have their turn. A flood of small frames would go on for megabytes:
+/// hyper reads as long as there is anything to read.
+const MOST_IN_A_TURN: usize = 16 * 1024;
+
 /// Stands in for a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
 
@@ -216,6 +207,8 @@ pub(crate) struct Guard {
     stand_in_sent: bool,
     /// Requests that were answered before this took over.
     before: u64,
+    /// What HTTP/2 brought in this turn.
+    in_turn: usize,
 }
 
 impl Guard {
@@ -229,8 +222,8 @@ impl Guard {
     ) -> Guard {
         state.in_head.set(true);
         let (passed, held, before) = (Vec::new(), Vec::new(), state.heads.get());
-        let local = local.clone();
-        let mut guard = Guard { stream, local, framer, state, passed, held, stand_in_sent: false, before };
+        let (local, stand_in_sent, in_turn) = (local.clone(), false, 0);
+        let mut guard = Guard { stream, local, framer, state, passed, held, stand_in_sent, before, in_turn };
         if !first.is_empty() {
             guard.examine(&first, None);
         }
@@ -308,10 +301,15 @@ impl Guard {
         mut to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<usize>> {
         let room = to.remaining();
+        ready!(self.poll_turn(cx));
         let unexamined = usize::try_from(self.framer.unexamined()).unwrap_or(usize::MAX);
         let count = if unexamined >= room {
             let mut through = TokioIo::new(Counting { stream: &mut self.stream, count: 0 });
-            ready!(hyper::rt::Read::poll_read(Pin::new(&mut through), cx, to))?;
+            let polled = hyper::rt::Read::poll_read(Pin::new(&mut through), cx, to);
+            if polled.is_pending() {
+                self.in_turn = 0;
+            }
+            ready!(polled)?;
             through.into_inner().count
         } else {
             // The body ends before hyper's room does: what follows must be examined.
@@ -326,8 +324,19 @@ impl Guard {
             }))?
         };
         self.framer.skip(count as u64);
+        self.in_turn += count;
         self.state.read.set(self.state.read.get() + count as u64);
         Poll::Ready(Ok(count))
+    }
+
+    /// Pending when others have their turn first, those among them for whom something has come meanwhile.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.framer.is_raw() || self.in_turn < MOST_IN_A_TURN {
+            return Poll::Ready(());
+        }
+        self.in_turn = 0;
+        // It is woken again by this, and needs not be polled to its end.
+        std::pin::pin!(tokio::task::yield_now()).poll(cx)
     }
 
     fn poll_refused(

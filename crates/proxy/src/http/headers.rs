@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Version};
@@ -152,27 +152,51 @@ fn drop_aliases(headers: &mut HeaderMap) {
 /// Times that a request may pass this proxy. An application behind it may be a proxy too, hence not one.
 const MOST_PASSES: usize = 5;
 
-/// Signs the request (RFC 9110 section 7.6.3); false when it has passed `pseudonym` too often.
-pub(crate) fn sign(
-    headers: &mut HeaderMap,
-    version: Version,
-    pseudonym: &str,
-    signature: &HeaderValue,
-) -> bool {
+/// What requests that passed here are signed with, by the protocol that they came by.
+pub(crate) struct Signature {
+    pseudonym: String,
+    pub(crate) one: HeaderValue,
+    two: HeaderValue,
+}
+
+impl Signature {
+    /// That of a node.
+    pub(crate) fn new(node: &str) -> Signature {
+        let pseudonym = format!("portolan-{node}");
+        let of = |version: &str| HeaderValue::from_str(&format!("{version} {pseudonym}"));
+        let one = of("1.1").unwrap_or(HeaderValue::from_static("1.1 portolan"));
+        let two = of("2").unwrap_or(HeaderValue::from_static("2 portolan"));
+        Signature { one, two, pseudonym }
+    }
+}
+
+/// Signs the request (RFC 9110 section 7.6.3); false when it has passed here too often.
+pub(crate) fn sign(headers: &mut HeaderMap, version: Version, signature: &Signature) -> bool {
     let passes = headers.get_all(VIA).iter().flat_map(tokens).filter(|entry| {
-        entry.split_ascii_whitespace().nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym))
+        let by = entry.split_ascii_whitespace().nth(1);
+        by.is_some_and(|by| by.eq_ignore_ascii_case(&signature.pseudonym))
     });
     if passes.count() >= MOST_PASSES {
         return false;
     }
-    let signature = match version {
-        Version::HTTP_2 => HeaderValue::from_str(&format!("2 {pseudonym}")).ok(),
-        _ => Some(signature.clone()),
-    };
-    if let Some(signature) = signature {
-        headers.append(VIA, signature);
-    }
+    let two = version == Version::HTTP_2;
+    headers.append(VIA, if two { signature.two.clone() } else { signature.one.clone() });
     true
+}
+
+/// Makes one field of several cookies: HTTP/2 has them in fields of their own, and nobody else (RFC 9113 section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(_)) = (cookies.next(), cookies.next()) else { return };
+    let rest = headers.get_all(COOKIE).iter().skip(1);
+    let joined = rest.fold(first.as_bytes().to_vec(), |mut joined, cookie| {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+        joined
+    });
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// True when an expectation is named that is not `100-continue`. That one is met by hyper when the body is
@@ -273,11 +297,20 @@ mod tests {
 
     #[test]
     fn a_circle_is_noticed() {
-        let (mut headers, signature) = (HeaderMap::new(), HeaderValue::from_static("1.1 portolan-a"));
-        for _ in 0..MOST_PASSES {
-            assert!(sign(&mut headers, Version::HTTP_11, "portolan-a", &signature));
+        let (mut headers, ours) = (HeaderMap::new(), Signature::new("a"));
+        for pass in 0..MOST_PASSES {
+            let version = if pass % 2 == 0 { Version::HTTP_11 } else { Version::HTTP_2 };
+            assert!(sign(&mut headers, version, &ours));
         }
-        assert!(!sign(&mut headers, Version::HTTP_11, "portolan-a", &signature));
-        assert!(sign(&mut headers, Version::HTTP_11, "portolan-b", &signature));
+        assert_eq!(headers.get_all(VIA).iter().nth(1).unwrap(), "2 portolan-a");
+        assert!(!sign(&mut headers, Version::HTTP_11, &ours));
+        assert!(sign(&mut headers, Version::HTTP_11, &Signature::new("b")));
+    }
+
+    #[test]
+    fn cookies_are_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("x", "y"), ("cookie", "a=1; b=2; c=3")]));
     }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::echo::{Server, read_all, serve};
 use crate::harness::{Harness, Instance, config, eventually};
 
-async fn client(harness: &Harness, window: u32) -> SendRequest<Empty<Bytes>> {
+pub(crate) async fn client(harness: &Harness, window: u32) -> SendRequest<Empty<Bytes>> {
     let stream = TcpStream::connect(harness.http).await.unwrap();
     let mut builder = Builder::new(TokioExecutor::new());
     let builder = builder.initial_stream_window_size(window).initial_connection_window_size(1 << 20);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -128,5 +128,95 @@ async fn http1_clients_reach_an_http2_service() {
         crate::http::get(&mut stream, "two", "/").await;
     }
     assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), connections, "one for all");
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn http2_clients_reach_an_http1_service_over_kept_connections() {
+    let server = crate::http::named_mirror("").await;
+    let harness = Harness::start().await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = crate::streams::client(&harness, 1 << 20).await;
+    for number in 0..20 {
+        let request =
+            Request::get(format!("http://web/{number}?q")).header("cookie", "a=1").header("cookie", "b=2");
+        let response = client.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let seen = response.into_body().collect().await.unwrap().to_bytes();
+        let seen = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+        assert!(seen.contains(&format!("get /{number}?q http/1.1\r\n")), "{seen}");
+        assert!(seen.contains("host: web\r\n") && seen.contains("via: 2 portolan-here\r\n"), "{seen}");
+        assert!(seen.contains("cookie: a=1; b=2\r\n"), "one field, as HTTP/1.1 has it: {seen}");
+    }
+    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), 1, "one after the other");
+    harness.stop().await;
+}
+
+/// Answers in chunks with a trailer, and says so again and again.
+async fn in_chunks() -> Server {
+    serve(|mut stream| async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut buffer = [0; 4096];
+        while let Ok(1..) = stream.read(&mut buffer).await {
+            for part in [
+                "HTTP/1.1 200 OK\r\nTransfer-Enc",
+                "oding: chunked\r\n\r\n5\r\nhe",
+                "llo\r\n0\r\nX-Sum: 7\r\n\r\n",
+            ] {
+                if stream.write_all(part.as_bytes()).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn chunks_become_frames_and_trailers_stay_trailers() {
+    let server = in_chunks().await;
+    let harness = Harness::start().await;
+    harness.register("web", Instance::at(server.address));
+    let mut client = crate::streams::client(&harness, 1 << 20).await;
+    for _ in 0..5 {
+        let request = Request::get("http://web/").body(Empty::new()).unwrap();
+        let whole = client.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(whole.trailers().unwrap()["x-sum"], "7");
+        assert_eq!(whole.to_bytes(), "hello");
+    }
+    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), 1);
+    harness.stop().await;
+}
+
+/// An HTTP/2 server that sends everybody away after so many requests on a connection.
+async fn restless(most: usize) -> Server {
+    serve(move |stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut count = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            count += 1;
+            let answer = Response::builder().header("content-length", 2).body(()).unwrap();
+            if let Ok(mut body) = respond.send_response(answer, false) {
+                let _ = body.send_data(Bytes::from_static(b"ok"), true);
+            }
+            if count == most {
+                connection.graceful_shutdown();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_service_that_sends_connections_away_answers_everybody() {
+    let server = restless(3).await;
+    let harness = Harness::start().await;
+    harness.register("two", Instance::at(server.address).speaking("h2c"));
+    let mut stream = TcpStream::connect(harness.http).await.unwrap();
+    for _ in 0..50 {
+        assert_eq!(crate::http::get(&mut stream, "two", "/").await, (200, "ok".into()));
+    }
+    assert!(server.connections.load(std::sync::atomic::Ordering::Relaxed) >= 16);
     harness.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Message bodies: what hyper received, or bytes of our own.
+//! Message bodies: what a peer sends, over whatever protocol, or bytes of our own.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -13,7 +13,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::balance::Flight;
 
+use super::arriving::Arriving;
 use super::pool::Kept;
+use super::shared::Received;
 
 /// A body on its way through. Frames pass as they come: data and trailers are not held back.
 #[derive(Debug, Default)]
@@ -37,6 +39,17 @@ pub enum Fault {
     /// Nothing came for too long.
     #[error("the body stopped coming")]
     Stalled,
+}
+
+/// Which limit of a body was reached, see [`Body::limited`].
+#[derive(Debug, Default)]
+pub struct Reached(Option<Rc<Cell<Option<Fault>>>>);
+
+impl Reached {
+    /// The one, if any.
+    pub fn get(&self) -> Option<Fault> {
+        self.0.as_ref()?.get()
+    }
 }
 
 /// Limits of a body, and what came of them.
@@ -78,6 +91,10 @@ enum Kind {
     Empty,
     Bytes(Bytes),
     Incoming(Incoming),
+    /// Of an HTTP/1.1 answer that is read by hand.
+    Arriving(Box<Arriving>),
+    /// Of an HTTP/2 answer.
+    Received(Received),
 }
 
 /// Lives as long as the answer does.
@@ -97,22 +114,23 @@ impl Body {
 
     /// A body that another peer sends.
     pub fn incoming(incoming: Incoming) -> Body {
-        Body { kind: Kind::Incoming(incoming), held: None, watch: None }
+        let kind = if incoming.is_end_stream() { Kind::Empty } else { Kind::Incoming(incoming) };
+        Body { kind, held: None, watch: None }
     }
 
     /// The same with limits: of bytes, and of the time without any. What is returned beside it says whether one was
-    /// reached.
-    pub fn limited(
-        incoming: Incoming,
-        most: Option<u64>,
-        pause: Option<Duration>,
-    ) -> (Body, Rc<Cell<Option<Fault>>>) {
+    /// reached; there is none for a body that cannot.
+    pub fn limited(incoming: Incoming, most: Option<u64>, pause: Option<Duration>) -> (Body, Reached) {
+        if (most.is_none() && pause.is_none()) || incoming.is_end_stream() {
+            return (Body::incoming(incoming), Reached::default());
+        }
         let fault = Rc::new(Cell::new(None));
         let pause = pause.map(|limit| (limit, Box::pin(tokio::time::sleep(limit))));
         let watch = Watch { left: most.unwrap_or(u64::MAX), pause, fault: fault.clone() };
-        let unlimited = (most.is_none() && watch.pause.is_none()) || incoming.is_end_stream();
-        let watch = (!unlimited).then(|| Box::new(watch));
-        (Body { kind: Kind::Incoming(incoming), held: None, watch }, fault)
+        (
+            Body { kind: Kind::Incoming(incoming), held: None, watch: Some(Box::new(watch)) },
+            Reached(Some(fault)),
+        )
     }
 
     /// True when it certainly has no data and no trailers.
@@ -120,12 +138,18 @@ impl Body {
         http_body::Body::is_end_stream(self)
     }
 
-    pub(super) fn answer(incoming: Incoming, held: Held) -> Body {
-        let mut body = Body { kind: Kind::Incoming(incoming), held: Some(held), watch: None };
-        if body.is_empty() {
-            body.finish();
+    /// True when all of it is here: nobody is waited for.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Empty | Kind::Bytes(_))
+    }
+
+    /// The same body, for which `held` is kept until it has ended.
+    pub(super) fn holding(mut self, held: Held) -> Body {
+        self.held = Some(held);
+        if self.is_empty() {
+            self.finish();
         }
-        body
+        self
     }
 
     fn finish(&mut self) {
@@ -147,6 +171,18 @@ impl From<Bytes> for Body {
     }
 }
 
+impl From<Arriving> for Body {
+    fn from(arriving: Arriving) -> Self {
+        Body { kind: Kind::Arriving(Box::new(arriving)), held: None, watch: None }
+    }
+}
+
+impl From<Received> for Body {
+    fn from(received: Received) -> Self {
+        Body { kind: Kind::Received(received), held: None, watch: None }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -161,6 +197,8 @@ impl http_body::Body for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Kind::Arriving(arriving) => arriving.poll_frame(cx).map_err(BodyError::from),
+            Kind::Received(received) => received.poll_frame(cx).map_err(BodyError::from),
         };
         if let Some(watch) = &mut this.watch
             && let Err(fault) = watch.poll(cx, &polled)
@@ -182,6 +220,8 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Bytes(bytes) => bytes.is_empty(),
             Kind::Incoming(incoming) => incoming.is_end_stream(),
+            Kind::Arriving(arriving) => arriving.is_over(),
+            Kind::Received(received) => received.is_over(),
         }
     }
 
@@ -190,6 +230,8 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Incoming(incoming) => incoming.size_hint(),
+            Kind::Arriving(arriving) => arriving.size_hint(),
+            Kind::Received(received) => received.size_hint(),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! HTTP connections toward endpoints.
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use bytes::Bytes;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::body::Body;
+use super::head::{MOST_HEAD, MOST_HEADERS};
 use crate::balance::Flight;
 use crate::stream::Stream;
 
@@ -20,16 +18,6 @@ pub enum Protocol {
     /// HTTP/2: without TLS by prior knowledge (RFC 9113 section 3.3), with TLS by ALPN.
     Http2,
 }
-
-/// Flow-control windows. The protocol's own 64 KiB throttle any flow with a round trip worth the name.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// Longest answer head.
-const MOST_HEAD: usize = 64 * 1024;
-const MOST_HEADERS: usize = 256;
-/// How often an HTTP/2 connection is asked whether it lives, and how long it may think.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection that left HTTP behind, with what was read beyond the answer's head.
 #[derive(Debug)]
@@ -71,24 +59,6 @@ pub(super) async fn http1(stream: Stream) -> hyper::Result<Http1> {
     Ok(Http1 { sender, parts })
 }
 
-pub(super) async fn http2(stream: Stream) -> hyper::Result<http2::SendRequest<Body>> {
-    let (sender, connection) = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MOST_HEAD as u32)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_PATIENCE)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(async move {
-        if let Err(cause) = connection.await {
-            tracing::trace!(%cause, "an upstream connection ended");
-        }
-    });
-    Ok(sender)
-}
-
 /// Runs hyper's tasks on the thread that they come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalExecutor;
@@ -102,6 +72,3 @@ where
         tokio::task::spawn_local(future);
     }
 }
-
-/// Shares an HTTP/2 connection among the requests of a thread; the lock is held while it is made.
-pub(super) type Shared = Rc<tokio::sync::Mutex<Option<http2::SendRequest<Body>>>>;

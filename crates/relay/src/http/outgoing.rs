@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use super::body::Body;
+use super::head;
 
 /// A request to send. Hop-by-hop fields are gone, but for `Upgrade` and `TE: trailers` where they are meant
 /// for the endpoint too; `Connection` is written here.
@@ -28,6 +29,8 @@ pub struct Outgoing {
     pub retry_statuses: Arc<[u16]>,
     /// What decides the endpoint.
     pub key: Option<u64>,
+    /// A request without a body may be written by hand to an endpoint that speaks HTTP/1.1, and not by hyper.
+    pub by_hand: bool,
 }
 
 impl Outgoing {
@@ -41,6 +44,7 @@ impl Outgoing {
             attempts: None,
             retry_statuses: Arc::default(),
             key: None,
+            by_hand: true,
         }
     }
 }
@@ -56,20 +60,39 @@ pub(super) struct Store {
     pub(super) timeout: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
     retry_statuses: Arc<[u16]>,
+    by_hand: bool,
 }
 
 impl Store {
     pub(super) fn new(outgoing: Outgoing) -> Store {
-        let Outgoing { request, prefer_http2, timeout, connect_timeout, retry_statuses, .. } = outgoing;
+        let Outgoing { request, prefer_http2, timeout, connect_timeout, retry_statuses, by_hand, .. } =
+            outgoing;
         let upgrades = request.headers().contains_key(UPGRADE);
         let repeatable = request.method().is_idempotent() && request.body().is_empty() && !upgrades;
         let request = Some(request);
-        Store { request, repeatable, upgrades, prefer_http2, timeout, connect_timeout, retry_statuses }
+        Store {
+            request,
+            repeatable,
+            upgrades,
+            prefer_http2,
+            timeout,
+            connect_timeout,
+            retry_statuses,
+            by_hand,
+        }
     }
 
     /// Whether an answer with this status should be asked for again.
     pub(super) fn dislikes(&self, status: StatusCode) -> bool {
         self.repeatable && self.retry_statuses.contains(&status.as_u16())
+    }
+
+    /// The whole of the request as it is written by hand to an HTTP/1.1 connection, and whether its answer has no body;
+    /// `None` where that is hyper's work.
+    pub(super) fn by_hand(&self) -> Option<(Vec<u8>, bool)> {
+        let request = self.request.as_ref().filter(|_| self.by_hand && self.repeatable)?;
+        let text = head::written(request)?;
+        Some((text, request.method() == Method::HEAD))
     }
 
     /// The request for HTTP/1.1; `None` when it was sent and may not be again.

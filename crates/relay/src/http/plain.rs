@@ -72,6 +72,12 @@ pub fn kept(local: &Local, flight: &Flight) -> Option<Plain> {
     Some(Plain { stream, used: true, endpoint: flight.stats().clone(), pools: Rc::downgrade(pools) })
 }
 
+/// A new bare connection to the endpoint of `flight`.
+pub(super) fn new(local: &Local, stream: Stream, flight: &Flight) -> Plain {
+    let pools = Rc::downgrade(&local.pools.0);
+    Plain { stream, used: false, endpoint: flight.stats().clone(), pools }
+}
+
 /// A new bare connection.
 ///
 /// # Errors
@@ -83,6 +89,5 @@ pub async fn fresh(
     flight: &Flight,
 ) -> io::Result<Plain> {
     let stream = dial(local, endpoint, permit, flight, Speak::Http1).await?;
-    let pools = Rc::downgrade(&local.pools.0);
-    Ok(Plain { stream, used: false, endpoint: flight.stats().clone(), pools })
+    Ok(new(local, stream, flight))
 }

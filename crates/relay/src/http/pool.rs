@@ -6,8 +6,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connect::{Http1, Shared};
+use super::connect::Http1;
 use super::plain::IdlePlain;
+use super::shared::{Place, Shared};
 use crate::balance::Stats;
 use crate::local::Local;
 
@@ -25,7 +26,7 @@ struct Pool {
     _endpoint: Arc<Stats>,
     idle: Vec<Idle>,
     plain: Vec<IdlePlain>,
-    shared: Shared,
+    shared: Place,
 }
 
 /// Kept connections of one thread.
@@ -78,7 +79,7 @@ impl Pools {
     }
 
     /// The place of the shared HTTP/2 connection to `endpoint`.
-    pub(super) fn shared(&self, endpoint: &Arc<Stats>) -> Shared {
+    pub(super) fn shared(&self, endpoint: &Arc<Stats>) -> Place {
         self.0.with(endpoint, |pool| pool.shared.clone())
     }
 
@@ -91,7 +92,7 @@ impl Pools {
             });
             pool.plain.retain(|idle| idle.is_quiet() && now.duration_since(idle.since) < self.0.patience);
             if let Ok(mut shared) = pool.shared.try_lock()
-                && shared.as_ref().is_some_and(hyper::client::conn::http2::SendRequest::is_closed)
+                && shared.as_ref().is_some_and(Shared::is_closed)
             {
                 *shared = None;
             }

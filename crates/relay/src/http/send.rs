@@ -6,21 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Scheme;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http2};
+use http::Response;
 use route::{Backend, Permit};
 
-use super::body::{Body, Held};
-use super::connect::{self, Protocol, Upgraded};
+use super::attempt::{Call, Lost};
+use super::body::{Body, BodyError};
+use super::connect::Upgraded;
 use super::outgoing::{Outgoing, Store};
-use super::pool::Kept;
-use crate::balance::{Failure, Flight};
-use crate::dial::{Attempt, Unreachable, dial, show};
+use crate::dial::{Attempt, Unreachable, show};
 use crate::local::Local;
-use crate::stream::Stream;
-use crate::tls::Speak;
 
 /// What came back.
 #[derive(Debug)]
@@ -41,7 +35,7 @@ pub enum SendError {
         /// Which one.
         endpoint: String,
         /// How.
-        cause: hyper::Error,
+        cause: BodyError,
     },
     /// An endpoint was reached and did not begin to answer in time.
     TimedOut {
@@ -57,7 +51,7 @@ impl fmt::Display for SendError {
         match self {
             SendError::Unreachable(unreachable) => unreachable.fmt(f),
             SendError::Failed { endpoint, cause } => {
-                write!(f, "send a request to {endpoint}: {}", chain(cause))
+                write!(f, "send a request to {endpoint}: {}", chain(&**cause))
             }
             SendError::TimedOut { endpoint, after } => {
                 write!(f, "send a request to {endpoint}: no answer within {} s", after.as_secs_f32())
@@ -77,32 +71,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         at = cause.source();
     }
     text
-}
-
-/// Outcome of one attempt that has no answer.
-enum Lost {
-    /// Nothing was sent; why.
-    Unsent(io::Error),
-    /// Sent, and the connection broke; it may be sent again.
-    Broke(io::Error),
-    /// Answered in a way that makes it worth asking elsewhere.
-    Disliked(Box<Answer>),
-    /// Sent, and failed.
-    Sent(hyper::Error),
-    /// Sent, and silent.
-    Silent(Duration),
-}
-
-/// A request that cannot be repeated takes no connection that was idle for longer: its server may be closing
-/// it at this moment, and then nobody could tell whether the request arrived. Servers that give idle
-/// connections less time than this are rare.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// What stays the same over all attempts.
-struct Call<'a> {
-    local: &'a Rc<Local>,
-    backend: &'a Arc<Backend>,
-    permit: &'a Permit,
 }
 
 /// Sends a request to an endpoint of `backend`; to another when nothing was sent, or when the connection
@@ -158,177 +126,4 @@ pub async fn send(
         return Ok(*answer);
     }
     Err(SendError::Unreachable(Unreachable { service: backend.service.clone(), attempts }))
-}
-
-type Sent = Result<Response<Incoming>, TrySendError<Request<Body>>>;
-
-impl Call<'_> {
-    async fn attempt(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
-        match self.protocol(at, store) {
-            Protocol::Http1 => self.over_http1(at, store, flight).await,
-            Protocol::Http2 => self.over_http2(at, store, flight).await,
-        }
-    }
-
-    /// What is spoken to the endpoint.
-    fn protocol(&self, at: usize, store: &Store) -> Protocol {
-        match self.backend.endpoints[at].protocol.as_deref() {
-            _ if store.upgrades => Protocol::Http1,
-            Some("h2c" | "grpc" | "h2" | "grpcs") => Protocol::Http2,
-            _ if store.prefer_http2 => Protocol::Http2,
-            _ => Protocol::Http1,
-        }
-    }
-
-    async fn over_http1(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
-        let pools = &self.local.pools;
-        // Kept connections first, the freshest on top. Each may turn out to be dead: that tells of the
-        // connection and not of the endpoint, so a new one is tried before another endpoint is.
-        let fresh = (!store.repeatable).then_some(FRESH);
-        while let Some(mut kept) = pools.take(flight.stats(), fresh) {
-            let Some(request) = store.take_http1() else { return Err(gone()) };
-            match in_time(store, kept.connection.sender.try_send_request(request)).await {
-                Ok(response) => return self.answer(store, response, Some(kept), flight).await,
-                Err(Lost::Unsent(_) | Lost::Broke(_)) => self.local.metrics().retries.inc(),
-                Err(lost) => return Err(self.give_up(&flight, lost)),
-            };
-        }
-        let connecting = async {
-            let stream = self.dial(at, store, &flight, Speak::Http1).await?;
-            connect::http1(stream).await.map_err(io::Error::other)
-        };
-        let connection = Box::pin(connecting).await.map_err(Lost::Unsent)?;
-        let mut kept = pools.adopt(flight.stats(), connection);
-        let Some(request) = store.take_http1() else { return Err(gone()) };
-        match in_time(store, kept.connection.sender.try_send_request(request)).await {
-            Ok(response) => self.answer(store, response, Some(kept), flight).await,
-            Err(lost) => Err(self.give_up(&flight, lost)),
-        }
-    }
-
-    async fn over_http2(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
-        let place = self.local.pools.shared(flight.stats());
-        let scheme = self.scheme(at);
-        let mut last = gone();
-        // Twice: a shared connection may have been told to go away just now.
-        for _ in 0..2 {
-            let mut sender = self.shared_http2(&place, at, store, &flight).await.map_err(Lost::Unsent)?;
-            let Some(request) = store.take_http2(scheme.clone()) else { return Err(gone()) };
-            match in_time(store, sender.try_send_request(request)).await {
-                Ok(response) => return self.answer(store, response, None, flight).await,
-                Err(lost @ (Lost::Unsent(_) | Lost::Broke(_))) => {
-                    *place.lock().await = None;
-                    last = lost;
-                }
-                Err(lost) => return Err(self.give_up(&flight, lost)),
-            }
-        }
-        Err(self.give_up(&flight, last))
-    }
-
-    /// The thread's HTTP/2 connection to an endpoint, made if there is none. Others wait meanwhile.
-    async fn shared_http2(
-        &self,
-        place: &connect::Shared,
-        at: usize,
-        store: &Store,
-        flight: &Flight,
-    ) -> io::Result<http2::SendRequest<Body>> {
-        let mut shared = place.lock().await;
-        if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
-        }
-        // Boxed here and below: connecting is rare, and would be the largest part of every request's task.
-        let connecting = async {
-            let stream = self.dial(at, store, flight, Speak::Http2).await?;
-            connect::http2(stream).await.map_err(io::Error::other)
-        };
-        Ok(shared.insert(Box::pin(connecting).await?).clone())
-    }
-
-    async fn dial(&self, at: usize, store: &Store, flight: &Flight, speak: Speak) -> io::Result<Stream> {
-        let dialing = dial(self.local, &self.backend.endpoints[at], self.permit, flight, speak);
-        match store.connect_timeout {
-            None => dialing.await,
-            Some(limit) => tokio::time::timeout(limit, dialing).await.unwrap_or_else(|_| {
-                self.local.failed(flight, Failure::Connect);
-                Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within the time of the route"))
-            }),
-        }
-    }
-
-    /// The scheme under which an HTTP/2 request travels.
-    fn scheme(&self, at: usize) -> Scheme {
-        let endpoint = &self.backend.endpoints[at];
-        match self.local.upstreams().secures(&self.backend.service, endpoint) {
-            true => Scheme::HTTPS,
-            false => Scheme::HTTP,
-        }
-    }
-
-    fn give_up(&self, flight: &Flight, lost: Lost) -> Lost {
-        self.local.failed(flight, Failure::Answer);
-        lost
-    }
-
-    async fn answer(
-        &self,
-        store: &Store,
-        response: Response<Incoming>,
-        kept: Option<Kept>,
-        flight: Flight,
-    ) -> Result<Answer, Lost> {
-        match response.status().is_server_error() {
-            true => self.local.failed(&flight, Failure::Answer),
-            false => flight.answered(self.local.now_ns()),
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && store.upgrades {
-            let response = response.map(|_| Body::empty());
-            let parts = match kept {
-                Some(kept) => kept.connection.parts.await.ok(),
-                None => None,
-            };
-            let upgraded = parts.map(|parts| Upgraded { flight: Some(flight), ..parts });
-            return Ok(Answer { response, upgraded });
-        }
-        let held = Held { connection: kept, _flight: flight };
-        let dislikes = store.dislikes(response.status());
-        let response = response.map(|incoming| Body::answer(incoming, held));
-        let answer = Answer { response, upgraded: None };
-        if dislikes { Err(Lost::Disliked(Box::new(answer))) } else { Ok(answer) }
-    }
-}
-
-/// Sends, within the time that the answer's head may take, and puts back what was not sent.
-async fn in_time(store: &mut Store, sending: impl Future<Output = Sent>) -> Result<Response<Incoming>, Lost> {
-    let sent = match store.timeout {
-        None => sending.await,
-        Some(limit) => match tokio::time::timeout(limit, sending).await {
-            Ok(sent) => sent,
-            Err(_) => return Err(Lost::Silent(limit)),
-        },
-    };
-    sent.map_err(|mut error| {
-        let whole = error.take_message();
-        let cause = error.into_error();
-        let broke =
-            cause.is_closed() || cause.is_canceled() || cause.is_incomplete_message() || is_io(&cause);
-        match whole {
-            Some(request) => {
-                store.put_back(request);
-                Lost::Unsent(io::Error::other(cause))
-            }
-            None if store.repeatable && broke => Lost::Broke(io::Error::other(cause)),
-            None => Lost::Sent(cause),
-        }
-    })
-}
-
-fn is_io(cause: &hyper::Error) -> bool {
-    std::error::Error::source(cause).is_some_and(|source| source.is::<io::Error>())
-}
-
-/// For a request that is out and not to be sent again; cannot be reached with one that is here.
-fn gone() -> Lost {
-    Lost::Unsent(io::Error::other("the request is gone"))
 }
