@@ -27,6 +27,8 @@ use crate::stream::Stream;
 /// Flow-control windows. The protocol's own 64 KiB throttle any flow with a round trip worth the name.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// Streams that are opened before the server said how many it takes (RFC 9113 section 6.5.2 advises it to take as many).
+const MOST_AT_FIRST: usize = 100;
 /// Longest answer head.
 const MOST_HEAD: u32 = 64 * 1024;
 /// When a peer is first asked by the kernel whether it is there.
@@ -57,6 +59,7 @@ pub(super) async fn connect(stream: Stream) -> io::Result<Shared> {
     }
     let (sender, connection) = client::Builder::new()
         .enable_push(false)
+        .initial_max_send_streams(MOST_AT_FIRST)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MOST_HEAD)
