@@ -47,6 +47,13 @@ pub struct Port {
     pub number: u16,
 }
 
+impl Port {
+    /// What a firewall attempts for it, in the words of its report: whoever reads one knows by them which port is meant.
+    pub fn let_in(&self) -> String {
+        format!("let {self} in")
+    }
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.protocol)

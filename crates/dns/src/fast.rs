@@ -175,6 +175,7 @@ impl Turned<'_> {
                 let ip = IpAddr::V4(*socket.ip());
                 match qtype {
                     rtype::A => drop(writer.address(ttl, ip)),
+                    rtype::AAAA => drop(entry.six.map(|six| writer.address(ttl, IpAddr::V6(six)))),
                     rtype::SRV => {
                         let target = |out: &mut [u8]| self.responder.virtual_target(entry, out);
                         if let Some(name) = writer.srv(ttl, 1, socket.port(), target) {

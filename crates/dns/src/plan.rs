@@ -163,7 +163,9 @@ impl<'p> Turn<'p> {
         }
         let Some(mut entry) = entry else { return Change::Remove(name.as_bytes().into()) };
         entry.ttl = self.plan.service_ttl_s.get(name.as_bytes()).copied().unwrap_or(self.plan.ttl_s);
-        entry.socket = self.zone.virtual_sockets.get(name).map(|socket| socket.address);
+        let socket = self.zone.virtual_sockets.get(name);
+        (entry.socket, entry.six) =
+            (socket.map(|socket| socket.address), socket.and_then(|socket| socket.six));
         Change::Put(Arc::new(entry))
     }
 

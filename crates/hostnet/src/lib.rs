@@ -6,13 +6,14 @@
 //! holds as [`Facts`]. The listener itself is somebody else's ([`Listeners`]): this crate decides which
 //! there are.
 //!
-//! What is absent: privilege. With CAP_NET_ADMIN one transparent socket serves any range of addresses; that
-//! will be a second implementation of [`Listeners`].
+//! What is absent: privilege. With CAP_NET_ADMIN one transparent socket serves any range of addresses
+//! ([`transparent`]); then no TCP listener is opened here, and what is decided is only which port a service has.
 
 mod config;
 pub mod firewall;
 pub mod plan;
 mod reconcile;
+pub mod transparent;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,7 +26,7 @@ use state::{Publisher, Reader, Report};
 use sys::host::Host;
 use tokio::sync::{mpsc, oneshot};
 
-pub use config::Config;
+pub use config::{Config, Interface, Range6, Virtual};
 pub use plan::Transports;
 pub use reconcile::{Inputs, run};
 

@@ -13,6 +13,7 @@ use route::VirtualSocket;
 use sys::host::{Listening, Transport};
 
 use crate::config::Config;
+use crate::transparent::Led;
 
 /// What a listener takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub struct Transports {
 }
 
 impl Transports {
+    /// True when it takes something.
+    pub fn any(self) -> bool {
+        self.tcp || self.udp
+    }
+
     fn takes(self, transport: Transport) -> bool {
         match transport {
             Transport::Tcp => self.tcp,
@@ -56,6 +62,16 @@ pub struct Observed {
     pub registered: BTreeMap<u16, Arc<str>>,
     /// Our user.
     pub uid: u32,
+    /// What the kernel leads to one listener: no port of TCP there has to be bound.
+    pub led: Led,
+}
+
+impl Observed {
+    /// What has to be listened on at an address for somebody who takes these.
+    pub fn bound(&self, address: Ipv4Addr, transports: Transports) -> Transports {
+        let is_led = self.led.ranges.iter().any(|range| range.contains(address));
+        Transports { tcp: transports.tcp && !is_led, ..transports }
+    }
 }
 
 /// What experience adds: sockets that are ours, and those that the kernel refused.
@@ -91,19 +107,26 @@ pub fn place(
         return Placement::Avoid(why);
     }
     let at = |port| SocketAddrV4::new(wish.address, port);
-    let conflict = |port| conflict(at(port), wish.transports, host, known);
+    let bound = host.bound(wish.address, wish.transports);
+    if !bound.any() {
+        // Datagrams are not led, and by IPv6 nobody would take them.
+        let six = host.led.six.map(|range| range.address(wish.address));
+        return Placement::At(VirtualSocket { address: at(wish.port), moved: None, six });
+    }
+    let conflict = |port| conflict(at(port), bound, host, known);
     if let Some(held) = held.filter(|held| *held.address.ip() == wish.address)
         && conflict(held.address.port()).is_none()
     {
-        return Placement::At(held.clone());
+        return Placement::At(VirtualSocket { six: None, ..held.clone() });
     }
     let Some(why) = conflict(wish.port) else {
-        return Placement::At(VirtualSocket { address: at(wish.port), moved: None });
+        return Placement::At(VirtualSocket { address: at(wish.port), moved: None, six: None });
     };
     match fallback(&wish.service, config).find(|port| conflict(*port).is_none()) {
         Some(port) => Placement::At(VirtualSocket {
             address: at(port),
             moved: Some(format!("port {} is not taken: {why}", wish.port).into()),
+            six: None,
         }),
         None => Placement::Nowhere(format!(
             "{why}, and no port from {} to {} is free",
@@ -259,8 +282,11 @@ mod tests {
 
     #[test]
     fn what_is_held_stays_unless_it_must_go() {
-        let moved =
-            VirtualSocket { address: "127.77.1.2:20500".parse().unwrap(), moved: Some("before".into()) };
+        let moved = VirtualSocket {
+            address: "127.77.1.2:20500".parse().unwrap(),
+            moved: Some("before".into()),
+            six: None,
+        };
         let mut known = Known::default();
         known.ours.insert(moved.address, "web".into());
         let config = Config::default();

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::plan::{Known, Observed, Placement, Transports, Wish, place};
+use crate::transparent::Led;
 use crate::{Ask, Listeners, Work, registered_ports};
 
 /// What the face is handed.
@@ -30,6 +31,8 @@ pub struct Inputs {
     pub listeners: Arc<dyn Listeners>,
     /// This face's end of its handle.
     pub work: Work,
+    /// What the kernel leads to one listener, see [`crate::transparent`].
+    pub led: Reader<Led>,
 }
 
 /// How often the host is looked at although nothing changed in the catalog.
@@ -46,7 +49,7 @@ const MOST_AVOIDED: u32 = 3;
 
 /// Opens sockets for those who ask, and keeps what is open in order, until the drain starts.
 pub async fn run(config: Config, inputs: Inputs, drain: Drain) {
-    let Inputs { mut routes, store, host, listeners, mut work } = inputs;
+    let Inputs { mut routes, store, host, listeners, mut work, mut led } = inputs;
     let mut asks = std::mem::replace(&mut work.asks, tokio::sync::mpsc::channel(1).1);
     let mut face = Reconciler::new(config, routes.clone(), store, host, listeners, work);
     let mut looks = interval(LOOK_EVERY);
@@ -57,6 +60,10 @@ pub async fn run(config: Config, inputs: Inputs, drain: Drain) {
         tokio::select! {
             () = drain.started() => return,
             Some(ask) = asks.recv() => face.answer(ask).await,
+            Some(led) = led.next() => {
+                face.observed.led = Led::clone(&led);
+                face.round().await;
+            }
             news = routes.next(), if !changed => match news {
                 Some(_) => changed = true,
                 None => return,
@@ -77,6 +84,8 @@ pub async fn run(config: Config, inputs: Inputs, drain: Drain) {
 struct Open {
     wish: Wish,
     socket: VirtualSocket,
+    /// What is listened on for it.
+    bound: Transports,
 }
 
 struct Reconciler {
@@ -186,18 +195,21 @@ impl Reconciler {
 
     /// Opens the new socket first, tells everybody, then closes the old one.
     async fn hold(&mut self, key: &Arc<str>, wish: &Wish, socket: VirtualSocket) -> io::Result<()> {
-        let before = self.open.get(key).map(|open| (open.socket.address, open.wish.transports));
-        if before == Some((socket.address, wish.transports)) {
-            self.open.insert(key.clone(), Open { wish: wish.clone(), socket });
+        let bound = self.observed.bound(wish.address, wish.transports);
+        let before = self.open.get(key).map(|open| (open.socket.address, open.bound));
+        if before == Some((socket.address, bound)) {
+            self.open.insert(key.clone(), Open { wish: wish.clone(), socket, bound });
             return Ok(());
         }
-        if let Some((address, _)) = before.filter(|(address, _)| *address == socket.address) {
+        if let Some((address, bound)) = before.filter(|(address, _)| *address == socket.address) {
             // The same socket for other protocols: it cannot be open twice.
             self.open.remove(key);
-            self.release(address).await;
+            self.release(address, bound).await;
         }
-        self.listeners.open(socket.address, wish.service.clone(), wish.transports).await?;
-        let VirtualSocket { address, moved } = &socket;
+        if bound.any() {
+            self.listeners.open(socket.address, wish.service.clone(), bound).await?;
+        }
+        let VirtualSocket { address, moved, .. } = &socket;
         match moved {
             None => tracing::info!(service = %wish.service, %address, "opened a virtual address"),
             Some(why) => {
@@ -206,10 +218,10 @@ impl Reconciler {
         }
         self.known.ours.insert(*address, key.clone());
         self.failures.remove(key);
-        let replaced = self.open.insert(key.clone(), Open { wish: wish.clone(), socket });
+        let replaced = self.open.insert(key.clone(), Open { wish: wish.clone(), socket, bound });
         if let Some(replaced) = replaced {
             self.publish();
-            self.release(replaced.socket.address).await;
+            self.release(replaced.socket.address, replaced.bound).await;
         }
         Ok(())
     }
@@ -256,12 +268,14 @@ impl Reconciler {
         if let Some(open) = self.open.remove(key) {
             self.publish();
             tracing::info!(service = %key, address = %open.socket.address, "closed a virtual address");
-            self.release(open.socket.address).await;
+            self.release(open.socket.address, open.bound).await;
         }
     }
 
-    async fn release(&mut self, address: SocketAddrV4) {
-        self.listeners.close(address).await;
+    async fn release(&mut self, address: SocketAddrV4, bound: Transports) {
+        if bound.any() {
+            self.listeners.close(address).await;
+        }
         self.known.ours.remove(&address);
     }
 

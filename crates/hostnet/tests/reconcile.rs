@@ -7,10 +7,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use catalog::virtual_ip::Range;
 use catalog::{Command, Deregister, InstanceDef, InstanceRegistration, NodeDef, NodeRegistration, Register};
-use portolan_hostnet::{BoxFuture, Config, Handle, Inputs, Listeners, Transports, handle, run};
+use portolan_hostnet::transparent::Led;
+use portolan_hostnet::{BoxFuture, Config, Handle, Inputs, Listeners, Range6, Transports, handle, run};
 use route::{OpenVirtual, Routes, VirtualSocket};
-use state::DrainTrigger;
+use state::{DrainTrigger, Publisher};
 use store::Store;
 use sys::host::{FakeHost, Listening, Transport};
 
@@ -51,6 +53,7 @@ struct World {
     host: Arc<FakeHost>,
     listeners: Arc<FakeListeners>,
     handle: Handle,
+    led: Publisher<Led>,
     trigger: DrainTrigger,
 }
 
@@ -67,10 +70,17 @@ async fn world() -> World {
     let (host, listeners) = (Arc::new(FakeHost::default()), Arc::new(FakeListeners::default()));
     let (handle, work) = handle(&*host);
     let (trigger, drain) = state::drain();
-    let inputs =
-        Inputs { routes, store: store.clone(), host: host.clone(), listeners: listeners.clone(), work };
+    let (led, leads) = state::channel(Led::default());
+    let inputs = Inputs {
+        routes,
+        store: store.clone(),
+        host: host.clone(),
+        listeners: listeners.clone(),
+        work,
+        led: leads,
+    };
     tokio::spawn(run(Config::default(), inputs, drain));
-    World { store, host, listeners, handle, trigger }
+    World { store, host, listeners, handle, led, trigger }
 }
 
 impl World {
@@ -211,5 +221,29 @@ async fn datagrams_are_taken_where_the_service_speaks_them() {
             world.listeners.open.lock().unwrap().get(&socket.address) == Some(&only_udp)
         })
         .await;
+    world.trigger.start();
+}
+
+#[tokio::test]
+async fn where_the_kernel_leads_connections_no_port_is_in_the_way_and_none_is_bound() {
+    let world = world().await;
+    world.register_at("far", "web", 8080, None).await;
+    world.register_at("here", "other", 8080, None).await;
+    let aside = world.open("web").await;
+    assert!(aside.moved.is_some() && world.held() == [aside.address]);
+    let six = Some(Range6::try_from("fd77::/64".to_owned()).unwrap());
+    world.led.publish(Led { ranges: vec![Range::default()], six });
+    let due = SocketAddrV4::new(world.virtual_ip("web"), 8080);
+    let is_at = |world: &World, address| {
+        world.handle.facts().now().virtual_sockets.get("web").is_some_and(|socket| socket.address == address)
+    };
+    world.eventually("it has its own port", |world| is_at(world, due)).await;
+    world.eventually("nothing is bound", |world| world.held().is_empty()).await;
+    let by_six = world.handle.facts().now().virtual_sockets.get("web").and_then(|socket| socket.six);
+    assert_eq!(by_six.map(|six| six.segments()[0]), Some(0xfd77));
+    // The kernel does not any more: somebody flushed its rules, and nobody may write them again.
+    world.led.publish(Led::default());
+    world.eventually("it has stepped aside again", |world| is_at(world, aside.address)).await;
+    assert_eq!(world.held(), [aside.address]);
     world.trigger.start();
 }

@@ -130,7 +130,7 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
 
 /// Gives each data thread its socket of every listener.
 fn open(entrance: &Entrance, listeners: Listeners) {
-    let Listeners { named, http, tls, public_http, public_tls, tcp, udp } = listeners;
+    let Listeners { named, http, tls, public_http, public_tls, tcp, udp, transparent } = listeners;
     let roles = named.into_iter().map(|group| (Role::Named, group));
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
     let roles = roles.chain(tls.into_iter().map(|group| (Role::Tls, group)));
@@ -138,6 +138,7 @@ fn open(entrance: &Entrance, listeners: Listeners) {
     let roles = roles.chain(public_tls.into_iter().map(|group| (Role::PublicTls, group)));
     let roles =
         roles.chain(tcp.into_iter().map(|(listener, group)| (Role::Service(listener, group.address), group)));
+    let roles = roles.chain(transparent.into_iter().map(|group| (Role::Transparent, group)));
     let face = &entrance.face;
     for (role, Group { address, sockets }) in roles {
         let accept: Arc<dyn Accept> = Arc::new(entrance.with(role));

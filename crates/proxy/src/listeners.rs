@@ -43,6 +43,7 @@ pub struct Listeners {
     pub(crate) public_tls: Vec<Group<TcpListener>>,
     pub(crate) tcp: Vec<(Arc<ServiceListener>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
+    pub(crate) transparent: Vec<Group<TcpListener>>,
 }
 
 impl Listeners {
@@ -73,7 +74,13 @@ impl Listeners {
             public_tls: public_tls.collect::<Result<_, _>>()?,
             tcp: tcp.collect::<Result<_, _>>()?,
             udp: udp.collect::<Result<_, _>>()?,
+            transparent: Vec::new(),
         })
+    }
+
+    /// Serves all virtual addresses that the kernel leads to these sockets, all of which are bound to `address`.
+    pub fn lead(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
+        self.transparent.push(Group { address, sockets });
     }
 
     /// Where services are named in the first line.

@@ -159,6 +159,8 @@ pub(crate) enum Role {
     Service(Arc<ServiceListener>, SocketAddr),
     /// One service, by its virtual address.
     Virtual(Arc<str>, SocketAddr),
+    /// Whichever service has the virtual address that the client meant.
+    Transparent,
     /// HTTP.
     Http,
     /// TLS, and what the name that is asked for says.
@@ -214,6 +216,11 @@ impl Accept for Entrance {
             Role::Virtual(service, at) => {
                 metrics.by_virtual_ip.inc();
                 let serving = crate::tcp::to_service(context, service, stream, peer, at);
+                tokio::task::spawn_local(Keeping::new((place, busy), serving));
+            }
+            Role::Transparent => {
+                metrics.by_virtual_ip.inc();
+                let serving = crate::tcp::by_address(context, stream, peer);
                 tokio::task::spawn_local(Keeping::new((place, busy), serving));
             }
             Role::Http => {

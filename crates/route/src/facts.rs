@@ -1,6 +1,6 @@
 //! What this host observed and nobody voted on: which sockets its virtual addresses really have here.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub struct VirtualSocket {
     pub address: SocketAddrV4,
     /// Why the port is not the service's own, in words for the operator, when it is not.
     pub moved: Option<Arc<str>>,
+    /// The same by IPv6, with the same port, where there is one.
+    pub six: Option<Ipv6Addr>,
 }
 
 /// What this host observed.

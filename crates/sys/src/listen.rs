@@ -32,7 +32,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// # Errors
 /// The kernel's: address in use, address not available, permission denied.
 pub fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    listening(open(address, Type::STREAM, Protocol::TCP, sharing)?, address)
+}
+
+/// The same, and connections to any other address and port may be led to it (`IP_TRANSPARENT`, and a rule of the
+/// firewall that says which): what is accepted has the address that the client meant as its own. Needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// As [`tcp`].
+pub fn transparent(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = open(address, Type::STREAM, Protocol::TCP, sharing)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
+    }
+    listening(socket, address)
+}
+
+fn listening(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     // Without this a restart fails while connections of the former life are in TIME_WAIT. On Linux it does
     // not let two listeners share an address.
     socket.set_reuse_address(true)?;

@@ -63,7 +63,11 @@ struct FakeVirtual(Arc<state::Publisher<Facts>>);
 impl OpenVirtual for FakeVirtual {
     fn open(&self, service: &str) -> Pin<Box<dyn Future<Output = Option<VirtualSocket>> + Send + '_>> {
         let address = SocketAddrV4::new(Ipv4Addr::new(127, 77, 1, 2), 10080);
-        let socket = VirtualSocket { address, moved: Some("port 80 is taken by a wildcard listener".into()) };
+        let socket = VirtualSocket {
+            address,
+            moved: Some("port 80 is taken by a wildcard listener".into()),
+            six: None,
+        };
         let mut facts = (*self.0.now()).clone();
         facts.virtual_sockets.insert(service.to_ascii_lowercase().into(), socket.clone());
         self.0.publish(facts);

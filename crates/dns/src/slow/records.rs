@@ -122,7 +122,10 @@ impl Collector<'_> {
                         let selection = Selection { entry, which, tag: None, apex: *apex, ttl_s: None };
                         self.texts(owner, ttl, &selection, to);
                     }
-                    _ => push_addresses(owner, qtype, ttl, [ip].into_iter(), 1, to),
+                    _ => {
+                        let all = std::iter::once(ip).chain(entry.six.map(IpAddr::V6));
+                        push_addresses(owner, qtype, ttl, all, 2, to);
+                    }
                 }
                 *apex
             }

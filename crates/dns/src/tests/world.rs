@@ -72,7 +72,7 @@ impl World {
     pub(crate) fn fact(&mut self, line: &str) {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["socket", service, address] => {
-                let socket = VirtualSocket { address: address.parse().unwrap(), moved: None };
+                let socket = VirtualSocket { address: address.parse().unwrap(), moved: None, six: None };
                 self.facts.virtual_sockets.insert(service.into(), socket);
             }
             ["close", service] => drop(self.facts.virtual_sockets.remove(service)),

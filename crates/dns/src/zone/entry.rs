@@ -1,6 +1,6 @@
 //! One name's facts, compact: answers are written from them, not copied.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use catalog::{InstanceDef, NodeDef};
@@ -16,6 +16,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) virtual_ip: Option<Ipv4Addr>,
     /// Where programs on this host reach it by that, once somebody listens.
     pub(crate) socket: Option<SocketAddrV4>,
+    /// The same by IPv6, where there is one.
+    pub(crate) six: Option<Ipv6Addr>,
     /// Seconds that answers from our zone may be cached.
     pub(crate) ttl: u32,
     /// Some endpoint is a host name: answers are made on the slow path.

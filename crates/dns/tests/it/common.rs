@@ -43,7 +43,7 @@ impl OpenVirtual for Opener {
         let found = self.views.now().service(service).cloned();
         let socket = found.and_then(|service| {
             let address = SocketAddrV4::new(service.virtual_ip?.0, service.port + 10_000);
-            Some((service.name.clone(), VirtualSocket { address, moved: None }))
+            Some((service.name.clone(), VirtualSocket { address, moved: None, six: None }))
         });
         if let Some((name, socket)) = &socket {
             let mut facts = (*self.facts.now()).clone();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use catalog::exposure::Openings;
 
@@ -32,8 +33,10 @@ pub(super) async fn apply(family: &Family, chain: &str, wanted: &Openings) -> Re
         let _ = writeln!(text, "-I INPUT 1 -j {chain}");
     }
     text.push_str("COMMIT\n");
+    let begun = Instant::now();
     tool::run(&family.restore, &["-w", "5", "--noflush"], &text).await?;
-    tracing::info!(program = %family.iptables.display(), chain, ports = wanted.ports.len(), "replaced our firewall rules");
+    let (program, took_ms) = (family.iptables.display(), begun.elapsed().as_millis());
+    tracing::info!(%program, chain, ports = wanted.ports.len(), took_ms, "replaced our firewall rules");
     Ok(())
 }
 

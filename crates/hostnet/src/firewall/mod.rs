@@ -9,56 +9,28 @@
 //!
 //! What is absent: editing rule by rule. A chain is always replaced as a whole.
 
+mod config;
 mod found;
 pub mod guard;
 mod iptables;
 mod nft;
-mod tool;
+mod own;
+pub(crate) mod tool;
+mod trial;
+mod whole;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use catalog::exposure::Openings;
-use serde::{Deserialize, Serialize};
+use catalog::exposure::{Openings, Port};
 use state::{Failure, Publisher, Reader, Report};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+pub use config::{Config, Kept, Mode};
 use found::Found;
 pub use nft::{ParseError, parse};
 use tool::ToolError;
-
-/// How ports are opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// `iptables` where it is installed, and every chain of nftables that blocks what comes in.
-    #[default]
-    Auto,
-    /// A chain in iptables' filter table, and in ip6tables'.
-    Iptables,
-    /// A chain in every table of nftables that blocks what comes in.
-    Nft,
-    /// Nothing: somebody else opens ports.
-    Off,
-}
-
-/// Settings of the firewall.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// How ports are opened.
-    pub mode: Mode,
-    /// Name of our chain: letters, digits, `-` and `_`, 20 at most.
-    pub chain: String,
-    /// How often the rules are looked at although nothing changed: others flush them.
-    #[serde(with = "state::units::duration")]
-    pub look_every: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config { mode: Mode::Auto, chain: "PORTOLAN".into(), look_every: Duration::from_secs(60) }
-    }
-}
+use trial::Trial;
+pub use trial::{Consent, ON_TRIAL};
 
 /// Why the host's firewall is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -74,16 +46,34 @@ pub enum FirewallError {
     Ruleset(#[from] ParseError),
 }
 
+/// What it follows, and where it tells what holds.
+pub struct Inputs {
+    /// Ports of services.
+    pub openings: Reader<Openings>,
+    /// Mode `own`: what the operator says of it.
+    pub consent: Reader<Consent>,
+    /// Mode `own`: ports of this daemon's own that others must reach, beside those that the operator keeps.
+    pub listening: Vec<Port>,
+    /// A generation is reported when it holds, or with the reason why it does not.
+    pub reports: Publisher<Report>,
+}
+
 /// Keeps the firewall as `openings` says until their writer is gone, then removes what is ours. It does not
 /// follow the drain: whoever withdraws closes last.
-///
-/// A generation is reported when it holds, or with the reason why it does not.
-pub async fn run(config: Config, mut openings: Reader<Openings>, reports: Publisher<Report>) {
+pub async fn run(config: Config, inputs: Inputs) {
+    let Inputs { mut openings, mut consent, listening, reports } = inputs;
+    let config = with(config, &listening);
     let mut looks = interval(config.look_every.max(Duration::from_secs(1)));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trial = Trial::new(config.confirm_within);
+    trial.handle_consent(*consent.now(), Instant::now());
+    forget_own(&config).await;
     loop {
+        let until = trial.until();
         tokio::select! {
             _ = looks.tick() => {}
+            Some(said) = consent.next() => trial.handle_consent(*said, Instant::now()),
+            () = due(until) => {}
             news = openings.next() => if news.is_none() { break },
         }
         let wanted = openings.now();
@@ -91,7 +81,7 @@ pub async fn run(config: Config, mut openings: Reader<Openings>, reports: Publis
             // Nobody has said yet what is wished: what an earlier run opened stays as it is.
             continue;
         }
-        let failures = settle(&config, &wanted).await;
+        let failures = settle(&config, &wanted, &mut trial).await;
         if failures != reports.now().failures {
             for failure in &failures {
                 tracing::warn!(
@@ -103,21 +93,106 @@ pub async fn run(config: Config, mut openings: Reader<Openings>, reports: Publis
         }
         reports.publish_if_changed(Report { generation: wanted.generation, failures });
     }
-    for error in remove(&config).await {
+    for error in leave(&config, trial.stays()).await {
         tracing::warn!(error = %chain_of(&error), "our firewall rules could not all be removed");
     }
 }
 
+/// The ports that are kept, and those that this daemon listens on.
+fn with(mut config: Config, listening: &[Port]) -> Config {
+    config.keep.extend(listening.iter().copied().map(Kept));
+    config
+}
+
+async fn due(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A table that another mode left.
+async fn forget_own(config: &Config) {
+    if matches!(config.mode, Mode::Own | Mode::Off) {
+        return;
+    }
+    if let Ok(chain) = checked(&config.chain)
+        && let Err(error) = own::remove(chain).await
+    {
+        tracing::warn!(%error, "an earlier table of ours stays behind");
+    }
+}
+
+/// What a table of ours becomes when nobody is there any more who looks after it: one that is on trial goes.
+async fn abandon(config: &Config, is_confirmed: bool) {
+    if config.mode == Mode::Own && !is_confirmed {
+        for error in leave(config, false).await {
+            tracing::warn!(error = %chain_of(&error), "a firewall on trial stays behind");
+        }
+    }
+}
+
+/// At the end: a table that is the host's firewall stays, with what is kept; everything else goes.
+async fn leave(config: &Config, stays: bool) -> Vec<FirewallError> {
+    if config.mode != Mode::Own {
+        return remove(config).await;
+    }
+    let Ok(chain) = checked(&config.chain) else { return Vec::new() };
+    let done = if stays { own::close(config, chain).await } else { own::remove(chain).await };
+    done.err().map(FirewallError::from).into_iter().collect()
+}
+
+/// What was agreed to when somebody confirmed a table of ours: with other settings he is asked again.
+pub fn agreed(config: &Config) -> String {
+    own::agreed(config)
+}
+
 /// Makes the rules as they are wanted; touches nothing when they are already.
-async fn settle(config: &Config, wanted: &Openings) -> Vec<Failure> {
+async fn settle(config: &Config, wanted: &Openings, trial: &mut Trial) -> Vec<Failure> {
     let failed = |error: FirewallError| Failure {
         attempted: format!("open {} ports in the host's firewall", wanted.ports.len()),
         cause: chain_of(&error),
     };
-    match apply(config, wanted).await {
+    let mut failures: Vec<Failure> = match bring_about(config, wanted, trial).await {
         Ok(errors) => errors.into_iter().map(failed).collect(),
         Err(error) => vec![failed(error)],
+    };
+    failures.extend(trial.failure());
+    if failures.is_empty() && config.mode != Mode::Off {
+        failures.extend(lost(wanted).await);
     }
+    failures
+}
+
+async fn bring_about(
+    config: &Config,
+    wanted: &Openings,
+    trial: &mut Trial,
+) -> Result<Vec<FirewallError>, FirewallError> {
+    if config.mode != Mode::Own {
+        return apply(config, wanted).await;
+    }
+    let chain = checked(&config.chain)?;
+    let stands = trial.handle_rules(Instant::now());
+    if stands {
+        own::apply(config, chain, wanted).await?
+    } else {
+        own::remove(chain).await?
+    }
+    Ok(Vec::new())
+}
+
+/// Ports that other people's rules drop all the same.
+async fn lost(wanted: &Openings) -> Vec<Failure> {
+    let Some(nft) = tool::find("nft").filter(|_| !wanted.ports.is_empty()) else { return Vec::new() };
+    let listing = tool::run(&nft, &["-j", "list", "ruleset"], "").await;
+    let Some(rules) = listing.ok().and_then(|listing| whole::read(&listing).ok()) else { return Vec::new() };
+    let lost = wanted.ports.keys().filter_map(|port| Some((port, rules.loses(*port)?)));
+    lost.map(|(port, by)| Failure {
+        attempted: port.let_in(),
+        cause: format!("{by} drops it: what one chain lets in, another may still drop; let it in there too"),
+    })
+    .collect()
 }
 
 /// One verb: afterwards the rules are as `wanted` says. Twice is once.
@@ -155,6 +230,9 @@ async fn remove(config: &Config) -> Vec<FirewallError> {
 /// When the rules cannot be read.
 pub async fn blockers(config: &Config) -> Result<Vec<String>, FirewallError> {
     let found = Found::look(config.mode, checked(&config.chain)?).await?;
+    if config.mode == Mode::Own {
+        return Ok(vec![format!("our own table, nft inet {}", config.chain)]);
+    }
     let families = found.iptables.iter().map(|family| format!("{} INPUT", family.iptables.display()));
     let hooks = found.hooks.iter().map(|hook| format!("nft {} {} {}", hook.family, hook.table, hook.base));
     Ok(families.chain(hooks).collect())
@@ -163,6 +241,10 @@ pub async fn blockers(config: &Config) -> Result<Vec<String>, FirewallError> {
 /// Fuzz target: what `nft` lists of other people's rules.
 pub fn fuzz_ruleset(listing: &str) {
     nft::fuzz(listing);
+    if let Ok(rules) = whole::read(listing) {
+        let port = Port { protocol: catalog::exposure::Protocol::Tcp, number: 443 };
+        assert_eq!(rules.loses(port), rules.loses(port));
+    }
 }
 
 fn checked(chain: &str) -> Result<&str, FirewallError> {

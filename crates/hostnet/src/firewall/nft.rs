@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use catalog::exposure::{Openings, Protocol};
 use serde_json::Value;
@@ -55,8 +56,10 @@ pub(super) async fn apply(hooks: &[Hook], chain: &str, wanted: &Openings) -> Res
     let ports = by_protocol(wanted);
     let script: String = hooks.iter().map(|hook| hook.replacement(chain, &ports)).collect();
     let Some(first) = hooks.first().filter(|_| !script.is_empty()) else { return Ok(()) };
+    let begun = Instant::now();
     tool::run(&first.program, &["-f", "-"], &script).await?;
-    tracing::info!(chain, chains = hooks.len(), ports = wanted.ports.len(), "replaced our rules in nftables");
+    let (ports, took_ms) = (wanted.ports.len(), begun.elapsed().as_millis());
+    tracing::info!(chain, chains = hooks.len(), ports, took_ms, "replaced our rules in nftables");
     Ok(())
 }
 
@@ -109,14 +112,24 @@ impl Hook {
 /// # Errors
 /// [`ParseError`]. Objects that are not understood are passed over.
 pub fn parse(listing: &str, chain: &str) -> Result<Vec<Hook>, ParseError> {
-    if listing.len() > MAX_LISTING {
-        return Err(ParseError::Long(listing.len()));
-    }
-    let value: Value = serde_json::from_str(listing)?;
-    let objects = value.get("nftables").and_then(Value::as_array).ok_or(ParseError::Form)?;
+    let value = listed(listing)?;
+    let objects = objects(&value)?;
     let chains = objects.iter().filter_map(|object| object.get("chain"));
     let rules: Vec<&Value> = objects.iter().filter_map(|object| object.get("rule")).collect();
     Ok(chains.filter_map(|base| hook(base, &rules, objects, chain)).collect())
+}
+
+/// The listing as JSON.
+pub(super) fn listed(listing: &str) -> Result<Value, ParseError> {
+    if listing.len() > MAX_LISTING {
+        return Err(ParseError::Long(listing.len()));
+    }
+    Ok(serde_json::from_str(listing)?)
+}
+
+/// What it lists.
+pub(super) fn objects(value: &Value) -> Result<&[Value], ParseError> {
+    value.get("nftables").and_then(Value::as_array).map(Vec::as_slice).ok_or(ParseError::Form)
 }
 
 fn hook(base: &Value, rules: &[&Value], objects: &[Value], chain: &str) -> Option<Hook> {

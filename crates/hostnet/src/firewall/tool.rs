@@ -42,14 +42,14 @@ pub enum ToolError {
 }
 
 /// Finds a program as a shell would; administrators' folders count although PATH may lack them.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     places.map(|place| place.join(name)).find(|candidate| candidate.is_file())
 }
 
 /// Runs it; what it printed when it succeeded.
-pub(super) async fn run(program: &Path, args: &[&str], input: &str) -> Result<String, ToolError> {
+pub(crate) async fn run(program: &Path, args: &[&str], input: &str) -> Result<String, ToolError> {
     let named = || format!("{} {}", program.display(), args.join(" "));
     let failed = |cause| ToolError::Run { program: named(), cause };
     let mut command = Command::new(program);

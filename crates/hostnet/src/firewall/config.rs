@@ -1,0 +1,81 @@
+//! Settings of the firewall.
+
+use std::time::Duration;
+
+use catalog::exposure::{Port, PortPair};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Interface;
+
+/// How ports are opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `iptables` where it is installed, and every chain of nftables that blocks what comes in.
+    #[default]
+    Auto,
+    /// A chain in iptables' filter table, and in ip6tables'.
+    Iptables,
+    /// A chain in every table of nftables that blocks what comes in.
+    Nft,
+    /// A table of ours is the host's firewall: what nobody asked for is dropped.
+    Own,
+    /// Nothing: somebody else opens ports.
+    Off,
+}
+
+/// Settings of the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How ports are opened.
+    pub mode: Mode,
+    /// Name of our chain, and of our table: letters, digits, `-` and `_`, 20 at most.
+    pub chain: String,
+    /// How often the rules are looked at although nothing changed: others flush them.
+    #[serde(with = "state::units::duration")]
+    pub look_every: Duration,
+    /// Mode `own`: ports that are open whatever services wish.
+    pub keep: Vec<Kept>,
+    /// Mode `own`: interfaces, such as `docker0`, whose hosts reach every port.
+    pub trusted: Vec<Interface>,
+    /// Mode `own`: how long it stands unless somebody says that it may stay.
+    #[serde(with = "state::units::duration")]
+    pub confirm_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let ssh = Port { protocol: catalog::exposure::Protocol::Tcp, number: 22 };
+        Config {
+            mode: Mode::Auto,
+            chain: "PORTOLAN".into(),
+            look_every: Duration::from_secs(60),
+            keep: vec![Kept(ssh)],
+            trusted: Vec::new(),
+            confirm_within: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A port that stays open, written `22/tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Kept(pub Port);
+
+impl TryFrom<String> for Kept {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Kept, String> {
+        match text.parse() {
+            Ok(PortPair { external, internal: None }) => Ok(Kept(external)),
+            _ => Err(format!("{text:?} is no port: it is written like 22/tcp or 53/udp")),
+        }
+    }
+}
+
+impl From<Kept> for String {
+    fn from(Kept(port): Kept) -> String {
+        port.to_string()
+    }
+}
