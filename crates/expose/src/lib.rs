@@ -8,6 +8,7 @@
 //! What is absent: privilege. Nothing here needs any.
 
 pub mod acme;
+mod again;
 mod answer;
 mod causes;
 mod config;
@@ -19,6 +20,7 @@ mod metrics;
 pub mod names;
 pub mod nat;
 mod outlook;
+mod outside;
 pub mod plan;
 mod reconcile;
 pub mod router;
@@ -33,6 +35,7 @@ pub mod wish;
 pub use config::Config;
 pub use doors::OpenDoors;
 pub use metrics::Metrics;
+pub use outside::{Lookout, Sight};
 pub use reconcile::{Https, Inputs, run, run_with};
-pub use settings::{ExecSettings, HttpSettings, NameSettings, Rfc2136Settings, Settings, Wish};
+pub use settings::{ExecSettings, HttpSettings, NameSettings, Rfc2136Settings, Settings, Site, Wish};
 pub use status::{Grant, Grants, Status};

@@ -11,13 +11,15 @@ use state::{Drain, Failure, Publisher, Reader, Report};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::acme::Certified;
+use crate::again::Again;
 use crate::answer;
 use crate::config::Config;
 use crate::doors::{Doors, OpenDoors};
 use crate::metrics::Metrics;
-use crate::names::{Names, Provider, Targets};
+use crate::names::{Names, Owner, Provider, Targets};
 use crate::nat::Verdict;
 use crate::outlook::Outlook;
+use crate::outside::{Lookout, Outside, Sights};
 use crate::plan::{Plan, plan};
 use crate::router::{Everywhere, Keeper, Search, is_public};
 use crate::source::Said;
@@ -51,6 +53,8 @@ pub struct Inputs {
     pub https: Https,
     /// Who opens ports that lead to other nodes; without anybody, such wishes fail.
     pub doors: Option<Arc<dyn OpenDoors>>,
+    /// Somebody elsewhere who looks whether the world gets in; without anybody, nobody does.
+    pub lookout: Option<Arc<dyn Lookout>>,
     /// Counted on the way.
     pub metrics: Metrics,
 }
@@ -102,38 +106,63 @@ pub async fn run_with(
         names,
         doors: inputs.doors.clone().map(Doors::new),
         direct: None,
-        inputs,
         public: config.public,
         unguarded: config.unguarded.clone(),
         outlook: Outlook::new(config.stun.clone()),
+        outside: Outside::new(inputs.lookout.clone()),
         plan: Plan::default(),
         answers: BTreeMap::new(),
+        inputs,
     };
     let mut refreshes = interval(config.refresh.max(Duration::from_secs(1)));
     refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut again = Again::new(config.refresh);
+    let mut refresh = Refresh::Done;
     loop {
-        let renew = tokio::select! {
+        tokio::select! {
             () = drain.started() => break,
-            _ = refreshes.tick() => true,
-            news = said.next() => match news {
-                Some(_) => false,
-                None => break,
-            },
+            _ = refreshes.tick() => refresh = Refresh::Due,
+            () = std::future::ready(()), if refresh == Refresh::PutAside => {}
+            () = again.due() => {}
+            news = said.next() => if news.is_none() { break },
             Some(_) = certified.next() => {
                 face.retell();
                 continue;
             }
-        };
-        let now = said.now();
+        }
         // Nobody was heard yet: nothing is known, so nothing is done, also not undone.
+        if said.now().wishes.is_none() {
+            refresh = Refresh::Done;
+            continue;
+        }
+        if refresh != Refresh::Done {
+            refresh = tokio::select! {
+                () = face.refresh() => Refresh::Done,
+                // A door that is to be closed does not wait for answers to mere questions; those come once more then,
+                // and are not put aside a second time.
+                _ = said.next(), if refresh == Refresh::Due => Refresh::PutAside,
+                () = drain.started() => break,
+            };
+        }
+        let now = said.now();
         if let Some(wishes) = &now.wishes {
             // Not given up halfway by a drain: what was mapped must be known to be removed.
-            face.round(wishes, now.trouble.clone(), renew).await;
+            face.round(wishes, now.trouble.clone()).await;
+            again.after(tokio::time::Instant::now(), face.is_refused());
         }
     }
     if !config.leave {
         face.close().await;
     }
+}
+
+/// Whether routers and servers outside are to be asked how it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refresh {
+    Done,
+    Due,
+    /// News came first.
+    PutAside,
 }
 
 struct Face {
@@ -149,12 +178,13 @@ struct Face {
     /// Why nobody looks after the firewall.
     unguarded: Option<String>,
     outlook: Outlook,
+    outside: Outside,
     plan: Plan,
     answers: answer::Answers,
 }
 
 impl Face {
-    async fn round(&mut self, wishes: &Wishes, trouble: Option<String>, renew: bool) {
+    async fn round(&mut self, wishes: &Wishes, trouble: Option<String>) {
         let next = plan(wishes);
         if next != self.plan {
             tracing::info!(tcp = ?next.ports(Protocol::Tcp), udp = ?next.ports(Protocol::Udp), "ports that services wish to expose");
@@ -166,14 +196,16 @@ impl Face {
         let mut failures = self.withdraw().await;
         self.inputs.https.front.publish_if_changed(Front { sites: self.plan.sites.clone(), https: HTTPS });
         failures.extend(self.settle_doors().await);
-        self.direct = direct();
         let report = self.set_firewall(FIREWALL).await;
-        let is_open = report.failures.is_empty();
+        let shut = self.shut(&report);
+        let is_open = report.failures.len() == shut.len();
         failures.extend(report.failures.iter().cloned());
-        failures.extend(self.provide(renew).await);
-        failures.extend(self.look_out(renew).await);
+        self.direct = direct();
+        failures.extend(self.provide().await);
+        failures.extend(self.look_out(false).await);
         self.ask_services().await;
-        failures.extend(self.show(wishes, is_open).await);
+        self.outside.look(self.public(), &self.reachable(), false).await;
+        failures.extend(self.show(wishes, is_open, shut).await);
         self.inputs.https.certify.publish_if_changed(self.to_certify());
         self.publish(wishes, trouble, failures, report.failures);
     }
@@ -203,6 +235,12 @@ impl Face {
         }
     }
 
+    /// True when a router keeps a port from us that may be free any moment: whoever had it withdraws.
+    fn is_refused(&self) -> bool {
+        let refuses = |keeper: &Keeper| !keeper.gateways().is_empty() && !keeper.refused().is_empty();
+        self.mappings.as_ref().is_some_and(refuses)
+    }
+
     async fn withdraw(&mut self) -> Vec<Failure> {
         let mut failures = Vec::new();
         if let Some(names) = &mut self.names {
@@ -215,6 +253,19 @@ impl Face {
             failures.extend(keeper.withdraw(&self.plan.pinholes()).await);
         }
         failures
+    }
+
+    /// Ports of TCP that the router leads here, where somebody answers.
+    fn reachable(&self) -> BTreeSet<Port> {
+        let answers = |internal: &u16| matches!(self.answers.get(internal), Some(Ok(())));
+        let is_led = |port: &Port| match self.direct {
+            Some(_) => self.plan.mappings.get(port) == Some(&port.number),
+            None => self.mappings.as_ref().is_some_and(|keeper| keeper.held().contains_key(port)),
+        };
+        let all = self.plan.mappings.iter();
+        let all = all
+            .filter(|(port, internal)| port.protocol == Protocol::Tcp && answers(internal) && is_led(port));
+        all.map(|(port, _)| *port).collect()
     }
 
     /// Publishes what to open and waits for the report on it.
@@ -235,14 +286,25 @@ impl Face {
         }
     }
 
-    async fn provide(&mut self, renew: bool) -> Vec<Failure> {
+    /// Asks how it stands, and changes nothing: it may be given up at any point.
+    async fn refresh(&mut self) {
+        self.direct = direct();
+        let v4 = self.mappings.as_mut().filter(|_| self.direct.is_none());
+        tokio::join!(refresh(v4), refresh(self.pinholes.as_mut()));
+        if !self.plan.mappings.is_empty() {
+            let _ = self.look_out(true).await;
+        }
+        self.outside.look(self.public(), &self.reachable(), true).await;
+    }
+
+    async fn provide(&mut self) -> Vec<Failure> {
         let (mappings, pinholes) = (self.plan.mappings.clone(), self.plan.pinholes());
         if let Some(own) = self.direct {
-            let _ = provide(self.pinholes.as_mut(), &pinholes, renew).await;
+            let _ = provide(self.pinholes.as_mut(), &pinholes).await;
             return self.elsewhere(own);
         }
-        let v4 = provide(self.mappings.as_mut(), &mappings, renew);
-        let v6 = provide(self.pinholes.as_mut(), &pinholes, renew);
+        let v4 = provide(self.mappings.as_mut(), &mappings);
+        let v6 = provide(self.pinholes.as_mut(), &pinholes);
         let (mut failures, v6) = tokio::join!(v4, v6);
         if self.public.is_some() {
             // Somebody knows better what the world sees.
@@ -252,6 +314,12 @@ impl Face {
         let is_known = self.pinholes.as_ref().is_some_and(|keeper| !keeper.held().is_empty());
         failures.extend(v6.into_iter().filter(|_| is_known));
         failures
+    }
+
+    /// Ports that other people's rules drop although ours let them in.
+    fn shut(&self, report: &Report) -> BTreeSet<Port> {
+        let is_told = |port: &&Port| report.failures.iter().any(|one| one.attempted == port.let_in());
+        self.plan.openings.keys().filter(is_told).copied().collect()
     }
 
     async fn settle_doors(&mut self) -> Vec<Failure> {
@@ -322,7 +390,7 @@ impl Face {
     }
 
     /// Shows names, last of all, and none to a door that the firewall keeps shut.
-    async fn show(&mut self, wishes: &Wishes, is_open: bool) -> Vec<Failure> {
+    async fn show(&mut self, wishes: &Wishes, is_open: bool, shut: BTreeSet<Port>) -> Vec<Failure> {
         let (mut mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
         if self.direct.is_some() {
             let same = self.plan.mappings.iter().filter(|(port, internal)| port.number == **internal);
@@ -337,6 +405,9 @@ impl Face {
             ipv6: own.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
             mapped,
             pinholed,
+            shut,
+            unreached: unreached(&self.outside.sights()),
+            siblings: wishes.siblings.iter().filter_map(|node| Owner::new(node).ok()).collect(),
         };
         match &mut self.names {
             Some(names) if is_open => names.provide(&self.plan, &targets).await,
@@ -366,6 +437,7 @@ impl Face {
             pinholes: self.pinholes.as_ref().map(Grants::of),
             firewall,
             answers: self.answers.clone(),
+            sights: self.outside.sights(),
             shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
             hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
             direct: self.direct,
@@ -410,13 +482,27 @@ async fn leave(keeper: Option<&mut Keeper>, none: &BTreeMap<Port, u16>) {
     }
 }
 
+/// Ports at which somebody elsewhere did not get in, and what he said.
+fn unreached(sights: &Sights) -> BTreeMap<Port, String> {
+    let failed = sights.iter().filter_map(|(port, sight)| Some((port, sight, sight.outcome.as_ref().err()?)));
+    failed
+        .map(|(port, sight, why)| (*port, format!("node \"{}\" does not get in: {why}", sight.by)))
+        .collect()
+}
+
 fn held(keeper: &Option<Keeper>) -> BTreeSet<Port> {
     keeper.as_ref().map_or_else(BTreeSet::new, |keeper| keeper.held().keys().copied().collect())
 }
 
-async fn provide(keeper: Option<&mut Keeper>, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+async fn refresh(keeper: Option<&mut Keeper>) {
+    if let Some(keeper) = keeper {
+        keeper.refresh().await;
+    }
+}
+
+async fn provide(keeper: Option<&mut Keeper>, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
     match keeper {
-        Some(keeper) => keeper.provide(wanted, renew).await,
+        Some(keeper) => keeper.provide(wanted).await,
         None => Vec::new(),
     }
 }

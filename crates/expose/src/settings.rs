@@ -35,6 +35,9 @@ pub struct Settings {
     pub private_address: Option<Ipv4Addr>,
     /// The address that the world sees, where no router can tell it: a static forward, a rented address.
     pub public_address: Option<Ipv4Addr>,
+    /// Name of the home that this node is in, the same on all of its nodes behind one router: one at a time then has
+    /// each port of it, and another takes over when that one's instance fails or it dies.
+    pub site: Option<Site>,
     /// STUN servers that are asked what the world sees, `host:port`; two tell more than one.
     pub stun: Vec<String>,
 }
@@ -50,8 +53,39 @@ impl Default for Settings {
             pinholes: true,
             private_address: None,
             public_address: None,
+            site: None,
             stun: Vec::new(),
         }
+    }
+}
+
+/// The name of a home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Site(Arc<str>);
+
+impl Site {
+    /// As it stands in the metadata of nodes.
+    pub fn name(&self) -> Arc<str> {
+        self.0.clone()
+    }
+}
+
+impl TryFrom<String> for Site {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Site, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match (1..=63).contains(&text.len()) && text.chars().all(plain) {
+            true => Ok(Site(text.into())),
+            false => Err(format!("{text:?} is no name of a home: 1 to 63 letters, digits, - _ and .")),
+        }
+    }
+}
+
+impl From<Site> for String {
+    fn from(Site(name): Site) -> String {
+        name.to_string()
     }
 }
 
@@ -189,6 +223,12 @@ pub struct Rfc2136Settings {
     /// Who we are to those who share the zone, for good; the node's name when there is none.
     #[serde(default)]
     pub owner: Option<String>,
+    /// Owners whose names become ours as soon as we wish them: who we were before, or who left them behind.
+    #[serde(default)]
+    pub adopt: Vec<String>,
+    /// Name of a group: nodes of it show the same names together, each with its own address. All of them say it.
+    #[serde(default)]
+    pub group: Option<String>,
     /// How long others may remember a name.
     #[serde(default = "minute", with = "state::units::duration")]
     pub ttl: Duration,

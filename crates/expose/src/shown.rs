@@ -65,6 +65,12 @@ impl Status {
             None => grant_link("mapping", self.mappings.as_ref(), port, internal),
         });
         links.push(grant_link("pinhole", self.pinholes.as_ref(), inner, internal));
+        links.extend(self.sights.get(&port).map(|sight| match &sight.outcome {
+            Ok(()) => link("outside", HOLDS, format!("node \"{}\" elsewhere gets in", sight.by)),
+            Err(why) => {
+                link("outside", BROKEN, format!("node \"{}\" elsewhere does not get in: {why}", sight.by))
+            }
+        }));
         let names = names_of(&self.plan, service, port);
         links.extend(names.iter().map(|key| self.name_link(key)));
         links.extend(self.certificate_links(service, port));
@@ -100,7 +106,10 @@ impl Status {
     }
 
     fn firewall_link(&self, port: Port) -> Link {
-        match self.firewall.first() {
+        let about = |one: &&state::Failure| one.attempted == port.let_in();
+        let general = |one: &&state::Failure| !one.attempted.starts_with("let ");
+        let found = self.firewall.iter().find(about).or_else(|| self.firewall.iter().find(general));
+        match found {
             None if self.unguarded.is_some() => {
                 link("firewall", NONE, self.unguarded.as_deref().unwrap_or_default())
             }
@@ -209,6 +218,7 @@ fn lease(grant: &Grant) -> String {
 fn waits(waiting: &Waiting, port: Port, internal: u16) -> Chain {
     let (service, health) = match waiting.on {
         Missing::Service => (link("service", BROKEN, &waiting.why), link("health", WAITS, "")),
+        Missing::Turn => (link("service", NONE, &waiting.why), link("health", NONE, "")),
         Missing::Front => {
             (link("service", HOLDS, "an instance is there"), link("health", BROKEN, &waiting.why))
         }

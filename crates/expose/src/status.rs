@@ -10,6 +10,7 @@ use state::Failure;
 use crate::acme::Certified;
 use crate::names::{Key, Rdata};
 use crate::nat::Verdict;
+use crate::outside::Sight;
 use crate::plan::{Plan, plan};
 use crate::router::Keeper;
 use crate::wish::{Complaint, Port, Waiting, Wishes};
@@ -29,6 +30,8 @@ pub struct Status {
     pub firewall: Vec<Failure>,
     /// Whether somebody answers at a port of this host, by its number; why not.
     pub answers: BTreeMap<u16, Result<(), String>>,
+    /// What a node elsewhere saw of a port at the router.
+    pub sights: BTreeMap<Port, Sight>,
     /// Names that are shown.
     pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
     /// Why these are not.

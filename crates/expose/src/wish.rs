@@ -23,6 +23,8 @@ pub struct Wishes {
     pub sites: BTreeSet<SiteWish>,
     /// Ports of this host that lead to a service elsewhere.
     pub doors: BTreeSet<DoorWish>,
+    /// Other nodes of this home: a name that one of them showed may be shown by this one instead.
+    pub siblings: BTreeSet<Arc<str>>,
 }
 
 /// A port of this host that its proxy leads to a service on another node.
@@ -67,6 +69,8 @@ pub enum Missing {
     Health,
     /// A listener of this node's proxy for the world.
     Front,
+    /// Another node of this home has it.
+    Turn,
 }
 
 /// A port of this host that others outside may reach.
@@ -91,6 +95,18 @@ pub struct NameWish {
     pub service: Arc<str>,
     /// Nothing is said when this host has no such address.
     pub is_optional: bool,
+}
+
+/// What a name of a service says, `_sip._tcp.example.org`: the protocol, and the host that it is below. RFC 2782.
+pub fn srv(name: &str) -> Option<(Protocol, &str)> {
+    let (service, rest) = name.split_once('.')?;
+    let (protocol, host) = rest.split_once('.')?;
+    let protocol = match protocol {
+        "_tcp" => Protocol::Tcp,
+        "_udp" => Protocol::Udp,
+        _ => return None,
+    };
+    (service.starts_with('_') && host.contains('.')).then_some((protocol, host))
 }
 
 /// What a public name leads to.
@@ -155,6 +171,7 @@ impl Wishes {
         self.waiting.extend(other.waiting.iter().cloned());
         self.sites.extend(other.sites.iter().cloned());
         self.doors.extend(other.doors.iter().cloned());
+        self.siblings.extend(other.siblings.iter().cloned());
         let Place { public_ipv4, public_ipv6, cname_target } = &other.place;
         self.place.public_ipv4 = self.place.public_ipv4.or(*public_ipv4);
         self.place.public_ipv6 = self.place.public_ipv6.or(*public_ipv6);

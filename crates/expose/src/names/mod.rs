@@ -7,6 +7,8 @@ mod keep;
 mod key;
 mod server;
 mod several;
+mod shared;
+mod transfer;
 mod update;
 
 use std::collections::BTreeSet;
@@ -34,6 +36,16 @@ pub trait Provider: Send + Sync {
     /// Makes the records of this name and kind exactly these. Never touches a name that is not ours.
     fn set<'a>(&'a self, key: &'a Key, values: &'a BTreeSet<Rdata>) -> BoxFuture<'a, Result<(), NameError>>;
 
+    /// The same with a name that carries the mark of this other owner, which becomes ours.
+    fn adopt<'a>(
+        &'a self,
+        _key: &'a Key,
+        _values: &'a BTreeSet<Rdata>,
+        from: &'a Owner,
+    ) -> BoxFuture<'a, Result<(), NameError>> {
+        Box::pin(std::future::ready(Err(NameError::Foreign(from.word().to_owned()))))
+    }
+
     /// Removes them, if they are ours.
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>>;
 }
@@ -55,6 +67,14 @@ pub enum NameError {
         "the server does not take our signature ({0}): compare the key's name, its secret, and both clocks"
     )]
     Signature(String),
+    /// The signature is good, and from another time.
+    #[error("our clock is {apart_s} s {} the server's: set the wrong one right", if *is_ours_late { "behind" } else { "ahead of" })]
+    Clock {
+        /// Seconds between both.
+        apart_s: u64,
+        /// Ours is the earlier one.
+        is_ours_late: bool,
+    },
     /// No answer, or none that can be read.
     #[error("the server is not heard: {0}")]
     Silent(String),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::base::Ttl;
@@ -11,11 +11,15 @@ use domain::tsig::Key as TsigKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::update::{Change, Owner, Rdata, Update, WireName, ZoneError, reply, wire};
-use super::{BoxFuture, Key, NameError, Provider};
+use super::shared::{Share, Step, StepKind, answered, question};
+use super::update::{Change, Owner, Rdata, Signed, Update, WireName, ZoneError, named, reply, wire};
+use super::{BoxFuture, Key, NameError, Provider, transfer};
+use crate::wish::NameKind;
 
 /// Longest that one update may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How often a shared name is tried while others change it too.
+const SHARING: usize = 3;
 
 /// Which server, which zones, and as whom.
 #[derive(Debug, Clone)]
@@ -26,6 +30,10 @@ pub struct Config {
     pub zones: Vec<String>,
     /// Who we are, for good.
     pub owner: Owner,
+    /// Owners whose names become ours when we show them: who we were, or whoever left them.
+    pub adopt: Vec<Owner>,
+    /// Others who show the same names with addresses of their own are of this group; without one nobody is.
+    pub group: Option<Owner>,
     /// How long others may remember what they asked.
     pub ttl: Duration,
 }
@@ -35,8 +43,11 @@ pub struct Rfc2136 {
     server: SocketAddr,
     zones: Vec<(String, WireName)>,
     mark: String,
+    adopt: Vec<String>,
+    share: Option<Share>,
     ttl: Ttl,
     key: Arc<TsigKey>,
+    made: Mutex<BTreeSet<Key>>,
 }
 
 impl Rfc2136 {
@@ -49,7 +60,22 @@ impl Rfc2136 {
         let zones = config.zones.iter().map(plain).map(|zone| Ok((zone.clone(), wire(&zone)?)));
         let zones = zones.collect::<Result<Vec<_>, _>>()?;
         let ttl = Ttl::from_secs(u32::try_from(config.ttl.as_secs()).unwrap_or(3600));
-        Ok(Rfc2136 { server: config.server, zones, mark: config.owner.mark(), ttl, key })
+        let adopt = config.adopt.iter().map(Owner::mark).collect();
+        let share = config.group.as_ref().map(|group| Share::new(group, &config.owner));
+        let (server, mark, made) = (config.server, config.owner.mark(), Mutex::default());
+        Ok(Rfc2136 { server, zones, mark, adopt, share, ttl, key, made })
+    }
+
+    /// Names in our zones that carry an owner's mark, each with its owner. The key must be allowed to transfer them.
+    ///
+    /// # Errors
+    /// [`NameError`]: a server that refuses, or is silent.
+    pub async fn marked(&self) -> Result<Vec<(Key, String)>, NameError> {
+        let mut found = Vec::new();
+        for (_, zone) in &self.zones {
+            found.extend(transfer::marked(self.server, zone, self.key.clone()).await?);
+        }
+        Ok(found)
     }
 
     /// The zone that a name is in: of several, the longest.
@@ -60,27 +86,98 @@ impl Rfc2136 {
 
     async fn change(&self, key: &Key, change: Change<'_>) -> Result<Rcode, NameError> {
         let update = Update { zone: self.zone(&key.0)?, key, mark: &self.mark, ttl: self.ttl, change };
-        let (message, transaction) = update.compose(self.key.clone())?;
-        let exchange = tokio::time::timeout(LIMIT, exchange(self.server, &message));
-        let answer = match exchange.await {
-            Ok(answer) => answer.map_err(|cause| NameError::Silent(format!("{}: {cause}", self.server)))?,
-            Err(_) => {
-                return Err(NameError::Silent(format!("{} did not answer within {LIMIT:?}", self.server)));
-            }
-        };
-        reply(&answer, &transaction)
+        self.send(update.compose(self.key.clone())?).await
     }
 
-    async fn make(&self, key: &Key, values: &[Rdata]) -> Result<(), NameError> {
-        match self.change(key, Change::Replace(values)).await? {
-            Rcode::NOERROR => return Ok(()),
-            // Not ours, or not there.
-            Rcode::NXRRSET => {}
-            other => return Err(NameError::Refused(other.to_string())),
+    async fn send(&self, (message, transaction): Signed) -> Result<Rcode, NameError> {
+        reply(&self.ask(&message).await?, &transaction)
+    }
+
+    async fn ask(&self, message: &[u8]) -> Result<Vec<u8>, NameError> {
+        match tokio::time::timeout(LIMIT, exchange(self.server, message)).await {
+            Ok(answer) => answer.map_err(|cause| NameError::Silent(format!("{}: {cause}", self.server))),
+            Err(_) => Err(NameError::Silent(format!("{} did not answer within {LIMIT:?}", self.server))),
         }
-        match self.change(key, Change::Create(values)).await? {
-            Rcode::NOERROR => Ok(()),
-            Rcode::YXDOMAIN | Rcode::YXRRSET => Err(NameError::Foreign(self.mark.clone())),
+    }
+
+    /// The group that this name is shown with.
+    fn share(&self, key: &Key) -> Option<&Share> {
+        self.share.as_ref().filter(|_| key.1 != NameKind::Cname)
+    }
+
+    async fn step(&self, share: &Share, key: &Key, kind: StepKind<'_>) -> Result<Rcode, NameError> {
+        let step = Step { zone: self.zone(&key.0)?, key, ttl: self.ttl, kind };
+        self.send(share.compose(&step, self.key.clone())?).await
+    }
+
+    /// Makes our part of a shared name exactly this; nothing takes it away.
+    async fn part(&self, share: &Share, key: &Key, values: &[Rdata]) -> Result<(), NameError> {
+        self.zone(&key.0)?;
+        for _ in 0..SHARING {
+            let member = named(&share.member(key))?;
+            let (id, question) = question(&member)?;
+            let said = answered(&self.ask(&question).await?, id, &member)?;
+            let from = said.and_then(|said| share.read(key.1, &said));
+            let kinds = match &from {
+                Some(from) => vec![StepKind::Change { from, to: values }],
+                None if values.is_empty() => return Ok(()),
+                None => vec![StepKind::Join(values), StepKind::Found(values)],
+            };
+            for kind in kinds {
+                match self.step(share, key, kind).await? {
+                    Rcode::NOERROR if values.is_empty() => {
+                        // As long as somebody is left, it stays.
+                        self.step(share, key, StepKind::Dissolve).await?;
+                        return Ok(());
+                    }
+                    Rcode::NOERROR => return Ok(()),
+                    // Not so, or not any more: others change the same name.
+                    Rcode::NXRRSET | Rcode::YXRRSET | Rcode::YXDOMAIN => {}
+                    other => return Err(NameError::Refused(other.to_string())),
+                }
+            }
+        }
+        Err(NameError::Foreign(share.mark().to_owned()))
+    }
+
+    /// What is most likely comes first: some servers let an update that follows another at once wait for a second.
+    async fn make(&self, key: &Key, values: &[Rdata]) -> Result<(), NameError> {
+        let mut changes = [Change::Create(values), Change::Replace(values)];
+        if self.made().contains(key) {
+            changes.reverse();
+        }
+        for change in changes {
+            match self.change(key, change).await? {
+                Rcode::NOERROR => {
+                    self.made().insert(key.clone());
+                    return Ok(());
+                }
+                // It is there already, or not there, or not ours.
+                Rcode::YXDOMAIN | Rcode::YXRRSET | Rcode::NXRRSET => {}
+                other => return Err(NameError::Refused(other.to_string())),
+            }
+        }
+        for theirs in &self.adopt {
+            if self.take(key, values, theirs).await? {
+                return Ok(());
+            }
+        }
+        Err(NameError::Foreign(self.mark.clone()))
+    }
+
+    /// Names that are there, as far as this run knows.
+    fn made(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a name ours that carries this mark; false when it does not.
+    async fn take(&self, key: &Key, values: &[Rdata], theirs: &str) -> Result<bool, NameError> {
+        match self.change(key, Change::Adopt(theirs, values)).await? {
+            Rcode::NOERROR => {
+                tracing::info!(name = %key.0, from = theirs, "took a public name over");
+                Ok(true)
+            }
+            Rcode::NXRRSET => Ok(false),
             other => Err(NameError::Refused(other.to_string())),
         }
     }
@@ -101,11 +198,35 @@ async fn exchange(server: SocketAddr, message: &[u8]) -> std::io::Result<Vec<u8>
 impl Provider for Rfc2136 {
     fn set<'a>(&'a self, key: &'a Key, values: &'a BTreeSet<Rdata>) -> BoxFuture<'a, Result<(), NameError>> {
         let values: Vec<Rdata> = values.iter().cloned().collect();
-        Box::pin(async move { self.make(key, &values).await })
+        Box::pin(async move {
+            match self.share(key) {
+                Some(share) => self.part(share, key, &values).await,
+                None => self.make(key, &values).await,
+            }
+        })
+    }
+
+    fn adopt<'a>(
+        &'a self,
+        key: &'a Key,
+        values: &'a BTreeSet<Rdata>,
+        from: &'a Owner,
+    ) -> BoxFuture<'a, Result<(), NameError>> {
+        let values: Vec<Rdata> = values.iter().cloned().collect();
+        Box::pin(async move {
+            match self.take(key, &values, &from.mark()).await? {
+                true => Ok(()),
+                false => Err(NameError::Foreign(self.mark.clone())),
+            }
+        })
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>> {
         Box::pin(async move {
+            if let Some(share) = self.share(key) {
+                return self.part(share, key, &[]).await;
+            }
+            self.made().remove(key);
             match self.change(key, Change::Remove).await? {
                 // Gone already, or somebody else's by now.
                 Rcode::NOERROR | Rcode::NXRRSET => Ok(()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{BoxFuture, Key, NameError, Provider, Rdata};
+use super::{BoxFuture, Key, NameError, Owner, Provider, Rdata};
 
 /// Leads every name to whoever keeps its zone: of several, the longest.
 #[derive(Default)]
@@ -38,6 +38,15 @@ pub(super) fn is_in(name: &str, zone: &str) -> bool {
 impl Provider for Several {
     fn set<'a>(&'a self, key: &'a Key, values: &'a BTreeSet<Rdata>) -> BoxFuture<'a, Result<(), NameError>> {
         Box::pin(async move { self.of(key)?.set(key, values).await })
+    }
+
+    fn adopt<'a>(
+        &'a self,
+        key: &'a Key,
+        values: &'a BTreeSet<Rdata>,
+        from: &'a Owner,
+    ) -> BoxFuture<'a, Result<(), NameError>> {
+        Box::pin(async move { self.of(key)?.adopt(key, values, from).await })
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>> {

@@ -75,9 +75,12 @@ impl Owner {
     }
 
     pub(super) fn mark(&self) -> String {
-        format!("portolan-owner={}", self.0)
+        format!("{MARK}{}", self.0)
     }
 }
+
+/// Begins every owner's mark.
+pub(super) const MARK: &str = "portolan-owner=";
 
 pub(super) type WireName = Name<Vec<u8>>;
 
@@ -87,6 +90,8 @@ pub(super) enum Change<'a> {
     Replace(&'a [Rdata]),
     /// It is nobody's: make it ours.
     Create(&'a [Rdata]),
+    /// It carries this mark: make it ours.
+    Adopt(&'a str, &'a [Rdata]),
     /// It is ours: remove it and the mark.
     Remove,
 }
@@ -107,97 +112,138 @@ pub(super) fn wire(name: &str) -> Result<WireName, ZoneError> {
     Name::from_str(name).map_err(|_: FromStrError| ZoneError::Name(name.chars().take(80).collect()))
 }
 
-impl Update<'_> {
-    /// Writes and signs it.
-    pub(super) fn compose(&self, key: Arc<TsigKey>) -> Result<Signed, NameError> {
-        let name = wire(&self.key.0).map_err(|error| NameError::Refused(error.to_string()))?;
-        let side = wire(&side_name(self.key)).map_err(|error| NameError::Refused(error.to_string()))?;
-        let built = self.sections(&name, &side).map_err(|error| NameError::Refused(error.to_string()));
-        let mut message = built?;
-        let transaction = ClientTransaction::request(key, &mut message, Time48::now())
-            .map_err(|error| NameError::Refused(error.to_string()))?;
-        Ok((message.finish(), transaction))
-    }
+/// What has to be true.
+pub(super) type Demands = AnswerBuilder<Vec<u8>>;
+/// What is done then.
+pub(super) type Changes = AuthorityBuilder<Vec<u8>>;
 
-    fn sections(&self, name: &WireName, side: &WireName) -> Result<AdditionalBuilder<Vec<u8>>, PushError> {
+/// Writes and signs a message about a zone.
+pub(super) fn signed(
+    zone: &WireName,
+    key: Arc<TsigKey>,
+    demand: impl FnOnce(&mut Demands) -> Result<(), PushError>,
+    change: impl FnOnce(&mut Changes) -> Result<(), PushError>,
+) -> Result<Signed, NameError> {
+    let built = || -> Result<AdditionalBuilder<Vec<u8>>, PushError> {
         let mut builder = MessageBuilder::new_vec();
         builder.header_mut().set_id(fastrand::u16(..));
         builder.header_mut().set_opcode(Opcode::UPDATE);
-        let mut zone = builder.question();
-        zone.push((self.zone, Rtype::SOA, Class::IN))?;
-        let mut prerequisites = zone.answer();
-        match self.change {
-            Change::Replace(_) | Change::Remove => {
-                // "RRset exists, value dependent": class IN, TTL 0.
-                prerequisites.push((side, Class::IN, 0, text(self.mark)))?;
-            }
-            Change::Create(_) => {
-                nothing_there(&mut prerequisites, side, Rtype::ANY)?;
-                let is_alias = self.key.1 == NameKind::Cname;
-                nothing_there(
-                    &mut prerequisites,
-                    name,
-                    if is_alias { Rtype::ANY } else { rtype(self.key.1) },
-                )?;
-            }
-        }
-        let mut updates = prerequisites.authority();
-        match self.change {
-            Change::Replace(values) => {
-                empty(&mut updates, name, rtype(self.key.1))?;
-                self.add(&mut updates, name, values)?;
-            }
-            Change::Create(values) => {
-                updates.push((side, Class::IN, self.ttl, text(self.mark)))?;
-                self.add(&mut updates, name, values)?;
-            }
-            Change::Remove => {
-                empty(&mut updates, name, rtype(self.key.1))?;
-                empty(&mut updates, side, Rtype::TXT)?;
-            }
-        }
-        Ok(updates.additional())
+        let mut question = builder.question();
+        question.push((zone, Rtype::SOA, Class::IN))?;
+        let mut demands = question.answer();
+        demand(&mut demands)?;
+        let mut changes = demands.authority();
+        change(&mut changes)?;
+        Ok(changes.additional())
+    };
+    let mut message = built().map_err(|error| NameError::Refused(error.to_string()))?;
+    let transaction = ClientTransaction::request(key, &mut message, Time48::now())
+        .map_err(|error| NameError::Refused(error.to_string()))?;
+    Ok((message.finish(), transaction))
+}
+
+/// A name for a message.
+pub(super) fn named(name: &str) -> Result<WireName, NameError> {
+    wire(name).map_err(|error| NameError::Refused(error.to_string()))
+}
+
+impl Update<'_> {
+    /// Writes and signs it.
+    pub(super) fn compose(&self, key: Arc<TsigKey>) -> Result<Signed, NameError> {
+        let (name, side) = (named(&self.key.0)?, named(&side_name(self.key))?);
+        signed(self.zone, key, |to| self.demand(to, &name, &side), |to| self.make(to, &name, &side))
     }
 
-    fn add(
-        &self,
-        to: &mut AuthorityBuilder<Vec<u8>>,
-        name: &WireName,
-        values: &[Rdata],
-    ) -> Result<(), PushError> {
-        for value in values {
-            match value {
-                Rdata::A(v4) => to.push((name, Class::IN, self.ttl, A::new(*v4)))?,
-                Rdata::Aaaa(v6) => to.push((name, Class::IN, self.ttl, Aaaa::new(*v6)))?,
-                Rdata::Cname(target) => {
-                    // What is no name was refused where it was read; nothing is shown for it.
-                    if let Ok(target) = wire(target) {
-                        to.push((name, Class::IN, self.ttl, Cname::new(target)))?;
-                    }
-                }
-                Rdata::Srv { priority, weight, port, target } => {
-                    if let Ok(target) = wire(target) {
-                        to.push((name, Class::IN, self.ttl, Srv::new(*priority, *weight, *port, target)))?;
-                    }
-                }
-                Rdata::Txt(said) => {
-                    if let Ok(said) = Txt::<Vec<u8>>::build_from_slice(said.as_bytes()) {
-                        to.push((name, Class::IN, self.ttl, said))?;
-                    }
-                }
+    fn demand(&self, to: &mut Demands, name: &WireName, side: &WireName) -> Result<(), PushError> {
+        match self.change {
+            Change::Replace(_) | Change::Remove => stands(to, side, self.mark),
+            Change::Adopt(theirs, _) => stands(to, side, theirs),
+            Change::Create(_) => {
+                nothing_there(to, side, Rtype::ANY)?;
+                let is_alias = self.key.1 == NameKind::Cname;
+                nothing_there(to, name, if is_alias { Rtype::ANY } else { rtype(self.key.1) })
             }
         }
-        Ok(())
+    }
+
+    fn make(&self, to: &mut Changes, name: &WireName, side: &WireName) -> Result<(), PushError> {
+        match self.change {
+            Change::Replace(values) => {
+                empty(to, name, rtype(self.key.1))?;
+                add(to, name, self.ttl, values)
+            }
+            Change::Create(values) => {
+                to.push((side, Class::IN, self.ttl, text(self.mark)))?;
+                add(to, name, self.ttl, values)
+            }
+            Change::Adopt(_, values) => {
+                empty(to, side, Rtype::TXT)?;
+                to.push((side, Class::IN, self.ttl, text(self.mark)))?;
+                empty(to, name, rtype(self.key.1))?;
+                add(to, name, self.ttl, values)
+            }
+            Change::Remove => {
+                empty(to, name, rtype(self.key.1))?;
+                empty(to, side, Rtype::TXT)
+            }
+        }
     }
 }
 
+/// "RRset exists, value dependent", section 2.4.2: this text and nothing else.
+pub(super) fn stands(to: &mut Demands, name: &WireName, said: &str) -> Result<(), PushError> {
+    to.push((name, Class::IN, 0, text(said)))
+}
+
+/// "Add to an RRset", section 2.5.1.
+pub(super) fn add(to: &mut Changes, name: &WireName, ttl: Ttl, values: &[Rdata]) -> Result<(), PushError> {
+    each(to, name, Class::IN, ttl, values)
+}
+
+/// "Delete an RR from an RRset", section 2.5.4.
+pub(super) fn take_away(to: &mut Changes, name: &WireName, values: &[Rdata]) -> Result<(), PushError> {
+    each(to, name, Class::NONE, Ttl::ZERO, values)
+}
+
+fn each(
+    to: &mut Changes,
+    name: &WireName,
+    class: Class,
+    ttl: Ttl,
+    values: &[Rdata],
+) -> Result<(), PushError> {
+    for value in values {
+        match value {
+            Rdata::A(v4) => to.push((name, class, ttl, A::new(*v4)))?,
+            Rdata::Aaaa(v6) => to.push((name, class, ttl, Aaaa::new(*v6)))?,
+            Rdata::Cname(target) => {
+                // What is no name was refused where it was read; nothing is shown for it.
+                if let Ok(target) = wire(target) {
+                    to.push((name, class, ttl, Cname::new(target)))?;
+                }
+            }
+            Rdata::Srv { priority, weight, port, target } => {
+                if let Ok(target) = wire(target) {
+                    to.push((name, class, ttl, Srv::new(*priority, *weight, *port, target)))?;
+                }
+            }
+            Rdata::Txt(said) => {
+                if let Ok(said) = Txt::<Vec<u8>>::build_from_slice(said.as_bytes()) {
+                    to.push((name, class, ttl, said))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// "RRset does not exist", section 2.4.3; with type ANY "name is not in use", section 2.4.5.
-fn nothing_there(to: &mut AnswerBuilder<Vec<u8>>, name: &WireName, kind: Type) -> Result<(), PushError> {
+pub(super) fn nothing_there(to: &mut Demands, name: &WireName, kind: Type) -> Result<(), PushError> {
     to.push(record(name, Class::NONE, kind))
 }
 
 /// "Delete an RRset", section 2.5.2.
-fn empty(to: &mut AuthorityBuilder<Vec<u8>>, name: &WireName, kind: Type) -> Result<(), PushError> {
+pub(super) fn empty(to: &mut Changes, name: &WireName, kind: Type) -> Result<(), PushError> {
     to.push(record(name, Class::ANY, kind))
 }
 
@@ -211,12 +257,12 @@ fn record(name: &WireName, class: Class, kind: Type) -> Record<&WireName, Unknow
     )
 }
 
-fn text(mark: &str) -> Txt<Vec<u8>> {
-    // Shorter than the 255 bytes of one string: see [`Owner::new`].
-    Txt::build_from_slice(mark.as_bytes()).unwrap_or_else(|_| unreachable!("an owner's mark is short"))
+pub(super) fn text(mark: &str) -> Txt<Vec<u8>> {
+    // What is longer than one string of 255 bytes becomes several; nobody writes more than a message holds.
+    Txt::build_from_slice(mark.as_bytes()).unwrap_or_else(|_| unreachable!("a mark is short"))
 }
 
-fn rtype(kind: NameKind) -> Type {
+pub(super) fn rtype(kind: NameKind) -> Type {
     match kind {
         NameKind::A => Rtype::A,
         NameKind::Aaaa => Rtype::AAAA,
@@ -251,6 +297,10 @@ pub(super) fn reply(bytes: &[u8], transaction: &ClientTransaction<Arc<TsigKey>>)
         // Who does not know the key cannot sign with it: BIND and Knot then answer without a signature.
         Err(ValidationError::ServerUnsigned) if rcode != Rcode::NOERROR => {
             Err(NameError::Signature(format!("answer {rcode}, unsigned")))
+        }
+        Err(ValidationError::ServerBadTime { client, server }) => {
+            let (ours, theirs) = (u64::from(client), u64::from(server));
+            Err(NameError::Clock { apart_s: ours.abs_diff(theirs), is_ours_late: ours < theirs })
         }
         Err(error) => Err(NameError::Signature(error.to_string())),
     }

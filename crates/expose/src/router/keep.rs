@@ -55,6 +55,8 @@ pub struct Keeper {
     /// The mapping that was looked at last.
     looked: Option<Port>,
     public: Option<IpAddr>,
+    /// Why that is not told, or is no public one.
+    unreachable: Option<Failure>,
 }
 
 impl Keeper {
@@ -71,6 +73,7 @@ impl Keeper {
             refused: BTreeMap::new(),
             looked: None,
             public: None,
+            unreachable: None,
         }
     }
 
@@ -122,35 +125,45 @@ impl Keeper {
         failures
     }
 
-    /// Makes what is wished and not held yet, and what is half over; with `renew`, looks first whether the router
-    /// still holds one of them, and makes all again when it does not. A router that is silent is looked for
-    /// again, once.
-    pub async fn provide(&mut self, wanted: &BTreeMap<Port, u16>, renew: bool) -> Vec<Failure> {
+    /// Asks whether the router still holds one of the mappings and what its address is, and looks for it when it is
+    /// not heard or our own address has changed. It changes nothing at a router, so it may be given up at any point.
+    pub async fn refresh(&mut self) {
+        self.verify().await;
+        self.look(true).await;
+        if !self.held.is_empty() || !self.refused.is_empty() {
+            self.ask_public().await;
+        }
+    }
+
+    /// Makes what is wished and not held yet, what is half over, and what the router has lost. One that is silent is
+    /// looked for again, once.
+    pub async fn provide(&mut self, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
         self.refused.retain(|port, _| wanted.contains_key(port));
         self.held.retain(|_, held| held.lease.is_zero() || held.since.elapsed() < held.lease);
+        self.look(false).await;
         if wanted.is_empty() && self.held.is_empty() {
-            self.look(renew).await;
             // Nothing is wished, and an earlier life may have left something all the same.
             self.adopt_once(wanted).await;
             return Vec::new();
         }
-        if renew {
-            self.verify().await;
-        }
-        let mut failures = Vec::new();
-        for attempt in 0..2 {
-            self.look(renew || attempt > 0).await;
+        let was_found = !self.gateways.is_empty();
+        let mut failures = self.provide_once(wanted).await;
+        if was_found && self.gateways.is_empty() {
+            self.look(true).await;
             failures = self.provide_once(wanted).await;
-            if !self.gateways.is_empty() || attempt > 0 {
-                break;
-            }
         }
-        // A pinhole leads to an address of the host's own, and there is nothing to ask.
-        let is_v4 = self.gateways.first().is_some_and(|gateway| gateway.client().is_ipv4());
-        if is_v4 && (renew || self.public.is_none()) {
-            failures.extend(self.ask_public().await);
+        if self.faces_v4() {
+            if self.public.is_none() {
+                self.ask_public().await;
+            }
+            failures.extend(self.unreachable.clone());
         }
         failures
+    }
+
+    /// A pinhole leads to an address of the host's own, and there is nothing to ask.
+    fn faces_v4(&self) -> bool {
+        self.gateways.first().is_some_and(|gateway| gateway.client().is_ipv4())
     }
 
     /// Asks for one mapping after another, one each time, whether it is still there.
@@ -284,7 +297,10 @@ impl Keeper {
         }
     }
 
-    async fn ask_public(&mut self) -> Option<Failure> {
+    async fn ask_public(&mut self) {
+        if !self.faces_v4() {
+            return;
+        }
         let mut last = None;
         for gateway in &self.gateways {
             match gateway.public_address().await {
@@ -293,12 +309,13 @@ impl Keeper {
                         tracing::info!(%address, router = gateway.name(), "the router's public address");
                     }
                     self.public = Some(address);
-                    return (!is_public(address)).then(|| Failure {
+                    self.unreachable = (!is_public(address)).then(|| Failure {
                         attempted: BE_REACHABLE.into(),
                         cause: format!(
                             "its own address {address} is not public: another router, or the provider's, stands before it"
                         ),
                     });
+                    return;
                 }
                 Err(error) => {
                     last = last
@@ -306,7 +323,7 @@ impl Keeper {
                 }
             }
         }
-        last
+        self.unreachable = last;
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use state::Failure;
+
 use super::{BoxFuture, Gateway, Keeper, MapError, Mapping, Search};
 use crate::wish::{Port, Protocol};
 
@@ -115,18 +117,23 @@ fn keeper(lease: Duration) -> (Arc<Router>, Keeper) {
     (router.clone(), Keeper::new(Arc::new(Speaks(router)), lease, "test"))
 }
 
+async fn refreshed(keeper: &mut Keeper, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
+    keeper.refresh().await;
+    keeper.provide(wanted).await
+}
+
 const LEASE: Duration = Duration::from_secs(7200);
 
 #[tokio::test]
 async fn what_is_settled_costs_one_look_each_refresh_whatever_the_number_of_ports() {
     let (router, mut keeper) = keeper(LEASE);
     let wanted = ports(1000);
-    assert!(keeper.provide(&wanted, true).await.is_empty());
+    assert!(refreshed(&mut keeper, &wanted).await.is_empty());
     assert_eq!((router.holds(), router.count()), (1000, (1000, 0, 1)));
     for _ in 0..10 {
         assert!(keeper.withdraw(&wanted).await.is_empty());
-        assert!(keeper.provide(&wanted, true).await.is_empty());
-        assert!(keeper.provide(&wanted, false).await.is_empty());
+        assert!(refreshed(&mut keeper, &wanted).await.is_empty());
+        assert!(keeper.provide(&wanted).await.is_empty());
     }
     assert_eq!(router.count(), (1000, 10, 1));
 }
@@ -134,34 +141,34 @@ async fn what_is_settled_costs_one_look_each_refresh_whatever_the_number_of_port
 #[tokio::test]
 async fn a_lease_is_renewed_when_half_of_it_is_over() {
     let (router, mut keeper) = keeper(Duration::from_millis(200));
-    keeper.provide(&ports(2), true).await;
+    refreshed(&mut keeper, &ports(2)).await;
     tokio::time::sleep(Duration::from_millis(110)).await;
-    keeper.provide(&ports(2), true).await;
+    refreshed(&mut keeper, &ports(2)).await;
     assert!(router.count().0 >= 4);
 }
 
 #[tokio::test]
 async fn a_router_that_lost_its_table_gets_all_of_it_again() {
     let (router, mut keeper) = keeper(LEASE);
-    keeper.provide(&ports(5), true).await;
+    refreshed(&mut keeper, &ports(5)).await;
     router.lose_power();
-    assert!(keeper.provide(&ports(5), true).await.is_empty());
+    assert!(refreshed(&mut keeper, &ports(5)).await.is_empty());
     assert_eq!((router.holds(), router.count().0), (5, 10));
 }
 
 #[tokio::test]
 async fn a_router_that_is_silent_is_looked_for_and_nothing_is_forgotten_meanwhile() {
     let (router, mut keeper) = keeper(LEASE);
-    keeper.provide(&ports(3), true).await;
+    refreshed(&mut keeper, &ports(3)).await;
     router.is_silent.store(true, Ordering::Relaxed);
-    let failures = keeper.provide(&ports(3), true).await;
+    let failures = refreshed(&mut keeper, &ports(3)).await;
     assert!(failures[0].cause.contains("no router answers"), "{failures:?}");
     assert_eq!(keeper.held().len(), 3, "their leases are not over");
     // What is not wished any more cannot be removed now, and is not forgotten either.
     assert_eq!(keeper.withdraw(&ports(1)).await.len(), 2);
     router.is_silent.store(false, Ordering::Relaxed);
     assert!(keeper.withdraw(&ports(1)).await.is_empty());
-    assert!(keeper.provide(&ports(1), true).await.is_empty());
+    assert!(refreshed(&mut keeper, &ports(1)).await.is_empty());
     assert_eq!((router.holds(), keeper.held().len()), (1, 1));
 }
 
@@ -169,7 +176,7 @@ async fn a_router_that_is_silent_is_looked_for_and_nothing_is_forgotten_meanwhil
 async fn a_port_of_anothers_is_told_and_the_rest_is_done() {
     let (router, mut keeper) = keeper(LEASE);
     let wanted = [(port(22), 22), (port(443), 443)].into();
-    assert_eq!(keeper.provide(&wanted, true).await.len(), 1);
+    assert_eq!(refreshed(&mut keeper, &wanted).await.len(), 1);
     assert!(keeper.refused()[&port(22)].contains("192.168.1.9"));
     assert_eq!((router.holds(), keeper.held().len()), (1, 1));
 }

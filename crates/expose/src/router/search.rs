@@ -58,12 +58,19 @@ async fn search_v4(only: Option<Ipv4Addr>) -> Vec<Arc<dyn Gateway>> {
     found.into_iter().flat_map(|(_, _, found)| found).collect()
 }
 
+/// PCP first: its answers tell when a router has lost its table.
 async fn search_v6() -> Vec<Arc<dyn Gateway>> {
-    let Ok(client) = sys::host::local_address(SOMEWHERE.into()) else { return Vec::new() };
-    let mut found = Vec::new();
-    for gateway in gateways(true) {
-        found.extend(pcp::find(client, gateway).await);
-    }
+    let Ok(IpAddr::V6(client)) = sys::host::local_address(SOMEWHERE.into()) else { return Vec::new() };
+    let gateways = gateways(true);
+    let by_pcp = async {
+        let mut found = Vec::new();
+        for gateway in &gateways {
+            found.extend(pcp::find(client.into(), *gateway).await);
+        }
+        found
+    };
+    let (mut found, by_igd) = tokio::join!(by_pcp, igd::pinhole::find(client, gateways.first().copied()));
+    found.extend(by_igd);
     found
 }
 

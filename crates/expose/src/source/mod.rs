@@ -3,6 +3,7 @@
 pub mod both;
 pub mod consul;
 mod cursor;
+pub mod household;
 pub mod own;
 mod read;
 

@@ -12,10 +12,11 @@ use state::{Drain, Publisher, Reader};
 use store::View;
 
 use super::Said;
+use super::household::{self, Household};
 use crate::tags;
 use crate::wish::{
     Complaint, DoorWish, Missing, NameKind, NameWish, Port, PortPair, PortWish, Protocol, SiteWish, Waiting,
-    Wishes,
+    Wishes, srv,
 };
 
 /// Label of a registration with the ports that it wishes, with commas between: `443:8443/tcp, 80`.
@@ -34,6 +35,8 @@ pub struct Config {
     pub registrations: bool,
     /// Where this node's proxy serves the world; nowhere when absent.
     pub front: Option<FrontPorts>,
+    /// The home that this node is in, where others are behind the same router.
+    pub site: Option<Arc<str>>,
 }
 
 /// Ports of this node's public listeners.
@@ -72,7 +75,9 @@ pub async fn run(config: Config, mut views: Reader<View>, said: Publisher<Said>,
 fn mark(config: &Config, snapshot: &Snapshot) -> Vec<Index> {
     let here = snapshot.node(&config.node).map_or(0, |node| node.touched_index);
     let services = all(config, snapshot).map(|def| snapshot.service_index(&def.service));
-    [snapshot.tables().exposures, here].into_iter().chain(services).collect()
+    let household = Household::of(config.site.as_ref(), snapshot);
+    let others = household.nodes().map(|node| node.touched_index);
+    [snapshot.tables().exposures, here].into_iter().chain(services).chain(others).collect()
 }
 
 fn all<'a>(config: &'a Config, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a ExposureDef> {
@@ -81,7 +86,8 @@ fn all<'a>(config: &'a Config, snapshot: &'a Snapshot) -> impl Iterator<Item = &
 
 /// What is wished of a node whose own addresses are these.
 pub fn wishes(config: &Config, snapshot: &Snapshot, own: &[IpAddr]) -> Wishes {
-    let mut wishes = Wishes::default();
+    let siblings = household::siblings(config.site.as_ref(), &config.node, snapshot).collect();
+    let mut wishes = Wishes { siblings, ..Wishes::default() };
     for def in all(config, snapshot) {
         add(config, snapshot, own, def, &mut wishes);
     }
@@ -157,9 +163,16 @@ fn serve(config: &Config, def: &ExposureDef, wishes: &mut Wishes) -> Result<(), 
     Ok(())
 }
 
-/// Both kinds of address; the second where there is one.
+/// Both kinds of address; the second where there is one. The name of a service says port and host, and its host gets the
+/// addresses.
 fn name(names: &[Arc<str>], service: &Arc<str>, wishes: &mut Wishes) {
     for name in names {
+        let host = srv(name).map(|(_, host)| Arc::from(host));
+        if host.is_some() {
+            let (name, service) = (name.clone(), service.clone());
+            wishes.names.insert(NameWish { name, kind: NameKind::Srv, service, is_optional: false });
+        }
+        let name = host.as_ref().unwrap_or(name);
         for (kind, is_optional) in [(NameKind::A, false), (NameKind::Aaaa, true)] {
             let (name, service) = (name.clone(), service.clone());
             wishes.names.insert(NameWish { name, kind, service, is_optional });
@@ -190,9 +203,17 @@ fn choose<'a>(
         .service(&def.service)
         .ok_or_else(|| missing(format!("no service \"{}\" is registered", def.service)))?;
     let healthy = |instance: &&Arc<Instance>| snapshot.health(instance) != Status::Critical;
-    let is_named = !def.via.is_empty();
+    let household = Household::of(config.site.as_ref(), snapshot);
+    if def.via.is_empty()
+        && let Some(why) = household.other(&config.node, snapshot, def)
+    {
+        return Err((Missing::Turn, why));
+    }
+    // Who has a home's HTTPS has it for the services of all its nodes.
+    let is_named = !def.via.is_empty() || (def.https && household.has(&config.node));
+    let is_meant = |node: &str| node != &*config.node && (!def.via.is_empty() || household.has(node));
     let is_elsewhere =
-        is_named && service.iter().any(|instance| instance.node != config.node && healthy(&instance));
+        is_named && service.iter().any(|instance| is_meant(&instance.node) && healthy(&instance));
     let mut here: Vec<_> = service.iter().filter(|instance| instance.node == config.node).collect();
     if here.is_empty() && is_elsewhere {
         return Ok(Chosen::Elsewhere);

@@ -30,7 +30,9 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().display().to_string();
         let port = peers::reserve_port().unwrap();
-        std::fs::write(folder.path().join("example.test.zone"), ZONE).unwrap();
+        for zone in ["example.test", "closed.test"] {
+            std::fs::write(folder.path().join(format!("{zone}.zone")), ZONE).unwrap();
+        }
         std::fs::write(folder.path().join("server.conf"), config(&place, port)).unwrap();
         let mut command = Command::new(path);
         command.args(["-c", &format!("{place}/server.conf")]).args(arguments);
@@ -46,8 +48,10 @@ impl Server {
             format!(
                 "key \"ddns-key\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\ncontrols {{ }};\n\
                  options {{ directory \"{place}\"; pid-file \"{place}/named.pid\"; session-keyfile \"{place}/session.key\";\n\
-                 listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; notify no; }};\n\
-                 zone \"example.test\" {{ type primary; file \"example.test.zone\"; update-policy {{ grant ddns-key zonesub ANY; }}; }};\n"
+                 listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; notify no;\n\
+                 allow-transfer {{ key ddns-key; }}; }};\n\
+                 zone \"example.test\" {{ type primary; file \"example.test.zone\"; update-policy {{ grant ddns-key zonesub ANY; }}; }};\n\
+                 zone \"closed.test\" {{ type primary; file \"closed.test.zone\"; allow-update {{ none; }}; }};\n"
             )
         })
     }
@@ -58,18 +62,45 @@ impl Server {
                 "server:\n    rundir: \"{place}\"\n    listen: 127.0.0.1@{port}\ndatabase:\n    storage: \"{place}\"\n\
                  key:\n  - id: ddns-key\n    algorithm: hmac-sha256\n    secret: {SECRET}\n\
                  acl:\n  - id: ddns\n    key: ddns-key\n    action: [update, transfer]\n\
-                 zone:\n  - domain: example.test\n    storage: \"{place}\"\n    file: example.test.zone\n    acl: ddns\n"
+                 zone:\n  - domain: example.test\n    storage: \"{place}\"\n    file: example.test.zone\n    acl: ddns\n  \
+                 - domain: closed.test\n    storage: \"{place}\"\n    file: closed.test.zone\n"
             )
         })
     }
 
     pub fn provider(&self, owner: &str, secret: &str) -> Rfc2136 {
+        self.heir(owner, secret, &[])
+    }
+
+    pub fn heir(&self, owner: &str, secret: &str, adopt: &[&str]) -> Rfc2136 {
+        self.with(owner, secret, adopt, None, &["example.test", "closed.test"])
+    }
+
+    pub fn member(&self, owner: &str, group: &str) -> Rfc2136 {
+        self.with(owner, SECRET, &[], Some(group), &["example.test", "closed.test"])
+    }
+
+    /// Only in the zone that may be changed and transferred.
+    pub fn in_example(&self, owner: &str, secret: &str) -> Rfc2136 {
+        self.with(owner, secret, &[], None, &["example.test"])
+    }
+
+    fn with(
+        &self,
+        owner: &str,
+        secret: &str,
+        adopt: &[&str],
+        group: Option<&str>,
+        zones: &[&str],
+    ) -> Rfc2136 {
         let key = parse_key(&format!("key \"ddns-key\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};"))
             .unwrap();
         let config = Config {
             server: ([127, 0, 0, 1], self.port).into(),
-            zones: vec!["example.test".into()],
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             owner: Owner::new(owner).unwrap(),
+            group: group.map(|word| Owner::new(word).unwrap()),
+            adopt: adopt.iter().map(|word| Owner::new(word).unwrap()).collect(),
             ttl: Duration::from_secs(30),
         };
         Rfc2136::new(&config, key).unwrap()

@@ -39,12 +39,28 @@ pub(super) fn xml(text: &str) -> Result<Document<'_>, String> {
     Document::parse_with_options(text, options).map_err(|error| error.to_string())
 }
 
+/// The one that opens pinholes.
+const PINHOLES: &str = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1";
+
+/// Finds the service that opens pinholes, if there is one.
+///
+/// # Errors
+/// Why the description cannot be used.
+pub fn pinholes(text: &str, location: &str) -> Result<Vec<Service>, String> {
+    of_kinds(&[PINHOLES], text, location)
+}
+
 /// Finds the services that make mappings, the preferred first. A router whose line uses PPP describes an
 /// unused IP connection beside it, so there may be several.
 ///
 /// # Errors
 /// Why the description cannot be used.
 pub fn services(text: &str, location: &str) -> Result<Vec<Service>, String> {
+    let found = of_kinds(&KINDS, text, location)?;
+    if found.is_empty() { Err("it describes no service that makes mappings".into()) } else { Ok(found) }
+}
+
+fn of_kinds(kinds: &[&'static str], text: &str, location: &str) -> Result<Vec<Service>, String> {
     let document = xml(text)?;
     let origin = location.parse::<Uri>().map_err(|error| format!("its address \"{location}\": {error}"))?;
     let child = |node: roxmltree::Node<'_, '_>, name: &str| {
@@ -52,7 +68,7 @@ pub fn services(text: &str, location: &str) -> Result<Vec<Service>, String> {
         found.and_then(|found| found.text()).map(|text| text.trim().to_owned())
     };
     let mut found = Vec::new();
-    for kind in KINDS {
+    for kind in kinds.iter().copied() {
         let here = |node: &roxmltree::Node<'_, '_>| {
             node.tag_name().name() == "service" && child(*node, "serviceType").as_deref() == Some(kind)
         };
@@ -62,7 +78,7 @@ pub fn services(text: &str, location: &str) -> Result<Vec<Service>, String> {
             found.push(Service { kind, base, path });
         }
     }
-    if found.is_empty() { Err("it describes no service that makes mappings".into()) } else { Ok(found) }
+    Ok(found)
 }
 
 /// Where to post to. Always the host that answered; only its port may be another one.

@@ -6,6 +6,7 @@
 pub mod description;
 #[cfg(test)]
 mod fake;
+pub mod pinhole;
 pub mod soap;
 pub mod ssdp;
 
@@ -46,7 +47,7 @@ pub struct Igd {
 
 /// Searches from one of our addresses and asks who answers for a description.
 pub async fn find(client: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Vec<Arc<dyn Gateway>> {
-    let answers = match ssdp::search(client, gateway).await {
+    let answers = match ssdp::search(client.into(), gateway.map(|address| (address, 0).into())).await {
         Ok(answers) => answers,
         Err(cause) => {
             tracing::debug!(%client, %cause, "cannot search for routers from here");
@@ -58,7 +59,7 @@ pub async fn find(client: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Vec<Arc<dyn Ga
         if found.iter().any(|known| known.router() == answer.from) {
             continue;
         }
-        match describe(&answer).await {
+        match describe(&answer, description::services).await {
             Ok(services) => found.extend(connected(&answer, client, services).await),
             Err(why) => tracing::warn!(router = %answer.from, why, "a router's description cannot be used"),
         }
@@ -66,7 +67,11 @@ pub async fn find(client: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Vec<Arc<dyn Ga
     found
 }
 
-async fn describe(answer: &ssdp::Answer) -> Result<Vec<Service>, String> {
+/// Services of a device that answered, as one of the readers of descriptions finds them.
+async fn describe(
+    answer: &ssdp::Answer,
+    read: fn(&str, &str) -> Result<Vec<Service>, String>,
+) -> Result<Vec<Service>, String> {
     let (host, path) = match answer.location.strip_prefix("http://").and_then(|rest| rest.split_once('/')) {
         Some((host, path)) => (format!("http://{host}"), format!("/{path}")),
         None => (answer.location.clone(), "/".to_owned()),
@@ -77,7 +82,7 @@ async fn describe(answer: &ssdp::Answer) -> Result<Vec<Service>, String> {
     let limits = Limits { time: DESCRIBE, body: description::MAX_XML };
     let got = base.send(request, limits).await.and_then(|got| got.good(&answer.location));
     let got = got.map_err(|error| chain(&error))?;
-    description::services(&String::from_utf8_lossy(&got.body), &answer.location)
+    read(&String::from_utf8_lossy(&got.body), &answer.location)
 }
 
 /// The service whose line is up; the first where none says so.

@@ -3,14 +3,17 @@
 //! Answers come from port 1900 to the port that asked. A firewall that lets in only what answers a packet to
 //! the same address takes those to a multicast search for strangers; so the gateway is asked directly too.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 /// Where devices listen.
-const GROUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250)), 1900);
+const GROUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250)), PORT);
+/// The same of IPv6: the group of the site, which needs no interface to be named. UPnP Device Architecture 1.1, annex A.
+const GROUP_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xc)), PORT);
+const PORT: u16 = 1900;
 /// How long answers are waited for, in all.
 const WAIT: Duration = Duration::from_millis(2500);
 /// After the first answer of a router, others have this long.
@@ -39,8 +42,13 @@ pub struct Answer {
 
 /// Asks from one of our addresses: everybody, and `gateway` directly. Devices that described themselves at an
 /// address other than the one that they answered from are left out.
-pub(super) async fn search(from: Ipv4Addr, gateway: Option<Ipv4Addr>) -> std::io::Result<Vec<Answer>> {
+pub(super) async fn search(from: IpAddr, gateway: Option<SocketAddr>) -> std::io::Result<Vec<Answer>> {
     let socket = UdpSocket::bind((from, 0)).await?;
+    let group = if from.is_ipv4() { GROUP } else { GROUP_V6 };
+    let gateway = gateway.map(|mut gateway| {
+        gateway.set_port(PORT);
+        gateway
+    });
     let mut found: Vec<Answer> = Vec::new();
     let begin = Instant::now();
     let mut end = begin + WAIT;
@@ -48,7 +56,7 @@ pub(super) async fn search(from: Ipv4Addr, gateway: Option<Ipv4Addr>) -> std::io
     let mut buffer = [0; MAX_ANSWER];
     loop {
         if asks.next_if(|at| *at <= Instant::now()).is_some() {
-            ask(&socket, gateway).await?;
+            ask(&socket, group, gateway).await?;
             continue;
         }
         let until = asks.peek().map_or(end, |at| end.min(*at));
@@ -68,13 +76,12 @@ pub(super) async fn search(from: Ipv4Addr, gateway: Option<Ipv4Addr>) -> std::io
     }
 }
 
-async fn ask(socket: &UdpSocket, gateway: Option<Ipv4Addr>) -> std::io::Result<()> {
-    let direct = gateway.map(|address| SocketAddr::from((address, 1900)));
+async fn ask(socket: &UdpSocket, group: SocketAddr, direct: Option<SocketAddr>) -> std::io::Result<()> {
     for target in TARGETS {
         let text = format!(
-            "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n"
+            "M-SEARCH * HTTP/1.1\r\nHOST: {group}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n"
         );
-        let everybody = socket.send_to(text.as_bytes(), GROUP).await;
+        let everybody = socket.send_to(text.as_bytes(), group).await;
         match direct {
             Some(direct) => drop(socket.send_to(text.as_bytes(), direct).await),
             None => drop(everybody?),
@@ -101,7 +108,11 @@ pub fn parse(bytes: &[u8], from: IpAddr) -> Option<Answer> {
         }
     }
     let location = location.filter(|_| is_router)?;
-    let host = location.strip_prefix("http://")?.split(['/', ':']).next()?;
+    let rest = location.strip_prefix("http://")?;
+    let host = match rest.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => rest.split(['/', ':']).next()?,
+    };
     (host.parse() == Ok(from)).then_some(Answer { from, location })
 }
 
@@ -121,6 +132,10 @@ mod tests {
         let from: IpAddr = [192, 168, 77, 1].into();
         let good = answer("http://192.168.77.1:5000/root.xml", TARGETS[0]);
         assert_eq!(parse(&good, from).unwrap().location, "http://192.168.77.1:5000/root.xml");
+        let six: IpAddr = "2001:db8::1".parse().unwrap();
+        let good = answer("http://[2001:db8::1]:5000/root.xml", TARGETS[1]);
+        assert_eq!(parse(&good, six).unwrap().location, "http://[2001:db8::1]:5000/root.xml");
+        assert_eq!(parse(&good, from), None);
         for bad in [
             answer("http://192.168.77.9:5000/root.xml", TARGETS[0]),
             answer("http://evil.example.org/", TARGETS[0]),
