@@ -38,6 +38,14 @@ fn read<T>(result: Result<T, Invalid>) -> Result<T, Failure> {
     result.map_err(|error| Refusal::from(error).into())
 }
 
+/// `PUT portolan/firewall/:word`: a firewall of this node's own that is on trial may stay (`confirm`), or is tried once more
+/// (`try`).
+pub(crate) async fn firewall(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
+    let word = named(&request.parts, "confirm or try")?;
+    api.exposure.firewall(&word)?;
+    Ok(Answer::truth(true))
+}
+
 /// `DELETE portolan/exposure/:service`.
 pub(crate) async fn remove(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let service = named(&request.parts, "service name")?;

@@ -214,6 +214,14 @@ impl Cluster for Alone {
 pub trait Exposure: Send + Sync {
     /// Every chain, link by link. Answers from memory.
     fn exposures(&self) -> consul::exposure::Exposures;
+
+    /// Hears what the operator says of a firewall of ours: `confirm` or `try`.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is none on trial.
+    fn firewall(&self, word: &str) -> Result<(), Refused> {
+        Err(Refused::Conflict(format!("{word} the firewall: this node has none of its own")))
+    }
 }
 
 /// A node that knows nothing of routers.

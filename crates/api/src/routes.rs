@@ -225,6 +225,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/portolan/exposures", Every(Service, Read), Look(exposures::list)),
     put("/v1/portolan/exposure/*service", Whole(Operator, Write), act!(exposures::set)),
     delete("/v1/portolan/exposure/*service", Whole(Operator, Write), act!(exposures::remove)),
+    put("/v1/portolan/firewall/*word", Whole(Operator, Write), act!(exposures::firewall)),
     // The cluster.
     get("/v1/portolan/members", Filtered, Look(cluster::members)),
     get("/v1/portolan/status", Whole(Operator, Read), act!(cluster::status)),

@@ -112,6 +112,11 @@ enum Command {
     Exposures(commands::exposures::Args),
     /// Show what is still to be done to make it so
     Plan(commands::exposures::Args),
+    /// List public names that carry this node's mark and that nobody wishes any more, or take them away
+    Orphans(commands::orphans::Args),
+    /// A firewall of this node's own that is on trial: firewall.mode = "own"
+    #[command(subcommand)]
+    Firewall(commands::firewall::Firewall),
     /// Let somebody reach a service
     Allow(commands::rules::Change),
     /// Keep somebody from a service
@@ -259,6 +264,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Unexpose(args) => commands::expose::unexpose(args, global)?,
         Command::Exposures(args) => commands::exposures::exposures(args, global)?,
         Command::Plan(args) => commands::exposures::plan(args, global)?,
+        Command::Orphans(args) => commands::orphans::run(args, global)?,
+        Command::Firewall(firewall) => commands::firewall::run(firewall, global)?,
         Command::Allow(change) => commands::rules::change("allow", change, global)?,
         Command::Deny(change) => commands::rules::change("deny", change, global)?,
         Command::Rules(args) => commands::rules::run(args, global)?,

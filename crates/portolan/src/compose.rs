@@ -3,14 +3,17 @@
 
 mod acl;
 mod cluster;
+mod consent;
 pub(crate) mod etcd;
 mod exposure;
 mod faces;
+mod leading;
 mod order;
 mod routes;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +29,7 @@ use sys::host::ThisHost;
 
 use crate::config::Config;
 use crate::daemon::control::{Control, End};
-use crate::daemon::guard::Guard;
+use crate::daemon::guard::Guards;
 use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
@@ -38,6 +41,7 @@ use crate::many::face::{Face, Linked};
 use crate::many::member::{Links, Membership};
 use crate::many::order::SharedOrder;
 use crate::many::signs::Signs;
+pub(crate) use exposure::keeper;
 use faces::{Shared, here, introduction};
 use order::Order;
 pub(crate) use order::recover;
@@ -76,11 +80,11 @@ pub(crate) async fn start(
     home: Option<Arc<Home>>,
     control: Arc<Control>,
     live: &Live,
-    guard: Option<Arc<Guard>>,
+    guards: Guards,
 ) -> anyhow::Result<Node> {
     // Fail before anything is touched: an address in use must not cost a half-started node.
     let membership = settle(&config, home.as_deref())?;
-    let mut listeners = Listeners::reserve(&config, membership.is_some())?;
+    let mut listeners = Listeners::reserve(&config, membership.is_some(), guards.leader.as_deref())?;
     let addresses = listeners.addresses()?;
 
     // Who this is, and where it lives.
@@ -93,7 +97,8 @@ pub(crate) async fn start(
     let part = part.map(|((member, links), frames)| order::Part { member, carrier: &links.carrier, frames });
     let Order { store, shared: log } = order::open(&config, home.as_deref(), part, &identity.name).await?;
     let address = node_address(&config, &addresses);
-    let itself = labelled(health::node_def(&identity.name, &identity.id, address), &config);
+    let outdoors = exposure::Outdoors::new(&addresses, home.as_deref());
+    let itself = outdoors.introduce(&config, labelled(&config, &identity, address));
     begin_alone(membership.as_ref(), &store, &config, &itself).await?;
 
     // What the faces share.
@@ -113,7 +118,7 @@ pub(crate) async fn start(
         open_virtual: Arc::new(virtuals),
         offers,
         certificates: Certificates::new(),
-        outdoors: exposure::Outdoors::new(&addresses, home.as_deref()),
+        outdoors,
         drain,
         tasks: Tasks::default(),
     };
@@ -121,16 +126,16 @@ pub(crate) async fn start(
     // The faces, each by its name.
     shared.routes(publisher);
     shared.tasks.spawn("offers", taking_back);
-    if let Some(((member, linked), links)) = membership.as_ref().zip(linked.as_ref()).zip(links.as_ref()) {
-        shared.cluster(&config, member, linked, links.roster.clone(), itself.clone())?;
-    }
+    take_part(&mut shared, &config, membership.as_ref().zip(linked.as_ref()).zip(links.as_ref()), &itself)?;
     shared.health(&config, itself);
     shared.dns(&config, &identity, listeners.dns);
-    let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtual_work, linked.as_ref())?;
+    let virtuals = (virtual_work, shared.leading(&config, guards.leader)?);
+    let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtuals, linked.as_ref())?;
     shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, linked.as_ref());
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
-    let exposure = shared.exposure(&config, &identity, guard)?;
+    let lookout = shared.lookout(&config, linked.as_ref());
+    let exposure = shared.exposure(&config, &identity, guards.firewall, lookout)?;
     shared.memory();
     shared.topics(&config);
     let introduction = introduction(&config, &identity, address, membership.as_ref());
@@ -195,6 +200,7 @@ impl Memory {
 
 /// Whether this node belongs to a cluster; before the data directory says so, what it left is forgotten.
 fn settle(config: &Config, home: Option<&Home>) -> anyhow::Result<Option<Membership>> {
+    config.hostnet.check().map_err(anyhow::Error::msg)?;
     home.map_or(Ok(()), |home| begin::forget_if_left(home.dir()))?;
     etcd::check(config)?;
     Membership::load(home)
@@ -212,7 +218,8 @@ fn identify(config: &Config, home: Option<&Home>) -> anyhow::Result<Identity> {
 }
 
 /// This node with the operator's labels beside those that every node has.
-fn labelled(itself: catalog::NodeDef, config: &Config) -> catalog::NodeDef {
+fn labelled(config: &Config, identity: &Identity, address: IpAddr) -> catalog::NodeDef {
+    let itself = health::node_def(&identity.name, &identity.id, address);
     let own = config.node.meta.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let plain = itself.meta.iter().map(|(name, value)| (&**name, &**value));
     let all: BTreeMap<&str, &str> = plain.chain(own).collect();
@@ -227,6 +234,17 @@ fn begin_links(
     let Some((member, sockets)) = member.zip(sockets) else { return Ok((None, None)) };
     let (links, frames) = Links::start(member, sockets, config).context("start the mesh")?;
     Ok((Some(links), Some(frames)))
+}
+
+/// What keeps a member one, where this node is one.
+fn take_part(
+    shared: &mut Shared,
+    config: &Config,
+    part: Option<((&Membership, &Linked), &Links)>,
+    itself: &catalog::NodeDef,
+) -> anyhow::Result<()> {
+    let Some(((member, linked), links)) = part else { return Ok(()) };
+    shared.cluster(config, member, linked, links.roster.clone(), itself.clone())
 }
 
 /// What a node that nobody else decides with writes down before it serves. A member cannot wait for it: it serves

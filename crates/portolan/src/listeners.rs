@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use sys::listen::Sharing;
 
 use crate::config::Config;
+use crate::daemon::guard::Leader;
 use crate::daemon::handed;
 use crate::daemon::holder::{Transport, holder};
 use crate::daemon::home::{self, Home};
@@ -85,7 +86,11 @@ impl Listeners {
     ///
     /// # Errors
     /// The first that cannot be had: which one, who holds it, which key moves it.
-    pub(crate) fn reserve(config: &Config, is_member: bool) -> anyhow::Result<Listeners> {
+    pub(crate) fn reserve(
+        config: &Config,
+        is_member: bool,
+        leader: Option<&Leader>,
+    ) -> anyhow::Result<Listeners> {
         let handed = handed::sockets().context("take the sockets of the service manager")?;
         guard_beyond_loopback(config, &handed.addresses()?)?;
         let config = &handed.instead(config.clone());
@@ -100,10 +105,14 @@ impl Listeners {
             refused("DNS", "dns.listen", by, error.address, error.cause)
         })?;
         let threads = config.relay.thread_count().context("count the processors for data threads")?;
-        let proxy = proxy::Listeners::reserve(&config.proxy, threads).map_err(|error| {
+        let mut proxy = proxy::Listeners::reserve(&config.proxy, threads).map_err(|error| {
             let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
             refused(&error.purpose, "proxy", by, error.address, error.cause)
         })?;
+        for (address, sockets) in leader.into_iter().flat_map(Leader::listeners) {
+            let sockets = sockets.context("take the listener of virtual addresses")?;
+            proxy.lead(address, sockets);
+        }
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
         let netsel =
             config.netsel.listen.map(|address| tcp("NetSel", "netsel.listen", address)).transpose()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compose::{self, Memory};
 use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::guard::Guards;
 use crate::daemon::home::Home;
 use crate::daemon::live::Live;
 use crate::listeners::Addresses;
@@ -62,7 +63,7 @@ impl Server {
         let live = Live::new(&self.config);
         let control = Arc::new(Control::embedded());
         let home = self.memory.claim()?;
-        let start = compose::start(*self.config, home.clone(), control, &live, None);
+        let start = compose::start(*self.config, home.clone(), control, &live, Guards::default());
         let node = Box::pin(start).await?;
         Ok(Running { node, _live: live, _home: home })
     }

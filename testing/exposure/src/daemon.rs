@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use peers::{Running, until};
 
 use crate::LIMIT;
+use crate::guest::Guest;
 use crate::home::{Fallible, Home};
 
 /// Beside Consul's, which may run on the same host.
@@ -17,8 +18,24 @@ pub struct Daemon<'a> {
     config: PathBuf,
     wrap: Vec<String>,
     running: Option<Running>,
-    is_outside: bool,
+    place: Place<'a>,
     token: Option<String>,
+}
+
+/// Where a daemon runs.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Client,
+    Outside,
+    Guest(&'a Guest),
+}
+
+/// What daemons differ in.
+struct Begin<'a> {
+    name: &'a str,
+    wrap: &'a [String],
+    lease: &'a str,
+    more: &'a str,
 }
 
 impl<'a> Daemon<'a> {
@@ -36,7 +53,7 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_by(home: &'a Home, wrap: &[String], more: &str) -> Fallible<Daemon<'a>> {
-        Daemon::begin(home, wrap, "60s", false, more)
+        Daemon::begin(home, Place::Client, Begin { name: "house", wrap, lease: "60s", more })
     }
 
     /// The same as [`Daemon::start`] with another lease of mappings.
@@ -44,7 +61,7 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_by_lease(home: &'a Home, lease: &str, more: &str) -> Fallible<Daemon<'a>> {
-        Daemon::begin(home, &[], lease, false, more)
+        Daemon::begin(home, Place::Client, Begin { name: "house", wrap: &[], lease, more })
     }
 
     /// The same on the host outside, which has a public address: a rented machine.
@@ -52,19 +69,27 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said.
     pub fn start_outside(home: &'a Home, more: &str) -> Fallible<Daemon<'a>> {
-        Daemon::begin(home, &[], "60s", true, more)
+        Daemon::begin(home, Place::Outside, Begin { name: "rented", wrap: &[], lease: "60s", more })
     }
 
-    fn begin(
+    /// The same on another host, as a node of this name, with this lease of mappings.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn start_on(
         home: &'a Home,
-        wrap: &[String],
+        guest: &'a Guest,
+        name: &str,
         lease: &str,
-        is_outside: bool,
         more: &str,
     ) -> Fallible<Daemon<'a>> {
+        Daemon::begin(home, Place::Guest(guest), Begin { name, wrap: &[], lease, more })
+    }
+
+    fn begin(home: &'a Home, place: Place<'a>, begin: Begin<'_>) -> Fallible<Daemon<'a>> {
+        let Begin { name, wrap, lease, more } = begin;
         let mut text = String::new();
         let folder = home.folder.path().display();
-        let name = if is_outside { "rented" } else { "house" };
         let _ = write!(
             text,
             "[node]\nname = \"{name}\"\ndata_dir = \"{folder}/{name}\"\n[logging]\nlevel = \"info\"\n\
@@ -73,7 +98,7 @@ impl<'a> Daemon<'a> {
         );
         let config = home.folder.path().join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
-        let mut daemon = Daemon { home, config, wrap: wrap.to_vec(), running: None, is_outside, token: None };
+        let mut daemon = Daemon { home, config, wrap: wrap.to_vec(), running: None, place, token: None };
         daemon.restart()?;
         Ok(daemon)
     }
@@ -101,7 +126,25 @@ impl<'a> Daemon<'a> {
     }
 
     fn place(&self, program: &std::path::Path) -> std::process::Command {
-        if self.is_outside { self.home.outside(program) } else { self.home.inside(program) }
+        match self.place {
+            Place::Client => self.home.inside(program),
+            Place::Outside => self.home.outside(program),
+            Place::Guest(guest) => guest.run(program),
+        }
+    }
+
+    /// Makes it the first node of a cluster; the operator's token, which its next questions carry.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn init(&mut self) -> Fallible<String> {
+        let begun = self.say(&["init", "--output", "json"])?;
+        let file = begun.split("\"OperatorTokenFile\":").nth(1).and_then(|rest| rest.split('"').nth(1));
+        let token =
+            std::fs::read_to_string(file.ok_or("no file with the token is named")?)?.trim().to_owned();
+        self.use_token(&token);
+        until(LIMIT, "the cluster to decide", || self.say(&["allow", "any", "any"]).ok())?;
+        Ok(token)
     }
 
     /// What it is asked from now on carries this token.

@@ -79,7 +79,9 @@ impl Home {
         }
         shell(&format!(
             "set -e
-            ip link add eth0 netns {client} type veth peer name lan0 netns {gateway}
+            ip -n {gateway} link add lan0 type bridge
+            ip link add eth0 netns {client} type veth peer name p2 netns {gateway}
+            ip -n {gateway} link set p2 master lan0 up
             ip link add eth0 netns {wan} type veth peer name wan0 netns {gateway}
             a() {{ ip -n $1 addr add $3 dev $2 $4; ip -n $1 link set $2 up; }}
             a {client} eth0 {LAN_CLIENT}/24; a {client} eth0 {CLIENT_V6}/64 nodad
@@ -290,6 +292,16 @@ impl Home {
         Ok(found)
     }
 
+    /// The namespace of the client's host.
+    pub(crate) fn client_name(&self) -> &str {
+        &self.client
+    }
+
+    /// The router's namespace.
+    pub(crate) fn gateway_name(&self) -> &str {
+        &self.gateway
+    }
+
     /// A command on the client's host.
     pub fn inside(&self, program: impl AsRef<Path>) -> Command {
         let mut command = enter(&self.client, program.as_ref());
@@ -369,7 +381,7 @@ impl Home {
     }
 }
 
-fn enter(namespace: &str, program: &Path) -> Command {
+pub(crate) fn enter(namespace: &str, program: &Path) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace]).arg(program);
     command
@@ -389,7 +401,7 @@ fn nft(namespace: &str, script: &str) -> Fallible<()> {
     said(child.wait_with_output()?).map(drop)
 }
 
-fn shell(script: &str) -> Fallible<()> {
+pub(crate) fn shell(script: &str) -> Fallible<()> {
     said(Command::new("sh").args(["-c", script]).output()?).map(drop)
 }
 

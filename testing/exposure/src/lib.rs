@@ -6,6 +6,7 @@
 
 mod authority;
 mod daemon;
+mod guest;
 mod home;
 mod misbehaving;
 mod names;
@@ -15,6 +16,7 @@ mod web;
 
 pub use authority::Authority;
 pub use daemon::Daemon;
+pub use guest::Guest;
 pub use home::{CLIENT_V6, Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use misbehaving::Misbehaving;
 pub use role::{Consul, NameServer, Role};

@@ -15,26 +15,40 @@ fn reaches(home: &Home) -> bool {
 #[test]
 fn a_pinhole_comes_and_goes_with_the_service() {
     let home = need!(Home::build(Guard::Nft));
+    comes_and_goes(&home, "by PCP at");
+}
+
+#[test]
+fn a_router_that_knows_pinholes_by_upnp_alone_opens_them_too() {
+    let home = need!(Home::build(Guard::Nft));
+    let deaf = "add chain inet filter deaf { type filter hook input priority 0; }\n\
+                add rule inet filter deaf udp dport 5351 drop";
+    home.nft_at_router(deaf).unwrap();
+    comes_and_goes(&home, "by UPnP IGD 2 at");
+}
+
+fn comes_and_goes(home: &Home, by: &str) {
     need!(peers::portolan());
     need!(peers::python(&[]));
     for tool in ["curl", "knotd", "dig"] {
         need!(peers::tool(tool));
     }
-    let names = NameServer::start(&home).unwrap();
+    let names = NameServer::start(home).unwrap();
     let _service = home.serve_web("::").unwrap();
-    let mut daemon = Daemon::start(&home, &home.public_dns().unwrap()).unwrap();
+    let mut daemon = Daemon::start(home, &home.public_dns().unwrap()).unwrap();
     daemon.say(&["expose", "web", "--port", "1337", "--name", "www.example.test"]).unwrap();
-    assert!(!reaches(&home));
+    assert!(!reaches(home));
     daemon.say(&["register", "web", "--port", "1337"]).unwrap();
     daemon.shows("pinhole      holds").unwrap();
+    daemon.shows(by).unwrap();
     names.shows("www.example.test", "AAAA", &[CLIENT_V6]).unwrap();
     names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
-    until(LIMIT, "the world to reach the service", || reaches(&home).then_some(()))
+    until(LIMIT, "the world to reach the service", || reaches(home).then_some(()))
         .unwrap_or_else(|timeout| panic!("{timeout}\n{}", daemon.said()));
 
     daemon.say(&["unexpose", "web"]).unwrap();
     names.shows("www.example.test", "AAAA", &[]).unwrap();
-    until(LIMIT, "the world to be kept out again", || (!reaches(&home)).then_some(())).unwrap();
+    until(LIMIT, "the world to be kept out again", || (!reaches(home)).then_some(())).unwrap();
     // The host's own rules would hide a pinhole that was forgotten.
     let at_router = || {
         let nft = peers::tool("nft").ok()?;

@@ -23,16 +23,12 @@ fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
     assert!(route.status.success(), "{}", String::from_utf8_lossy(&route.stderr));
     let mesh = "[mesh]\nadvertise = [\"45.83.0.2:8300\"]\n";
     let mut rented = Daemon::start_outside(&home, mesh).unwrap();
-    let begun = rented.say(&["init", "--output", "json"]).unwrap();
-    let file = begun.split("\"OperatorTokenFile\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap();
-    let token = std::fs::read_to_string(file).unwrap();
-    rented.use_token(token.trim());
-    until(LIMIT, "the rented machine to decide alone", || rented.say(&["allow", "any", "any"]).ok()).unwrap();
+    let token = rented.init().unwrap();
     let ticket = rented.say(&["token", "create"]).unwrap();
 
     let mut house = Daemon::start(&home, "mappings = false\npinholes = false\n").unwrap();
     house.say(&["join", ticket.trim()]).unwrap();
-    house.use_token(token.trim());
+    house.use_token(&token);
     let mut service = home.serve_web("127.0.0.1").unwrap();
     until(LIMIT, "the house to be a member", || house.say(&REGISTER_INSIDE).ok()).unwrap();
     house.say(&["expose", "web", "--port", "8443", "--via", "rented"]).unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     logging::parse(&loaded.config.logging.level)?;
     crate::compose::etcd::check(&loaded.config)?;
     if !args.offline {
-        Listeners::reserve(&loaded.config, cluster::identity::exists(&loaded.config.node.data_dir))?;
+        Listeners::reserve(&loaded.config, cluster::identity::exists(&loaded.config.node.data_dir), None)?;
         identity::check(&loaded.config.node.data_dir)?;
     }
     let given = loaded.settings.values().filter(|s| s.origin != crate::config::Origin::Default).count();

@@ -12,7 +12,7 @@ use crate::config::{Config, Loaded, Sources};
 use crate::consul_cli::Definitions;
 use crate::daemon::containers::Registrar;
 use crate::daemon::control::{Control, End};
-use crate::daemon::guard::Guard;
+use crate::daemon::guard::Guards;
 use crate::daemon::handed;
 use crate::daemon::home::{self, Home};
 use crate::daemon::live::Live;
@@ -51,23 +51,17 @@ pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
     handed::take();
     let config = &daemon.loaded.config;
     // Before there are other threads: rights are given up one by one.
-    let guard = if config.exposure.enabled { Guard::start(&config.firewall)? } else { None };
-    let guard = guard.map(Arc::new);
+    let guards = Guards::start(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(daemon.loaded.config.node.control_threads.max(1))
         .thread_name("control")
         .enable_all()
         .build()
         .context("start the control runtime")?;
-    runtime.block_on(serve(daemon, guard, level, global))
+    runtime.block_on(serve(daemon, guards, level, global))
 }
 
-async fn serve(
-    daemon: Daemon,
-    guard: Option<Arc<Guard>>,
-    level: logging::LevelHandle,
-    global: &Global,
-) -> Result {
+async fn serve(daemon: Daemon, guards: Guards, level: logging::LevelHandle, global: &Global) -> Result {
     let mut signals = Signals::listen()?;
     let notify = Notify::from_env();
     let Daemon { sources, defaults, loaded, memory, greet, notes, definitions } = daemon;
@@ -84,7 +78,7 @@ async fn serve(
     let mut greet = greet;
     loop {
         let mut node = tokio::select! {
-            started = compose::start(config.clone(), home.clone(), control.clone(), &live, guard.clone()) => started?,
+            started = compose::start(config.clone(), home.clone(), control.clone(), &live, guards.clone()) => started?,
             Word::Leave(signal) = signals.next() => {
                 tracing::info!(signal, "stopped before it had started");
                 return Ok(());

@@ -108,7 +108,8 @@ impl NameArgs {
         let file = self.dns_key.context("a name server needs a key: DIPLONAT_DNS_KEY")?;
         anyhow::ensure!(!self.dns_zones.is_empty(), "a name server needs zones to write: DIPLONAT_DNS_ZONES");
         let owner = Owner::new(self.dns_owner.as_deref().unwrap_or(node))?;
-        let config = names::Config { server, zones: self.dns_zones, owner, ttl: self.dns_ttl };
+        let (adopt, group) = (Vec::new(), None);
+        let config = names::Config { server, zones: self.dns_zones, owner, adopt, group, ttl: self.dns_ttl };
         Ok(Some(Arc::new(Rfc2136::new(&config, names::read_key(&file)?)?)))
     }
 }
@@ -215,8 +216,8 @@ fn settings(args: Args) -> Result<Settings> {
         journal: None,
         leave: args.leave_mappings,
     };
-    let firewall =
-        firewall::Config { mode: args.firewall.into(), chain: "DIPLONAT".into(), look_every: refresh };
+    let (mode, chain) = (args.firewall.into(), "DIPLONAT".into());
+    let firewall = firewall::Config { mode, chain, look_every: refresh, ..firewall::Config::default() };
     Ok((source, expose, firewall, names))
 }
 
@@ -238,6 +239,7 @@ async fn serve(
     let https = expose::Https::nowhere();
     let inputs = expose::Inputs {
         doors: None,
+        lookout: None,
         said: wishes,
         openings,
         firewall: reported,
@@ -247,10 +249,12 @@ async fn serve(
         metrics,
     };
     let follow = tokio::spawn(consul::run(source, said, drain.clone()));
+    let consent = channel(firewall::Consent::default()).1;
+    let guarded = firewall::Inputs { openings: doors, consent, listening: Vec::new(), reports };
     let guard = tokio::spawn(async move {
         match guard {
-            Some(guard) => guard.run(firewall, doors, reports).await,
-            None => firewall::run(firewall, doors, reports).await,
+            Some(guard) => guard.run(firewall, guarded).await,
+            None => firewall::run(firewall, guarded).await,
         }
     });
     let carry = tokio::spawn(expose::run(config, inputs, drain));

@@ -14,6 +14,7 @@ use store::Store;
 use super::faces::Shared;
 use crate::config::{Carried, Config};
 use crate::many::face::Linked;
+use crate::many::lookout;
 use crate::many::member::Membership;
 use crate::many::roster::Roster;
 use crate::many::signs::Signs;
@@ -47,6 +48,7 @@ impl Shared {
         self.tasks.spawn("survey", survey::serve(store.clone(), linked.clone(), drain.clone()));
         let signs = Signs { store: store.clone(), leases: self.leases.clone(), mesh: linked.mesh.clone() };
         self.tasks.spawn("signs", signs.serve(drain.clone()));
+        self.tasks.spawn("lookout", lookout::serve(linked.mesh.clone(), drain.clone()));
         let (voice, heard) = MeshVoice::new(linked.mesh.clone());
         let leads = linked.leads();
         let life = life::run(

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use catalog::NodeDef;
 use catalog::exposure::{Front, Openings, Port, Protocol};
 use expose::acme::{self, Certified};
 use expose::names::{self, Exec, Http, HttpConfig, Owner, Provider, Rfc2136, Several};
 use expose::router::BoxFuture;
-use expose::source::{Said, both, consul, own};
-use expose::{HttpSettings, NameSettings, OpenDoors, Status};
+use expose::source::{Said, both, consul, household, own};
+use expose::{HttpSettings, NameSettings, OpenDoors, Rfc2136Settings, Status};
 use hostnet::firewall;
 use state::{Publisher, Reader, Report, channel};
 use store::Store;
@@ -23,6 +24,10 @@ use crate::daemon::guard::Guard;
 use crate::daemon::home::Home;
 use crate::daemon::identity::Identity;
 use crate::listeners::Addresses;
+use crate::many::face::Linked;
+use crate::many::lookout::FromElsewhere;
+
+use super::consent::Desk;
 
 impl Shared {
     /// Carries out what shall be reachable from outside, where the configuration says that this node does; what
@@ -35,16 +40,20 @@ impl Shared {
         config: &Config,
         identity: &Identity,
         guard: Option<Arc<Guard>>,
+        lookout: Option<Arc<dyn expose::Lookout>>,
     ) -> anyhow::Result<Arc<dyn api::Exposure>> {
         let wished = own::Config {
             node: identity.name.as_str().into(),
             fixed: config.expose.iter().map(expose::Wish::def).collect(),
             registrations: config.exposure.registrations,
             front: self.outdoors.ports,
+            site: config.exposure.site.as_ref().map(expose::Site::name),
         };
         let node: Arc<str> = identity.name.as_str().into();
         let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
         let (journal, opener) = (self.outdoors.journal.take(), self.outdoors.doors.take());
+        let (trusted, listening) =
+            (self.outdoors.trusted.take(), std::mem::take(&mut self.outdoors.listening));
         let https = self.https(config, names.clone());
         if !config.exposure.enabled {
             return Ok(Arc::new(Planned { node, wished, store: self.store.clone() }));
@@ -67,10 +76,12 @@ impl Shared {
         let (reports, reported) = channel(Report::default());
         let mut firewall = config.firewall.clone();
         let unguarded = unguarded(&mut firewall, guard.is_some());
+        let desk = Desk::open(&firewall, trusted, reported.clone());
+        let inputs = firewall::Inputs { openings: doors, consent: desk.consent(), listening, reports };
         self.tasks.spawn("firewall", async move {
             match guard {
-                Some(guard) => guard.run(firewall, doors, reports).await,
-                None => firewall::run(firewall, doors, reports).await,
+                Some(guard) => guard.run(firewall, inputs).await,
+                None => firewall::run(firewall, inputs).await,
             }
         });
         let (status, shown) = channel(Status::default());
@@ -85,11 +96,23 @@ impl Shared {
             names,
             https,
             doors: opener,
+            lookout,
             metrics,
         };
         let carried = expose::Config { unguarded, journal, ..config.exposure.config() };
         self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
-        Ok(Arc::new(Carried { node, shown }))
+        Ok(Arc::new(Carried { node, shown, desk }))
+    }
+
+    /// Nodes of other homes, where this one says which is its own.
+    pub(super) fn lookout(
+        &self,
+        config: &Config,
+        linked: Option<&Linked>,
+    ) -> Option<Arc<dyn expose::Lookout>> {
+        let mesh = linked?.mesh.clone();
+        let site = config.exposure.site.as_ref().map(expose::Site::name)?;
+        Some(Arc::new(FromElsewhere { mesh, store: self.store.clone(), site }))
     }
 
     /// Certificates for what is served to the world by HTTPS.
@@ -123,6 +146,10 @@ pub(super) struct Outdoors {
     folder: Option<PathBuf>,
     /// Where it writes down which public names it shows.
     journal: Option<PathBuf>,
+    /// Where it writes down which firewall of its own was confirmed.
+    trusted: Option<PathBuf>,
+    /// Ports beyond loopback that are not there for the world, and that others must reach.
+    listening: Vec<Port>,
     /// The proxy's listeners that come and go.
     doors: Option<Arc<dyn OpenDoors>>,
 }
@@ -130,7 +157,16 @@ pub(super) struct Outdoors {
 impl Default for Outdoors {
     fn default() -> Outdoors {
         let (front, proofs) = (channel(Front::default()).0, channel(acme::Proofs::new()).0);
-        Outdoors { ports: None, front, proofs, folder: None, journal: None, doors: None }
+        Outdoors {
+            ports: None,
+            front,
+            proofs,
+            folder: None,
+            journal: None,
+            trusted: None,
+            listening: Vec::new(),
+            doors: None,
+        }
     }
 }
 
@@ -142,7 +178,19 @@ impl Outdoors {
         let ports = port(&addresses.public_tls).map(|https| own::FrontPorts { https, http });
         let folder = home.map(|home| home.dir().join("certificates"));
         let journal = home.map(|home| home.dir().join("public-names"));
-        Outdoors { ports, folder, journal, ..Outdoors::default() }
+        let trusted = home.map(|home| home.dir().join("firewall-confirmed"));
+        Outdoors { ports, folder, journal, trusted, listening: listening(addresses), ..Outdoors::default() }
+    }
+
+    /// What other nodes of the same home must know of this one.
+    pub(super) fn introduce(&self, config: &Config, itself: NodeDef) -> NodeDef {
+        let Some(site) = config.exposure.site.as_ref().filter(|_| config.exposure.enabled) else {
+            return itself;
+        };
+        let front = self.ports.map(|front| (household::FRONT.into(), front.https.to_string().into()));
+        let known = itself.meta.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let meta = known.chain([(household::SITE.into(), site.name())]).chain(front).collect();
+        NodeDef { meta, ..itself }
     }
 
     /// Listeners that come and go are the proxy's.
@@ -154,6 +202,18 @@ impl Outdoors {
     pub(super) fn shown(&self) -> proxy::Shown {
         proxy::Shown { front: self.front.reader(), proofs: self.proofs.reader() }
     }
+}
+
+/// Ports of this daemon that other hosts have business with. What it shows to the world is opened when somebody wishes it.
+fn listening(addresses: &Addresses) -> Vec<Port> {
+    let world = ["HTTPS for the world", "HTTP for the world"];
+    let all = addresses.iter().filter(|(what, at)| !at.ip().is_loopback() && !world.contains(what));
+    let both = all.flat_map(|(what, at)| {
+        let has_udp = ["DNS", "mesh", "service"].contains(&what);
+        let udp = has_udp.then_some(Port { protocol: Protocol::Udp, number: at.port() });
+        udp.into_iter().chain([Port { protocol: Protocol::Tcp, number: at.port() }])
+    });
+    both.collect()
 }
 
 /// The proxy opens ports that lead to other nodes.
@@ -194,12 +254,7 @@ fn keepers(settings: &[NameSettings], node: &str) -> anyhow::Result<Option<Arc<d
     for one in settings {
         let owner = |said: &Option<String>| Owner::new(said.as_deref().unwrap_or(node));
         several = match one {
-            NameSettings::Rfc2136(one) => {
-                let (zones, owner) = (one.zones.clone(), owner(&one.owner)?);
-                let config = names::Config { server: one.server, zones, owner, ttl: one.ttl };
-                let keeper = Rfc2136::new(&config, names::read_key(&one.key_file)?)?;
-                several.with(&one.zones, Arc::new(keeper))
-            }
+            NameSettings::Rfc2136(one) => several.with(&one.zones, Arc::new(keeper(one, node)?)),
             NameSettings::Http(one) => several.with(&one.zones, Arc::new(by_http(one, owner(&one.owner)?)?)),
             NameSettings::Exec(one) => {
                 let keeper = Exec::new(one.command.clone(), owner(&one.owner)?, one.ttl);
@@ -208,6 +263,16 @@ fn keepers(settings: &[NameSettings], node: &str) -> anyhow::Result<Option<Arc<d
         };
     }
     Ok((!several.is_empty()).then(|| Arc::new(several) as Arc<dyn Provider>))
+}
+
+/// A name server that takes updates, as it is configured for a node of this name.
+pub(crate) fn keeper(settings: &Rfc2136Settings, node: &str) -> anyhow::Result<Rfc2136> {
+    let owner = Owner::new(settings.owner.as_deref().unwrap_or(node))?;
+    let adopt = settings.adopt.iter().map(|word| Owner::new(word)).collect::<Result<_, _>>()?;
+    let group = settings.group.as_deref().map(Owner::new).transpose()?;
+    let (server, zones, ttl) = (settings.server, settings.zones.clone(), settings.ttl);
+    let config = names::Config { server, zones, owner, adopt, group, ttl };
+    Ok(Rfc2136::new(&config, names::read_key(&settings.key_file)?)?)
 }
 
 fn by_http(settings: &HttpSettings, owner: Owner) -> anyhow::Result<Http> {
@@ -222,11 +287,16 @@ fn by_http(settings: &HttpSettings, owner: Owner) -> anyhow::Result<Http> {
 struct Carried {
     node: Arc<str>,
     shown: Reader<Status>,
+    desk: Desk,
 }
 
 impl api::Exposure for Carried {
     fn exposures(&self) -> ::consul::exposure::Exposures {
         self.shown.now().shown(&self.node, true)
+    }
+
+    fn firewall(&self, word: &str) -> Result<(), api::Refused> {
+        self.desk.hear(word)
     }
 }
 

@@ -98,7 +98,7 @@ impl Shared {
         identity: &Identity,
         listeners: proxy::Listeners,
         live: &Live,
-        virtual_work: hostnet::Work,
+        (virtual_work, led): (hostnet::Work, Reader<hostnet::transparent::Led>),
         linked: Option<&Linked>,
     ) -> anyhow::Result<Relay> {
         let routes = self.routes.clone();
@@ -139,6 +139,7 @@ impl Shared {
             host: Arc::new(ThisHost),
             listeners: Arc::new(VirtualSockets(virtuals)),
             work: virtual_work,
+            led,
         };
         self.tasks.spawn("hostnet", hostnet::run(config.hostnet.clone(), inputs, self.drain.clone()));
         Ok(relay)

@@ -1,28 +1,68 @@
-//! The small process beside the daemon that alone may change the host's network.
+//! The small processes beside the daemon that alone may change the host's network.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use hostnet::firewall::{self, guard};
-use state::{Publisher, Reader, Report};
+use sys::listen::{self, Sharing};
 
-use catalog::exposure::Openings;
+use crate::config::Config;
 
 /// Name of the hidden command that it runs.
 pub(crate) const COMMAND: &str = "guard";
 
-/// That process. It ends when this value does.
+/// One such process. It ends when this value does.
 pub(crate) struct Guard {
     stream: UnixStream,
     child: Child,
 }
 
+/// All of a daemon's.
+#[derive(Clone, Default)]
+pub(crate) struct Guards {
+    /// Sets the firewall.
+    pub(crate) firewall: Option<Arc<Guard>>,
+    /// Leads virtual addresses to one listener.
+    pub(crate) leader: Option<Arc<Leader>>,
+}
+
+/// One listener for all virtual addresses, and who has their packets led to it.
+pub(crate) struct Leader {
+    guard: Guard,
+    four: Group,
+    six: Option<Group>,
+}
+
+/// Sockets of one address.
+type Group = (SocketAddr, Vec<TcpListener>);
+
+impl Guards {
+    /// Starts those that the configuration needs, then gives the right up in this process: to be called before there
+    /// are other threads.
+    ///
+    /// # Errors
+    /// Programs or rights that the kernel does not give.
+    pub(crate) fn start(config: &Config) -> anyhow::Result<Guards> {
+        let wants_firewall = config.exposure.enabled && config.firewall.mode != firewall::Mode::Off;
+        let may = sys::privilege::may_change_network();
+        let firewall = (wants_firewall && may).then(Guard::spawn).transpose()?;
+        let leader = config.hostnet.transparent.then(|| Leader::start(config)).transpose()?;
+        if may {
+            sys::privilege::give_up_network().context("give the right to change the network up")?;
+        }
+        Ok(Guards { firewall: firewall.map(Arc::new), leader: leader.map(Arc::new) })
+    }
+}
+
 impl Guard {
-    /// Starts it, where there is something to guard and we may, and gives the right up in this process: to be
-    /// called before there are other threads.
+    /// Starts one for the firewall, where there is something to guard and we may, and gives the right up in this
+    /// process: to be called before there are other threads.
     ///
     /// # Errors
     /// Programs or rights that the kernel does not give.
@@ -30,28 +70,76 @@ impl Guard {
         if config.mode == firewall::Mode::Off || !sys::privilege::may_change_network() {
             return Ok(None);
         }
+        let guard = Guard::spawn()?;
+        sys::privilege::give_up_network().context("give the right to change the network up")?;
+        Ok(Some(guard))
+    }
+
+    fn spawn() -> anyhow::Result<Guard> {
         let (stream, theirs) = UnixStream::pair().context("make a pair of sockets for the guard")?;
         let program = std::env::current_exe().context("find this program for the guard")?;
         let mut command = Command::new(program);
         // Under another name it would be another program's command line.
         command.arg0("portolan").arg(COMMAND).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
         let child = command.spawn().context("start the guard")?;
-        sys::privilege::give_up_network().context("give the right to change the network up")?;
-        Ok(Some(Guard { stream, child }))
+        Ok(Guard { stream, child })
     }
 
     /// Keeps the firewall as [`firewall::run`] does, by that process.
-    pub(crate) async fn run(
-        &self,
-        config: firewall::Config,
-        openings: Reader<Openings>,
-        reports: Publisher<Report>,
-    ) {
+    pub(crate) async fn run(&self, config: firewall::Config, inputs: firewall::Inputs) {
         match self.stream.try_clone() {
-            Ok(stream) => guard::run(stream, config, openings, reports).await,
+            Ok(stream) => guard::run(stream, config, inputs).await,
             Err(cause) => tracing::error!(%cause, "the guard cannot be spoken to"),
         }
     }
+}
+
+impl Leader {
+    /// Takes the sockets while it may, one for each data thread, and starts the process.
+    fn start(config: &Config) -> anyhow::Result<Leader> {
+        if !sys::privilege::may_change_network() {
+            anyhow::bail!(
+                "hostnet.transparent needs CAP_NET_ADMIN: give it (AmbientCapabilities= in the daemon's unit), or leave it out"
+            );
+        }
+        let threads = config.relay.thread_count().context("count the data threads")?;
+        let take =
+            |at: IpAddr| sockets(at, threads).context("take a transparent socket for virtual addresses");
+        let four = take(Ipv4Addr::LOCALHOST.into())?;
+        let wants_six = config.hostnet.range_v6.is_some();
+        let six = wants_six.then(|| take(Ipv6Addr::LOCALHOST.into())).transpose()?;
+        Ok(Leader { guard: Guard::spawn()?, four, six })
+    }
+
+    /// The sockets, by their address; the kernel's error where one cannot be had again.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (SocketAddr, io::Result<Vec<TcpListener>>)> {
+        let again =
+            |(address, sockets): &Group| (*address, sockets.iter().map(TcpListener::try_clone).collect());
+        std::iter::once(&self.four).chain(&self.six).map(again)
+    }
+
+    /// Where packets of IPv4 are to be led, and those of IPv6.
+    pub(crate) fn ports(&self) -> (u16, Option<u16>) {
+        (self.four.0.port(), self.six.as_ref().map(|(address, _)| address.port()))
+    }
+
+    /// The way to who does it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn way(&self) -> io::Result<UnixStream> {
+        self.guard.stream.try_clone()
+    }
+}
+
+fn sockets(at: IpAddr, threads: usize) -> io::Result<Group> {
+    let first = listen::transparent((at, 0).into(), Sharing::ReusePort)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..threads {
+        sockets.push(listen::transparent(address, Sharing::ReusePort)?);
+    }
+    Ok((address, sockets))
 }
 
 impl Drop for Guard {

@@ -7,6 +7,7 @@ pub(crate) mod begin;
 pub(crate) mod carrier;
 mod certify;
 pub(crate) mod face;
+pub(crate) mod lookout;
 pub(crate) mod member;
 pub(crate) mod order;
 pub(crate) mod reach;
