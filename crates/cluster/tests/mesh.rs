@@ -22,6 +22,7 @@ use portolan_cluster::{Credentials, Identity, Local, time};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use store::Store;
 use tempfile::tempdir;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// Longest that a test waits for anything.
@@ -68,7 +69,7 @@ impl Running {
         let address = sockets.local_addr().unwrap();
         let (trust, trusted) = state::channel(trust(&local.credentials().now()));
         let (peers, known) = state::channel(Peers((*local.peers().now()).clone()));
-        let mesh = Mesh::start_on(sockets, config(address), trusted, known).unwrap();
+        let mesh = Mesh::start_on(sockets, config(address), trusted, known, Handle::current()).unwrap();
         let (voice, heard) = MeshVoice::new(mesh.clone());
         let (trigger, drain) = state::drain();
         let fast = life::Config {
@@ -93,13 +94,7 @@ fn bind(address: SocketAddr) -> mesh::Sockets {
 }
 
 fn node(name: &str) -> Command {
-    let def = NodeDef {
-        name: name.into(),
-        id: "".into(),
-        address: "127.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-    };
+    let def = NodeDef::new(name.into(), "127.0.0.1".into());
     let status = InitialStatus::Set(Status::Passing);
     let checks = vec![CheckRegistration { def: catalog::liveness_check(), status, output: "".into() }];
     let node = Some(NodeRegistration { def, only_if_absent: false });

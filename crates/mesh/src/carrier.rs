@@ -25,15 +25,17 @@ use crate::serve::{self, Incoming};
 use crate::stream::Stream;
 use crate::tls;
 
+/// What may wait in a socket, asked for; the kernel grants what it allows. It holds a burst of some milliseconds. More of
+/// it would not make bulk faster: whatever bulk fills, the log's messages wait behind.
+const SOCKET_BYTES: usize = 256 << 10;
 /// A pause when the kernel has no descriptor left, so that accepting does not spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     dual_stack(&socket, address)?;
-    // A burst waits instead of being lost; the kernel grants what it allows.
-    let _ = socket.set_recv_buffer_size(4 << 20);
-    let _ = socket.set_send_buffer_size(4 << 20);
+    let _ = socket.set_recv_buffer_size(SOCKET_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -10,6 +10,7 @@ use quinn::{ClientConfig, Connection};
 use crate::greet::{self, Greeted, NoLink};
 use crate::hello::Use;
 use crate::link::{self, Close, Proof, with_causes};
+use crate::mark;
 use crate::mesh::Shared;
 use crate::tls;
 
@@ -185,7 +186,7 @@ pub(crate) async fn resolve(addresses: &[String], failures: &mut Vec<String>) ->
 }
 
 async fn one(shared: &Arc<Shared>, peer: &str, address: SocketAddr, purpose: Use) -> Result<Greeted, String> {
-    let connection = connect(shared, peer, address).await?;
+    let connection = connect(shared, peer, address, purpose).await?;
     let trust = shared.trust.now();
     let proof = match Proof::of(link::chain_of(&connection), &trust, Some(peer)) {
         Ok(proof) => proof,
@@ -205,11 +206,19 @@ async fn one(shared: &Arc<Shared>, peer: &str, address: SocketAddr, purpose: Use
     }
 }
 
-async fn connect(shared: &Arc<Shared>, peer: &str, address: SocketAddr) -> Result<Connection, String> {
+async fn connect(
+    shared: &Arc<Shared>,
+    peer: &str,
+    address: SocketAddr,
+    purpose: Use,
+) -> Result<Connection, String> {
     let (tls, said) = tls::client(&shared.trust, peer).map_err(|error| with_causes(&error))?;
     let quic = QuicClientConfig::try_from(tls).map_err(|error| with_causes(&error))?;
     let mut config = ClientConfig::new(Arc::new(quic));
     config.transport_config(shared.transport.clone());
+    if purpose == Use::Data {
+        config.initial_dst_cid_provider(Arc::new(mark::data));
+    }
     let connecting = shared.endpoint.connect_with(config, address, tls::SNI);
     let connecting = connecting.map_err(|error| with_causes(&error))?;
     connecting.await.map_err(|error| said.take().unwrap_or_else(|| link::ending(&error).0))

@@ -26,6 +26,7 @@ pub mod join;
 mod judge;
 mod link;
 mod listen;
+mod mark;
 mod mesh;
 mod open;
 pub mod preface;

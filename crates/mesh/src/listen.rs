@@ -11,6 +11,7 @@ use crate::guest;
 use crate::hello::{GreetingError, Use};
 use crate::join;
 use crate::link::{self, Close, Proof, with_causes};
+use crate::mark;
 use crate::mesh::Shared;
 use crate::tls;
 
@@ -20,8 +21,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let from = incoming.remote_address();
         match shared.gate.knock(from.ip(), incoming.remote_address_validated(), Instant::now()) {
             Verdict::Admit(seat) => {
-                let shared = shared.clone();
-                tokio::spawn(async move { handshake(shared, incoming, seat).await });
+                let is_data = mark::is_data(&incoming.orig_dst_cid());
+                let runtime = if is_data { &shared.data } else { &shared.control };
+                runtime.spawn(handshake(shared.clone(), incoming, seat));
             }
             Verdict::Retry => {
                 let _ = incoming.retry();

@@ -89,7 +89,10 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) joins: Joins,
     pub(crate) guests: Guests,
-    pub(crate) runtime: Handle,
+    /// Where control links live.
+    pub(crate) control: Handle,
+    /// Where data links live.
+    pub(crate) data: Handle,
 }
 
 impl std::fmt::Debug for Shared {
@@ -135,17 +138,19 @@ impl Sockets {
 }
 
 impl Mesh {
-    /// Binds and starts. Must be called on the runtime that the control links shall live on.
+    /// Binds and starts. Must be called on the runtime that all links shall live on.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(config: Config, trust: Reader<Trust>, peers: Reader<Peers>) -> Result<Mesh, StartError> {
         config.check().map_err(StartError::Setting)?;
         let sockets = Sockets::bind(&config)?;
-        Mesh::start_on(sockets, config, trust, peers)
+        let data = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        Mesh::start_on(sockets, config, trust, peers, data)
     }
 
-    /// Starts on sockets that were bound before.
+    /// Starts on sockets that were bound before. Must be called on the runtime that the control links shall live on;
+    /// data links live on `data`, so that what is encrypted there keeps no control message waiting.
     ///
     /// # Errors
     /// [`StartError`].
@@ -154,9 +159,10 @@ impl Mesh {
         config: Config,
         trust: Reader<Trust>,
         peers: Reader<Peers>,
+        data: Handle,
     ) -> Result<Mesh, StartError> {
         config.check().map_err(StartError::Setting)?;
-        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let control = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let transport = Arc::new(transport(&config));
         let endpoint = endpoint(&config, sockets.udp, &trust, transport.clone())?;
         let shared = Arc::new(Shared {
@@ -170,7 +176,8 @@ impl Mesh {
             peers,
             endpoint,
             transport,
-            runtime,
+            control,
+            data,
         });
         let mut tasks = vec![
             tokio::spawn(listen::run(shared.clone())),
@@ -179,7 +186,7 @@ impl Mesh {
             tokio::spawn(measure(shared.clone())),
         ];
         if let Some(listener) = sockets.tcp {
-            tasks.push(tokio::spawn(carrier::run(shared.clone(), listener)));
+            tasks.push(shared.data.spawn(carrier::run(shared.clone(), listener)));
         }
         Ok(Mesh(Arc::new(Running { shared, tasks: Mutex::new(tasks) })))
     }

@@ -81,8 +81,8 @@ impl Shared {
             return open_on(&link, kind).await;
         }
         let (shared, name) = (self.clone(), peer.to_owned());
-        // The link's tasks must live on the mesh's runtime, whoever asks first.
-        let dialled = self.runtime.spawn(async move { dial::data(&shared, &name).await });
+        // The link's tasks must live on the mesh's own runtime, whoever asks first.
+        let dialled = self.data.spawn(async move { dial::data(&shared, &name).await });
         let link = dialled.await.map_err(|_| OpenError::Closed)??;
         open_on(&link, kind).await
     }

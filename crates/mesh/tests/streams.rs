@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Authority, ECHO, Node, ask, echo, linked};
+use std::time::Duration;
+
+use common::{Authority, ECHO, Node, ask, config, echo, linked};
 use portolan_mesh::Lane;
 
 #[tokio::test]
@@ -44,4 +46,28 @@ async fn a_kind_that_nobody_takes_is_refused_with_the_reason() {
     drop(gone);
     let mut stream = a.mesh.open("b", ECHO, Lane::Control).await.unwrap();
     assert!(stream.taken().await.unwrap_err().to_string().contains("any more"));
+}
+
+/// Links that carry bulk live on a runtime of their own, at both ends.
+#[tokio::test]
+async fn threads_that_are_busy_with_data_links_keep_no_control_stream_waiting() {
+    let authority = Authority::new();
+    // Nobody drives it: it is as busy as can be.
+    let busy = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let a =
+        Node::try_start_on(config(), authority.trust(&authority.node("a")), busy.handle().clone()).unwrap();
+    let b = Node::start(authority.trust(&authority.node("b")));
+    echo(&a);
+    echo(&b);
+    b.dial(&[&a]);
+    linked(&a, &b).await;
+    let dials = async { b.mesh.open("a", ECHO, Lane::Data).await };
+    let mesh = a.mesh.clone();
+    let dialled = tokio::spawn(async move { mesh.open("b", ECHO, Lane::Data).await });
+    assert!(tokio::time::timeout(Duration::from_millis(200), dials).await.is_err(), "nobody takes it");
+    assert_eq!(ask(&a, "b", Lane::Control).await, "a by Control: hello");
+    assert_eq!(ask(&b, "a", Lane::Control).await, "b by Control: hello");
+    assert!(!dialled.is_finished(), "nor does anybody dial");
+    dialled.abort();
+    busy.shutdown_background();
 }

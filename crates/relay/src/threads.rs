@@ -169,6 +169,9 @@ fn run(
     {
         tracing::warn!(thread = index, processor, %cause, "cannot keep a data thread on its processor");
     }
+    if let Err(cause) = sys::process::take_usual_turns() {
+        tracing::debug!(thread = index, %cause, "a data thread keeps the turns that it was started with");
+    }
     // Only the resolver blocks, and a few lookups at once are plenty.
     let runtime = match runtime.enable_all().max_blocking_threads(4).build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,

@@ -69,6 +69,42 @@ pub fn stay_on(processor: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &only)?)
 }
 
+/// Asks for short turns on the processor for the calling thread and those that it starts. It is not given more of the
+/// processor, but runs at once when it has something to do, before whoever takes long turns.
+///
+/// Older kernels than 6.12 give everybody the same turns, and ignore it.
+///
+/// # Errors
+/// The kernel's.
+pub fn take_short_turns() -> io::Result<()> {
+    const SHORT_NS: u64 = 200_000;
+    set_turn(SHORT_NS)
+}
+
+/// Asks for the kernel's usual turns for the calling thread and those that it starts: for work in bulk.
+///
+/// # Errors
+/// The kernel's.
+pub fn take_usual_turns() -> io::Result<()> {
+    set_turn(0)
+}
+
+/// `sched_setattr(2)`: the length of a turn is the field that deadline scheduling calls runtime.
+fn set_turn(nanoseconds: u64) -> io::Result<()> {
+    // SAFETY: the structure consists of numbers; all zeros is one of its values.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::sched_attr>() as libc::c_uint;
+    // SAFETY: the kernel writes at most `size` bytes, which is how long the structure is.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    attributes.sched_runtime = nanoseconds;
+    // SAFETY: the kernel reads as many bytes as the field `size` says, which it has just written itself.
+    let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The user whose rights this process has.
 pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()

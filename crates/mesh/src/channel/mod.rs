@@ -111,8 +111,8 @@ impl Channel {
         });
         let incoming = shared.acceptors.register(kind);
         let tasks = [
-            shared.runtime.spawn(open::accept(hub.clone(), incoming)),
-            shared.runtime.spawn(open::follow_links(hub)),
+            shared.control.spawn(open::accept(hub.clone(), incoming)),
+            shared.control.spawn(open::follow_links(hub)),
         ];
         (Channel(sessions), receiver, tasks)
     }

@@ -11,7 +11,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use portolan_mesh::{Config, KeyHash, Kind, Lane, Mesh, Naming, Peers, StartError, Trust};
+use portolan_mesh::{Config, KeyHash, Kind, Lane, Mesh, Naming, Peers, Sockets, StartError, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -19,6 +19,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use state::{Publisher, Reader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
 
 pub const DOMAIN: &str = "blue.example";
 
@@ -147,9 +148,16 @@ impl Node {
 
     /// None while its port is taken.
     pub fn try_start(config: Config, trust: Trust) -> Option<Node> {
+        Node::try_start_on(config, trust, Handle::current())
+    }
+
+    /// With its data links on `data`.
+    pub fn try_start_on(config: Config, trust: Trust, data: Handle) -> Option<Node> {
         let (trust, trust_reader) = state::channel(trust);
         let (peers, peers_reader): (Publisher<Peers>, Reader<Peers>) = state::channel(Peers::default());
-        let mesh = match Mesh::start(config, trust_reader, peers_reader) {
+        let started = Sockets::bind(&config)
+            .and_then(|sockets| Mesh::start_on(sockets, config, trust_reader, peers_reader, data));
+        let mesh = match started {
             Ok(mesh) => mesh,
             Err(StartError::Bind { .. }) => return None,
             Err(other) => panic!("{other}"),

@@ -48,6 +48,10 @@ pub(crate) fn run(daemon: Daemon, global: &Global) -> Result {
     if let Err(cause) = sys::process::raise_descriptor_limit() {
         tracing::warn!(error = %cause, "could not raise the limit of open descriptors");
     }
+    // All threads inherit it; those that move bulk say otherwise.
+    if let Err(cause) = sys::process::take_short_turns() {
+        tracing::debug!(error = %cause, "could not ask for short turns on the processor");
+    }
     handed::take();
     let config = &daemon.loaded.config;
     // Before there are other threads: rights are given up one by one.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::carrier::Carrier;
 use super::roster::{Acquaintance, Roster};
+use super::threads::DataThreads;
 use super::trust;
 use crate::config::{Carried, Config};
 use crate::daemon::home::Home;
@@ -102,6 +103,8 @@ pub(crate) struct Links {
     tasks: JoinSet<()>,
     trigger: DrainTrigger,
     drain: Drain,
+    /// Dropped last.
+    _threads: DataThreads,
 }
 
 impl Links {
@@ -116,7 +119,9 @@ impl Links {
         let (trust, believed) = state::channel(first);
         let peers = member.local.peers();
         let (wanted, wanted_peers) = state::channel(mesh::Peers((*peers.now()).clone()));
-        let mesh = Mesh::start_on(sockets, config.mesh.clone(), believed, wanted_peers)?;
+        let threads = DataThreads::start(&config.relay)?;
+        let data = threads.handle.clone();
+        let mesh = Mesh::start_on(sockets, config.mesh.clone(), believed, wanted_peers, data)?;
         let (carrier, links) = Carrier::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(trust::follow(credentials, trust));
@@ -127,7 +132,7 @@ impl Links {
         if config.cluster.order == Carried::Servers {
             tasks.spawn(carrier.clone().run(mesh.clone(), roster.correspondents(), drain.clone()));
         }
-        Ok((Links { mesh, carrier, roster, tasks, trigger, drain }, links))
+        Ok((Links { mesh, carrier, roster, tasks, trigger, drain, _threads: threads }, links))
     }
 
     /// Ends them, once nothing is left to be agreed on.

@@ -14,6 +14,7 @@ pub(crate) mod reach;
 pub(crate) mod roster;
 pub(crate) mod signs;
 pub(crate) mod survey;
+mod threads;
 pub(crate) mod trust;
 pub(crate) mod voters;
 pub(crate) mod whereabouts;
