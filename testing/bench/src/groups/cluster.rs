@@ -1,9 +1,7 @@
-//! Three servers beside Debian's three-node etcd: writes, reads, and the leader killed; agents, and the mesh itself.
+//! Three servers beside Debian's three-node etcd: writes, reads, the leader killed, and agents.
 
 mod agents;
-mod loaded;
 mod recovery;
-mod streams;
 
 use std::fmt;
 use std::time::Duration;
@@ -52,8 +50,6 @@ struct Figures {
 
 pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
     sys::process::raise_descriptor_limit().context("raise the limit of open files")?;
-    // First: an example that cannot be built should not cost the figures of half an hour.
-    let of_streams = streams::run(context, cores)?;
     let contestants: Vec<Contestant> = CLIENTS
         .into_iter()
         .flat_map(|clients| [Kind::Portolan, Kind::Etcd].map(|kind| Contestant { kind, clients }))
@@ -72,8 +68,6 @@ pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
     }
     rows.push(recovery::run(context, cores)?);
     rows.extend(agents::run(context, cores)?);
-    rows.extend(loaded::run(context, cores)?);
-    rows.extend(of_streams);
     Ok(section(rows, crate::subject::etcd::version()?))
 }
 
@@ -152,9 +146,7 @@ fn section(rows: Vec<Row>, etcd: String) -> Section {
              majority has it on disk. Leader killed: 64 clients write without pause to the two others, giving up on \
              an answer after {} ms; counted from the kill to the first answer to a write that was sent after it. Agents: \
              a fourth node joins and follows; a change is counted from the leader's answer to its writer to the \
-             agent's to a blocking query. Bulk: streams by `quic://` URIs from every server to every other while three \
-             clients write. The last rows are of one process with both ends of a link, by the example `beside_quinn` \
-             of `crates/mesh`, on all processors.",
+             agent's to a blocking query.",
             recovery::PATIENCE.as_millis()
         ),
         rows,

@@ -6,6 +6,7 @@ mod cluster;
 mod consul;
 mod footprint;
 mod leases;
+mod mesh;
 mod names;
 mod relayed;
 mod scaling;
@@ -58,8 +59,14 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "start", about: "from start to serving", run: start::run, needs_portolan: true },
     Group {
         name: "cluster",
-        about: "three servers beside three of etcd, the leader killed, agents, and the mesh",
+        about: "three servers beside three of etcd, the leader killed, and agents",
         run: cluster::run,
+        needs_portolan: true,
+    },
+    Group {
+        name: "mesh",
+        about: "streams beside the QUIC library, and commits beside bulk",
+        run: mesh::run,
         needs_portolan: true,
     },
     Group { name: "dns", about: "DNS beside Knot and NSD", run: names::run, needs_portolan: true },

@@ -6,7 +6,8 @@ use std::process::Command;
 
 /// Processor, memory, kernel and the file system of the folder.
 pub(crate) fn describe(folder: &Path) -> String {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Not what this process may use: it keeps itself to the load's part.
+    let cpus = read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let release = read("/proc/sys/kernel/osrelease");
     format!(
         "{}, {cpus} processors, {:.0} GiB of memory, Linux {}, {}, {}",
