@@ -19,6 +19,9 @@ use super::plain::Plain;
 use crate::local::Local;
 use crate::stream::Stream;
 
+/// Most that is read at once, and so most that is kept of an answer which the client does not take.
+const MOST_AT_ONCE: usize = 16 * 1024;
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Failed {
@@ -117,7 +120,7 @@ fn poll_some(
     before: &[u8],
 ) -> Poll<io::Result<Option<Bytes>>> {
     local.with_buffer(|buffer| {
-        let mut read = ReadBuf::new(buffer);
+        let mut read = ReadBuf::new(&mut buffer[..MOST_AT_ONCE]);
         ready!(Pin::new(up).poll_read(cx, &mut read))?;
         let came = read.filled();
         Poll::Ready(Ok(match (came.is_empty(), before.is_empty()) {
