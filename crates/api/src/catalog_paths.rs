@@ -12,7 +12,7 @@ use consul::register::{CatalogCheck, CatalogDeregistration, CatalogRegistration}
 
 use crate::Api;
 use crate::access::{Lens, may_deregister, may_register};
-use crate::agent::{kind_of, tagged, weights};
+use crate::agent::{kind_of, locality, tagged, weights};
 use crate::filter::Filter;
 use crate::http::{Answer, Failure, Parts, Query, Request};
 use crate::plan;
@@ -225,6 +225,7 @@ pub(crate) fn external_instance(
         weights: weights(sent.weights.filter(|weights| (weights.passing, weights.warning) != (0, 0)))?,
         enable_tag_override: sent.enable_tag_override,
         lease: None,
+        locality: locality(sent.locality),
     };
     Ok(InstanceRegistration { def, replace_checks: false })
 }
@@ -251,8 +252,17 @@ pub(crate) fn external_check(sent: &CatalogCheck, on: &Arc<str>) -> Result<Check
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: carried(sent)?,
     };
     Ok(CheckRegistration { def, status: InitialStatus::Set(status), output: sent.output.clone() })
+}
+
+/// What the check asks, as text for whoever reads it from here and asks it.
+fn carried(sent: &CatalogCheck) -> Result<Option<Arc<str>>, Failure> {
+    let Some(definition) = &sent.definition.0 else { return Ok(None) };
+    let text = serde_json::to_string(definition)
+        .map_err(|why| Failure::bad_request(format!("definition of check {:?}: {why}", sent.check_id)))?;
+    Ok(Some(text.into()))
 }
 
 /// `PUT catalog/deregister`: the check if one is named, else the instance, else the whole node.

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use catalog::{Command, Event, NodeEntry, TopicCommand};
+use catalog::{Command, Event, NodeEntry, Topic, TopicCommand};
 use consul::event::UserEvent;
 use consul::kv::Value;
 use http::StatusCode;
 use regex_lite::Regex;
+use store::Watched;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Api;
 use crate::catalog_paths::named;
@@ -48,21 +50,50 @@ fn filter(parts: &Parts, name: &str) -> Result<Arc<str>, Failure> {
     Ok(text.into())
 }
 
-/// `GET event/list`: the last events that were meant for this node, oldest first. It blocks like a read, until
-/// one more comes.
+/// `GET event/list`: the last events that were meant for this node, oldest first. Its index is made of the last one's
+/// id, as in Consul, because clients find by it what they have not seen. It blocks until the last one is another.
 pub(crate) async fn list(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let parts = &request.parts;
     let options = ReadOptions::parse(&parts.query, &api.node.datacenter)?;
-    let name: Option<Arc<str>> = parts.query.given("name").map(Arc::from);
-    let (snapshot, index) = settle(&api, &Scope::Events(name.clone()), &options).await?;
+    let deadline = Instant::now() + options.jittered_wait();
+    let at_once = ReadOptions { index: 0, ..options.clone() };
+    settle(&api, &Scope::Events, &at_once).await?;
+    let mut watch = api.store.watch([Watched::Topic(Topic::Events)]);
+    let mut pass = None;
+    loop {
+        let (events, index) = meant(&api, parts)?;
+        let is_new = options.index == 0 || options.index != index;
+        if is_new || api.drain.is_started() || Instant::now() >= deadline {
+            let answer = Answer::list(events.into_iter(), options.pretty)?;
+            return Ok(with_fields(&api, answer, index, &options));
+        }
+        if pass.is_none() {
+            pass = Some(api.gate.enter()?);
+        }
+        let _ = timeout_at(deadline, watch.changed()).await;
+    }
+}
+
+/// The events that were meant for this node and that whoever asks may see, with their index.
+fn meant(api: &Api, parts: &Parts) -> Result<(Vec<UserEvent>, u64), Failure> {
+    let snapshot = api.store.now();
     let caller = api.desk.again(&snapshot, &parts.caller)?.unwrap_or_else(|| parts.caller.clone());
     let lens = caller.lens(&snapshot);
-    let own = snapshot.node(&api.node.name);
+    let (name, own) = (parts.query.given("name"), snapshot.node(&api.node.name));
     let wanted = |event: &&Arc<Event>| {
-        name.as_ref().is_none_or(|name| event.name == *name) && is_for(event, &api.node.name, own)
+        name.is_none_or(|name| *event.name == *name) && is_for(event, &api.node.name, own)
     };
-    let answer = Answer::list(lens.events().filter(wanted).map(|event| shown(event)), options.pretty)?;
-    Ok(with_fields(&api, answer, index, &options))
+    let events: Vec<UserEvent> = lens.events().filter(wanted).map(|event| shown(event)).collect();
+    // Without any it is 1, never 0: a client that asks with 0 does not wait.
+    let index = events.last().map_or(1, |last| index_of(&last.id));
+    Ok((events, index))
+}
+
+/// Both halves of a UUID, one upon the other: what Consul's clients make of an event's id.
+fn index_of(id: &str) -> u64 {
+    let digits: String = id.chars().filter(|c| *c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).unwrap_or_default();
+    (((number >> 64) as u64) ^ (number as u64)).max(1)
 }
 
 /// Whether an event is meant for a node: by its name, and by a service on it with a tag.

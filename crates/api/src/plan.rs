@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use catalog::{Check, Instance, NodeEntry, Service, VirtualIp};
 use consul::agent::AgentService;
+use consul::definition::Definition;
 use consul::listing::{CatalogService, HealthCheck, Node, NodeService, ServiceEntry};
-use consul::{GoDuration, Labels, ServiceAddress, ServiceConnect, TaggedAddresses, Weights};
+use consul::{GoDuration, Labels, Locality, ServiceAddress, ServiceConnect, TaggedAddresses, Weights};
 
 use crate::access::Lens;
 use crate::catalog_paths::is_native;
@@ -59,6 +60,7 @@ pub(crate) fn catalog_service(
         service_port: def.port,
         service_enable_tag_override: def.enable_tag_override,
         service_connect: ServiceConnect { native: is_native(instance) },
+        service_locality: locality(instance),
         create_index: instance.create_index,
         modify_index: instance.modify_index,
         ..CatalogService::default()
@@ -79,6 +81,7 @@ pub(crate) fn node_service(service: Option<&Service>, instance: &Instance) -> No
         weights: weights(instance),
         enable_tag_override: def.enable_tag_override,
         connect: ServiceConnect { native: is_native(instance) },
+        locality: locality(instance),
         create_index: instance.create_index,
         modify_index: instance.modify_index,
         ..NodeService::default()
@@ -99,6 +102,7 @@ pub(crate) fn agent_service(context: &Context, instance: &Instance) -> AgentServ
         weights: weights(instance),
         enable_tag_override: def.enable_tag_override,
         connect: is_native(instance).then_some(ServiceConnect { native: true }),
+        locality: locality(instance),
         content_hash: "".into(),
         datacenter: context.datacenter.clone(),
     }
@@ -111,6 +115,7 @@ pub(crate) fn health_check(check: &Check, instance: Option<&Instance>) -> Health
         Some(cadence) => (text_ms(cadence.interval_ms), text_ms(cadence.timeout_ms)),
         None => ("".into(), "".into()),
     };
+    let definition = definition(check);
     HealthCheck {
         node: check.node.clone(),
         check_id: def.id.clone(),
@@ -121,21 +126,34 @@ pub(crate) fn health_check(check: &Check, instance: Option<&Instance>) -> Health
         service_id: def.service_id.clone(),
         service_name: check.service.clone(),
         service_tags: instance.map(|instance| instance.def.tags.to_vec()).unwrap_or_default(),
-        kind: kind_of(check).into(),
+        kind: kind_of(check, &definition).into(),
         interval,
         timeout,
+        definition,
         create_index: check.create_index,
         modify_index: check.modify_index,
         ..HealthCheck::default()
     }
 }
 
-fn kind_of(check: &Check) -> &'static str {
+fn kind_of(check: &Check, definition: &Definition) -> &'static str {
     let id = &*check.def.id;
-    match id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) {
-        true => "maintenance",
-        false => check.def.probe.type_name(),
+    match (id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE), &definition.0) {
+        (true, _) => "maintenance",
+        (false, Some(definition)) => definition.kind(),
+        (false, None) => check.def.probe.type_name(),
     }
+}
+
+/// What somebody else asks for a check.
+fn definition(check: &Check) -> Definition {
+    let text = check.def.definition.as_ref();
+    text.and_then(|text| consul::decode(text.as_bytes()).ok()).unwrap_or_default()
+}
+
+fn locality(instance: &Instance) -> Option<Locality> {
+    let at = instance.def.locality.as_ref()?;
+    Some(Locality { region: at.region.clone(), zone: at.zone.clone() })
 }
 
 fn text_ms(ms: u64) -> Arc<str> {

@@ -114,6 +114,7 @@ pub(crate) static ROUTES: &[Route] = &[
     put("/v1/agent/maintenance", Here(Node, Write), act!(agent::maintenance::of_node)),
     put("/v1/agent/reload", Here(Agent, Write), act!(agent::control::reload)),
     put("/v1/agent/leave", Here(Agent, Write), Look(agent::control::leave)),
+    put("/v1/agent/join/*address", Here(Agent, Write), Look(agent::control::join)),
     put("/v1/agent/force-leave/*node", Whole(Operator, Write), act!(agent::control::force_leave)),
     // The catalog: every node and every instance.
     put("/v1/catalog/register", Each(Node, Write), act!(catalog::register)),
@@ -204,6 +205,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/v1/operator/raft/configuration", Whole(Operator, Read), Look(status::configuration)),
     get("/v1/operator/autopilot/health", Whole(Operator, Read), Look(status::health)),
     get("/v1/operator/autopilot/configuration", Whole(Operator, Read), Look(status::autopilot)),
+    get("/v1/operator/autopilot/state", Whole(Operator, Read), Look(status::state)),
     get("/v1/operator/usage", Whole(Operator, Read), Look(status::usage)),
     get("/v1/coordinate/nodes", Filtered, Views(coordinates::nodes)),
     get("/v1/coordinate/node/*name", Filtered, Views(coordinates::node)),
@@ -306,6 +308,5 @@ pub(crate) static ABSENT: &[(&str, &str)] = &[
     ("/v1/internal/", "Consul's internal endpoints are"),
     ("/v1/namespace", "namespaces other than \"default\" are"),
     ("/v1/partition", "partitions other than \"default\" are"),
-    ("/v1/agent/join/", "joining over HTTP is"),
     ("/v1/agent/monitor", "log streaming is"),
 ];

@@ -100,6 +100,34 @@ pub(crate) fn health(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
     Ok(Answer::json_as(&body, parts.query.has("pretty"))?.with_status(status))
 }
 
+/// `GET operator/autopilot/state`: the same by the servers' ids, with who leads and who votes.
+pub(crate) fn state(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
+    check_datacenter(parts.query.get("dc"), &api.node.datacenter)?;
+    let servers = servers(api);
+    let alive = servers.iter().filter(|server| server.alive).count();
+    let spare = alive.saturating_sub(servers.len() / 2 + 1);
+    let last_index = api.store.log_status().last_index;
+    let by_id: serde_json::Map<String, Value> =
+        servers.iter().map(|server| (server.id.to_string(), described(server, last_index))).collect();
+    let leader = servers.iter().find(|server| server.leads).map_or("", |server| &server.id);
+    let body = json!({
+        "Healthy": !api.contact.now().is_lost() && alive == servers.len(),
+        "FailureTolerance": spare, "OptimisticFailureTolerance": spare, "Servers": by_id, "Leader": leader,
+        "Voters": servers.iter().map(|server| &server.id).collect::<Vec<_>>(),
+    });
+    Answer::json_as(&body, parts.query.has("pretty"))
+}
+
+fn described(server: &Server, last_index: u64) -> Value {
+    json!({
+        "ID": server.id, "Name": server.name, "Address": server.address,
+        "NodeStatus": if server.alive { "alive" } else { "failed" }, "Version": CONSUL_VERSION,
+        "LastContact": "0s", "LastTerm": 0, "LastIndex": last_index, "Healthy": server.alive,
+        "StableSince": "0001-01-01T00:00:00Z", "ReadReplica": false,
+        "Status": if server.leads { "leader" } else { "voter" }, "Meta": {}, "NodeType": "voter",
+    })
+}
+
 fn shown(server: &Server, last_index: u64) -> Value {
     json!({
         "ID": server.id, "Name": server.name, "Address": server.address,

@@ -136,3 +136,29 @@ async fn leaving_answers_those_who_wait() {
     server.leave().await;
     assert_eq!(waiting.await.expect("answers").status, 404);
 }
+
+/// What Consul's client library makes of an event's id.
+fn index_of(id: &str) -> u64 {
+    let number = u128::from_str_radix(&id.replace('-', ""), 16).expect("a UUID");
+    ((number >> 64) as u64) ^ (number as u64)
+}
+
+#[tokio::test]
+async fn the_last_event_is_the_index_and_another_one_answers() {
+    let server = Arc::new(Server::start().await);
+    assert_eq!(server.get("/v1/event/list").await.index(), 1);
+    let first = server.put("/v1/event/fire/deploy", "one").await.json()["ID"].clone();
+    let list = server.get("/v1/event/list?name=deploy").await;
+    assert_eq!(list.index(), index_of(first.as_str().expect("an id")));
+    let waiting = ask(&server, format!("/v1/event/list?name=deploy&index={}&wait=60s", list.index()));
+    until_waiting(&server, 1).await;
+    server.put("/v1/event/fire/other", "two").await;
+    server.put("/v1/event/fire/deploy?node=elsewhere", "three").await;
+    assert!(!waiting.is_finished(), "neither is one of those asked about");
+    let last = server.put("/v1/event/fire/deploy", "four").await.json()["ID"].clone();
+    let answered = waiting.await.expect("answers");
+    assert_eq!(answered.index(), index_of(last.as_str().expect("an id")));
+    assert_eq!(answered.json().as_array().map(Vec::len), Some(2));
+    let same = server.get(&format!("/v1/event/list?name=deploy&index={}&wait=10ms", answered.index())).await;
+    assert_eq!(same.index(), answered.index());
+}

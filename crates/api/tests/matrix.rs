@@ -111,6 +111,7 @@ fn check(id: &str, service_id: &str, probe: Probe) -> CheckRegistration {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     let status = InitialStatus::Set(Status::Passing);
     CheckRegistration { def, status, output: id.into() }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use crate::command::Command;
 use crate::members::Member;
-use crate::model::{InstanceDef, Kind};
+use crate::model::{CheckDef, InstanceDef, Kind};
 use crate::snapshot::Snapshot;
 use crate::transaction::Operation;
 
 /// Level of commands that this version understands.
-pub const FEATURES: u32 = 6;
+pub const FEATURES: u32 = 7;
 
 /// The first version's commands.
 const FIRST: u32 = 1;
@@ -23,25 +23,25 @@ const QUERIES: u32 = 4;
 const TOKENS: u32 = 5;
 /// [`Kind::Native`].
 const NATIVE: u32 = 6;
+/// What is carried for clients: where an instance is, what an external check asks.
+const CARRIED: u32 = 7;
 
 impl Command {
     /// Level from which a node understands it. A new kind of command, or of what is in one, gets the next level, and
     /// [`FEATURES`] grows with it.
     pub fn level(&self) -> u32 {
         match self {
-            Command::Register(register)
-                if register.instance.as_ref().is_some_and(|one| is_native(&one.def)) =>
-            {
-                NATIVE
+            Command::Register(register) => {
+                let instance = register.instance.iter().map(|one| of_instance(&one.def));
+                let checks = register.checks.iter().map(|check| of_check(&check.def));
+                instance.chain(checks).max().unwrap_or(FIRST)
             }
-            Command::Transact(operations) if operations.iter().any(sets_native) => NATIVE,
-            Command::Register(_)
-            | Command::Deregister(_)
+            Command::Transact(operations) => operations.iter().map(of_operation).max().unwrap_or(FIRST),
+            Command::Deregister(_)
             | Command::SetStatus { .. }
             | Command::Kv(_)
             | Command::Session(_)
             | Command::Topic(_)
-            | Command::Transact(_)
             | Command::AvoidVirtualIp { .. }
             | Command::Configure(_)
             | Command::Cluster(_) => FIRST,
@@ -54,25 +54,40 @@ impl Command {
     }
 }
 
-fn is_native(def: &InstanceDef) -> bool {
-    def.kind == Kind::Native
+fn of_instance(def: &InstanceDef) -> u32 {
+    match (&def.locality, def.kind) {
+        (Some(_), _) => CARRIED,
+        (None, Kind::Native) => NATIVE,
+        _ => FIRST,
+    }
 }
 
-fn sets_native(operation: &Operation) -> bool {
-    matches!(operation, Operation::Instance { def, .. } if is_native(def))
+fn of_check(def: &CheckDef) -> u32 {
+    if def.definition.is_some() { CARRIED } else { FIRST }
+}
+
+fn of_operation(operation: &Operation) -> u32 {
+    match operation {
+        Operation::Instance { def, .. } => of_instance(def),
+        Operation::Check { check, .. } => of_check(&check.def),
+        Operation::Kv(_) | Operation::Node { .. } => FIRST,
+    }
 }
 
 impl Snapshot {
     /// Level that a node must understand to read this state and the commands that led to it.
     pub fn level(&self) -> u32 {
         let touched = [
-            (self.services().any(|service| service.iter().any(|instance| is_native(&instance.def))), NATIVE),
             (self.acl.index() > 0, TOKENS),
             (self.tables.queries > 0 || self.staged.is_some(), QUERIES),
             (self.tables.exposures > 0, EXPOSURES),
             (self.rules.index() > 0, RULES),
         ];
-        touched.into_iter().find(|(is_touched, _)| *is_touched).map_or(FIRST, |(_, level)| level)
+        let of_tables =
+            touched.into_iter().find(|(is_touched, _)| *is_touched).map_or(FIRST, |(_, level)| level);
+        let instances = self.services().flat_map(|service| service.iter()).map(|one| of_instance(&one.def));
+        let checks = self.nodes().flat_map(|node| node.all_checks()).map(|check| of_check(&check.def));
+        instances.chain(checks).max().unwrap_or(FIRST).max(of_tables)
     }
 
     /// The member because of which a command must not be proposed yet: the one that understands least.
@@ -148,6 +163,7 @@ mod tests {
         assert_eq!(named(&Command::Batch(vec![query()])).as_deref(), Some("oldest"));
         assert_eq!(named(&Command::Batch(vec![])), None);
         assert_eq!(named(&native()).as_deref(), Some("oldest"));
+        assert_eq!(located().level(), CARRIED);
         assert_eq!(named(&Command::Register(Box::default())), None);
     }
 
@@ -155,6 +171,12 @@ mod tests {
         let def = InstanceDef { kind: Kind::Native, ..InstanceDef::new("w".into(), "web".into(), 80) };
         let instance = Some(crate::InstanceRegistration { def, replace_checks: false });
         Command::Register(Box::new(crate::Register { on: "a".into(), instance, ..Default::default() }))
+    }
+
+    fn located() -> Command {
+        let Command::Register(mut register) = native() else { unreachable!("it registers") };
+        register.instance.as_mut().unwrap().def.locality = Some(Box::default());
+        Command::Register(register)
     }
 
     #[test]

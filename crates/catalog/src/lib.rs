@@ -54,8 +54,8 @@ pub use members::{
     Role,
 };
 pub use model::{
-    Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, NodeDef,
-    NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
+    Cadence, Check, CheckDef, HttpProbe, Index, Instance, InstanceDef, Kind, KvEntry, Lease, Locality,
+    NodeDef, NodeEntry, Owner, Probe, Service, Settings, Status, Weights,
 };
 pub use query::{PreparedQuery, QueryCommand, QueryDef};
 pub use redirection::{Destination, Redirection, RedirectionCommand};

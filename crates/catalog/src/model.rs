@@ -157,6 +157,20 @@ pub struct InstanceDef {
     /// Must be renewed when set.
     #[serde(default)]
     pub lease: Option<Lease>,
+    /// Where it is, carried for clients that ask; nothing here decides by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Box<Locality>>,
+}
+
+/// Where something is, in the words of whoever runs the hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locality {
+    /// Like `us-west-1`.
+    #[serde(default)]
+    pub region: Arc<str>,
+    /// Like `us-west-1a`.
+    #[serde(default)]
+    pub zone: Arc<str>,
 }
 
 impl InstanceDef {
@@ -174,6 +188,7 @@ impl InstanceDef {
             weights: Weights::default(),
             enable_tag_override: false,
             lease: None,
+            locality: None,
         }
     }
 }
@@ -330,6 +345,9 @@ pub struct CheckDef {
     /// Failures in a row before it is critical; 0 counts as 1.
     #[serde(default)]
     pub failures_before_critical: u16,
+    /// What somebody else would ask for it, as JSON in Consul's words ([`Probe::External`]). Carried for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Arc<str>>,
 }
 
 /// A check with its verdict.

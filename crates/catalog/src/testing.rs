@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::{
     Behavior, Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, Event, ExposureCommand,
-    ExposureDef, InitialStatus, InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, NodeDef,
-    NodeRegistration, Operation, Probe, Producer, QueryCommand, QueryDef, Register, Retention,
+    ExposureDef, InitialStatus, InstanceDef, InstanceRegistration, KvCommand, KvOperation, Lease, Locality,
+    NodeDef, NodeRegistration, Operation, Probe, Producer, QueryCommand, QueryDef, Register, Retention,
     SessionCommand, SessionDef, Status, TopicCommand, Verb,
 };
 
@@ -101,6 +101,7 @@ fn instance() -> impl Strategy<Value = InstanceDef> {
         |(id, service, tags, port, leased)| InstanceDef {
             tags,
             lease: leased.then_some(Lease { ttl_ms: 60_000 }),
+            locality: (port == 2).then(|| Box::new(Locality { region: "r".into(), zone: "z".into() })),
             ..InstanceDef::new(id, service, port * 80)
         },
     )
@@ -120,6 +121,7 @@ fn check() -> impl Strategy<Value = CheckRegistration> {
             success_before_passing: 0,
             failures_before_warning: 0,
             failures_before_critical: 0,
+            definition: keep.then(|| r#"{"TCP":"a:1"}"#.into()),
         },
         status: if keep { InitialStatus::Keep(status) } else { InitialStatus::Set(status) },
         output: "".into(),

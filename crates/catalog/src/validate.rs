@@ -24,6 +24,8 @@ pub const MAX_MESH_ADDRESSES: usize = 8;
 pub const MAX_CERTIFICATE: usize = 16 * 1024;
 /// Longest free text field (tag, label value, notes), in bytes.
 pub const MAX_TEXT: usize = 2048;
+/// Longest text of what an external check asks, in bytes.
+pub const MAX_DEFINITION: usize = 16 * 1024;
 
 /// Why something may not be registered: what, and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -300,6 +302,10 @@ fn instance_def(def: &InstanceDef) -> Result<(), Invalid> {
         ));
     }
     def.tags.iter().try_for_each(|tag| text("tag", tag))?;
+    if let Some(at) = &def.locality {
+        text("region", &at.region)?;
+        text("zone", &at.zone)?;
+    }
     labels(&def.meta)
 }
 
@@ -327,6 +333,13 @@ fn check_def(def: &CheckDef) -> Result<(), Invalid> {
     }
     text("check name", &def.name)?;
     text("check notes", &def.notes)?;
+    if def.definition.as_ref().is_some_and(|definition| definition.len() > MAX_DEFINITION) {
+        return Err(Invalid::new(
+            "definition of check",
+            &def.id,
+            format!("it is longer than {MAX_DEFINITION} bytes"),
+        ));
+    }
     if matches!(def.probe, Probe::Ttl { ttl_ms: 0 }) {
         return Err(Invalid::new("check TTL", "0", "it must be longer than zero"));
     }

@@ -65,6 +65,7 @@ fn check(id: &str, of: &str, status: InitialStatus) -> CheckRegistration {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     CheckRegistration { def, status, output: "".into() }
 }

@@ -43,6 +43,7 @@ impl World {
             success_before_passing: 0,
             failures_before_warning: 0,
             failures_before_critical: 0,
+            definition: None,
         };
         let checks =
             vec![CheckRegistration { def: alive, status: InitialStatus::Set(status), output: "".into() }];

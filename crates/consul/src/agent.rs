@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::listing::HealthCheck;
-use crate::{Labels, ServiceConnect, TaggedAddresses, Text, Weights};
+use crate::{Labels, Locality, ServiceConnect, TaggedAddresses, Text, Weights};
 
 /// An instance as `agent/services` (by id) and `agent/service/:id` show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct AgentService {
     /// Whether it speaks the mesh's TLS itself; left out where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<ServiceConnect>,
+    /// Where it is, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
     /// Changes with the definition; only where one instance is asked for.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub content_hash: Text,

@@ -16,6 +16,7 @@ pub mod acl;
 pub mod agent;
 pub mod broker;
 pub mod connect;
+pub mod definition;
 pub mod duration;
 pub mod event;
 pub mod exposure;
@@ -73,6 +74,16 @@ impl Default for Weights {
     fn default() -> Weights {
         Weights { passing: 1, warning: 1 }
     }
+}
+
+/// `Locality` of a service: carried for clients that ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Locality {
+    /// Like `us-west-1`.
+    pub region: Text,
+    /// Like `us-west-1a`.
+    pub zone: Text,
 }
 
 /// `Connect` of a service.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Empty, Labels, Proxy, ServiceConnect, TaggedAddresses, Text, Weights};
+use crate::definition::Definition;
+use crate::{Labels, Locality, Proxy, ServiceConnect, TaggedAddresses, Text, Weights};
 
 /// A node: an element of `catalog/nodes`, `Node` of `health/service`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub struct CatalogService {
     pub service_proxy: Proxy,
     /// Whether it speaks the mesh's TLS itself.
     pub service_connect: ServiceConnect,
+    /// Where it is, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_locality: Option<Locality>,
     /// Index of the registration.
     pub create_index: u64,
     /// Index of the last change.
@@ -108,6 +112,9 @@ pub struct NodeService {
     pub proxy: Proxy,
     /// Whether it speaks the mesh's TLS itself.
     pub connect: ServiceConnect,
+    /// Where it is, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
     /// Index of the registration.
     pub create_index: u64,
     /// Index of the last change.
@@ -147,8 +154,8 @@ pub struct HealthCheck {
     pub timeout: Text,
     /// Always 0 here.
     pub exposed_port: u16,
-    /// Always empty here.
-    pub definition: Empty,
+    /// What it asks; empty where this node runs it.
+    pub definition: Definition,
     /// Index of the registration.
     pub create_index: u64,
     /// Index of the last change.

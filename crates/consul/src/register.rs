@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Empty, GoDuration, Labels, TaggedAddresses, Text, Weights};
+use crate::definition::Definition;
+use crate::{Empty, GoDuration, Labels, Locality, TaggedAddresses, Text, Weights};
 
 fn is_false(value: &bool) -> bool {
     !*value
@@ -59,6 +60,9 @@ pub struct ServiceRegistration {
     /// Service mesh options of Consul.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Connect>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
     /// Namespace; only `default` exists.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub namespace: Text,
@@ -267,6 +271,9 @@ pub struct CatalogService {
     /// Service mesh options of Consul.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Connect>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
 }
 
 /// A check of a catalog registration. Nobody here runs it, unless somebody else (esm) reads its definition.
@@ -293,6 +300,8 @@ pub struct CatalogCheck {
     /// Instance that it judges; the node when empty.
     #[serde(rename = "ServiceID", skip_serializing_if = "str::is_empty")]
     pub service_id: Text,
+    /// What it asks.
+    pub definition: Definition,
 }
 
 /// Body of `PUT /v1/catalog/deregister`: the check, else the instance, else the whole node.

@@ -141,6 +141,7 @@ impl Discovery {
             success_before_passing: 0,
             failures_before_warning: 0,
             failures_before_critical: 0,
+            definition: None,
         };
         CheckRegistration { def, status: InitialStatus::Set(Status::Passing), output: "".into() }
     }

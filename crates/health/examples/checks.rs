@@ -77,6 +77,7 @@ fn registration(number: u64, address: &str) -> Command {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     let checks = vec![CheckRegistration {
         def: check,

@@ -143,6 +143,7 @@ mod tests {
             success_before_passing: success,
             failures_before_warning: warning,
             failures_before_critical: critical,
+            definition: None,
         }
     }
 

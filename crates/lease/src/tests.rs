@@ -105,6 +105,7 @@ fn ttl_check(status: Status, deregister_after_ms: Option<u64>) -> CheckRegistrat
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     CheckRegistration { def, status: InitialStatus::Keep(status), output: "".into() }
 }

@@ -50,6 +50,7 @@ fn settings(api: &Api) -> serde_json::Map<String, serde_json::Value> {
         "NodeID": node.id,
         "ServerMode": node.is_server,
         "AdvertiseAddrLAN": node.address,
+        "SerfAdvertiseAddrLAN": format!("tcp://{}:{}", node.address, node.mesh_port),
         "ACLsEnabled": now.mode() != Mode::Open,
         "ACLDefaultPolicy": now.acl().default_policy().as_str(),
         "EnableLocalScriptChecks": api.config.enable_script_checks,

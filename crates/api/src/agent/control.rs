@@ -1,14 +1,16 @@
-//! `agent/reload`, `agent/leave`.
+//! `agent/reload`, `agent/join`, `agent/leave`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::NodeEntry;
 use http::StatusCode;
 use tokio::time::timeout;
 
 use crate::Api;
 use crate::http::{Answer, Failure, Parts, Request};
 use crate::inputs::Wish;
+use crate::plan::NODE_ALIVE;
 
 /// How long an answer waits for what the files define; it goes on after that.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +26,33 @@ pub(crate) async fn reload(api: Arc<Api>, _: Request) -> Result<Answer, Failure>
 pub(crate) fn leave(api: &Api, _: &Parts) -> Result<Answer, Failure> {
     api.control.leave();
     Ok(Answer::empty())
+}
+
+/// `PUT agent/join/:address`: a member is one already. Whoever is not joins by a token of the cluster's, with which an
+/// address alone cannot compete.
+pub(crate) fn join(api: &Api, parts: &Parts) -> Result<Answer, Failure> {
+    let host = host_of(&parts.rest);
+    let now = api.store.now();
+    match *host == *api.node.address
+        || now.nodes().any(|entry| is_member(entry) && *entry.def.address == *host)
+    {
+        true => Ok(Answer::empty()),
+        false => Err(Failure::absent(&format!(
+            "no member is at {host:?}; joining by an address alone, without a token (`portolan join TOKEN`), is"
+        ))),
+    }
+}
+
+fn is_member(entry: &NodeEntry) -> bool {
+    entry.checks.iter().any(|check| &*check.def.id == NODE_ALIVE)
+}
+
+/// The host of `host:port`, `[v6]:port`, or a host alone.
+fn host_of(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, _)) if host.starts_with('[') || !host.contains(':') => host.trim_matches(['[', ']']),
+        _ => address,
+    }
 }
 
 /// `PUT agent/force-leave/:node`: a member that the others have given up is removed. Who is alive stays, as in Consul.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use catalog::{
-    Cadence, CheckDef, HttpProbe, InitialStatus, InstanceDef, InstanceRegistration, Kind, Lease, Probe,
-    Register, Status, Weights,
+    Cadence, CheckDef, HttpProbe, InitialStatus, InstanceDef, InstanceRegistration, Kind, Lease, Locality,
+    Probe, Register, Status, Weights,
 };
 use consul::TaggedAddresses;
 use consul::register::{CheckRegistration, Connect, ServiceRegistration};
@@ -47,6 +47,7 @@ pub(crate) fn service(
         weights: weights(sent.weights)?,
         enable_tag_override: sent.enable_tag_override,
         lease: (!sent.lease.is_zero()).then(|| Lease { ttl_ms: sent.lease.as_ms() }),
+        locality: locality(sent.locality),
     };
     let instance = Some(InstanceRegistration { def, replace_checks });
     Ok(Register { node: None, on: on.clone(), instance, checks })
@@ -131,6 +132,7 @@ pub(crate) fn check(
         success_before_passing: sent.success_before_passing,
         failures_before_warning: sent.failures_before_warning,
         failures_before_critical: sent.failures_before_critical,
+        definition: None,
     };
     Ok(catalog::CheckRegistration { def, status: InitialStatus::Keep(status), output: "".into() })
 }
@@ -206,6 +208,12 @@ fn refuse_absent_probe(sent: &CheckRegistration) -> Result<(), Failure> {
 /// Tagged addresses as the catalog keeps them.
 pub(crate) fn tagged(sent: &TaggedAddresses) -> catalog::Labels {
     sent.iter().map(|(tag, at)| (tag.clone(), format!("{}:{}", at.address, at.port))).collect()
+}
+
+/// A place as the catalog keeps it; an empty one is none.
+pub(crate) fn locality(sent: Option<consul::Locality>) -> Option<Box<Locality>> {
+    let consul::Locality { region, zone } = sent?;
+    (!region.is_empty() || !zone.is_empty()).then(|| Box::new(Locality { region, zone }))
 }
 
 /// Weights as the catalog keeps them.

@@ -71,6 +71,7 @@ fn blank() -> CheckDef {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     }
 }
 

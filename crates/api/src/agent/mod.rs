@@ -10,4 +10,6 @@ pub(crate) mod metrics;
 pub(crate) mod reports;
 pub(crate) mod services;
 
-pub(crate) use definition::{check as define_check, kind_of, service as define_service, tagged, weights};
+pub(crate) use definition::{
+    check as define_check, kind_of, locality, service as define_service, tagged, weights,
+};

@@ -62,6 +62,7 @@ fn is_empty(value: &Value<'_>) -> bool {
         Value::Labels(labels) => labels.is_empty(),
         Value::Addresses(addresses) => addresses.is_empty(),
         Value::Checks(checks) => checks.is_empty(),
+        Value::NoneOf(_) => true,
         Value::Number(_) | Value::Bool(_) | Value::Nested(_) => false,
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Value<'a> {
     Addresses(&'a TaggedAddresses),
     Nested(&'a dyn Fields),
     Checks(&'a [HealthCheck]),
+    /// A list of such things that is always empty here.
+    NoneOf(&'static dyn Fields),
 }
 
 /// Where a path ends.
@@ -60,6 +62,8 @@ fn follow(
         Value::Checks(checks) if checks.is_empty() && sampling => {
             find(&HealthCheck::default(), path, sampling, each)
         }
+        Value::NoneOf(fields) if sampling => find(fields, path, sampling, each),
+        Value::NoneOf(_) => false,
         Value::Checks(checks) => checks.iter().any(|check| find(check, path, sampling, each)),
         Value::Labels(labels) if rest.is_empty() => match labels.get(&**name) {
             Some(value) => each(Found::Value(Value::Text(value))),
@@ -108,11 +112,56 @@ fields!(ServiceConnect, it, {
     "Native" => Value::Bool(it.native),
 });
 
+/// What a service that is no proxy has for one: Consul lets filters ask about it all the same.
+struct NoProxy;
+
+/// `Mode` of something, empty.
+struct NoMode;
+
+/// How a proxy would take over connections.
+struct NotTransparent;
+
+/// What a proxy would lead to.
+struct NoUpstream;
+
+fields!(NoProxy, _it, {
+    "DestinationServiceName" => Value::Text(""),
+    "DestinationServiceID" => Value::Text(""),
+    "LocalServiceAddress" => Value::Text(""),
+    "LocalServicePort" => Value::Number(0),
+    "Mode" => Value::Text(""),
+    "MeshGateway" => Value::Nested(&NoMode),
+    "TransparentProxy" => Value::Nested(&NotTransparent),
+    "Upstreams" => Value::NoneOf(&NoUpstream),
+});
+
+fields!(NoMode, _it, {
+    "Mode" => Value::Text(""),
+});
+
+fields!(NotTransparent, _it, {
+    "OutboundListenerPort" => Value::Number(0),
+    "DialedDirectly" => Value::Bool(false),
+});
+
+fields!(NoUpstream, _it, {
+    "DestinationType" => Value::Text(""),
+    "DestinationNamespace" => Value::Text(""),
+    "DestinationPartition" => Value::Text(""),
+    "DestinationPeer" => Value::Text(""),
+    "DestinationName" => Value::Text(""),
+    "Datacenter" => Value::Text(""),
+    "LocalBindAddress" => Value::Text(""),
+    "LocalBindPort" => Value::Number(0),
+    "MeshGateway" => Value::Nested(&NoMode),
+});
+
 fields!(Node, it, {
     "ID" => Value::Text(&it.id),
     "Node" => Value::Text(&it.node),
     "Address" => Value::Text(&it.address),
     "Datacenter" => Value::Text(&it.datacenter),
+    "PeerName" => Value::Text(""),
     "TaggedAddresses" => some(&it.tagged_addresses),
     "Meta" => some(&it.meta),
     "CreateIndex" => Value::Number(it.create_index),
@@ -137,6 +186,9 @@ fields!(CatalogService, it, {
     "ServicePort" => Value::Number(it.service_port.into()),
     "ServiceEnableTagOverride" => Value::Bool(it.service_enable_tag_override),
     "ServiceConnect" => Value::Nested(&it.service_connect),
+    "ServiceProxy" => Value::Nested(&NoProxy),
+    "ServiceSocketPath" => Value::Text(&it.service_socket_path),
+    "PeerName" => Value::Text(""),
     "CreateIndex" => Value::Number(it.create_index),
     "ModifyIndex" => Value::Number(it.modify_index),
 });
@@ -153,6 +205,9 @@ fields!(NodeService, it, {
     "Weights" => Value::Nested(&it.weights),
     "EnableTagOverride" => Value::Bool(it.enable_tag_override),
     "Connect" => Value::Nested(&it.connect),
+    "Proxy" => Value::Nested(&NoProxy),
+    "SocketPath" => Value::Text(""),
+    "PeerName" => Value::Text(""),
     "CreateIndex" => Value::Number(it.create_index),
     "ModifyIndex" => Value::Number(it.modify_index),
 });
@@ -168,8 +223,18 @@ fields!(AgentService, it, {
     "Port" => Value::Number(it.port.into()),
     "Weights" => Value::Nested(&it.weights),
     "EnableTagOverride" => Value::Bool(it.enable_tag_override),
+    "Connect" => Value::Nested(connect_of(it)),
+    "Proxy" => Value::Nested(&NoProxy),
+    "SocketPath" => Value::Text(""),
+    "PeerName" => Value::Text(""),
     "Datacenter" => Value::Text(&it.datacenter),
 });
+
+/// Left out of what is shown where it says nothing.
+fn connect_of(service: &AgentService) -> &ServiceConnect {
+    static NOT_NATIVE: ServiceConnect = ServiceConnect { native: false };
+    service.connect.as_ref().unwrap_or(&NOT_NATIVE)
+}
 
 fields!(Member, it, {
     "Name" => Value::Text(&it.name),
@@ -192,6 +257,7 @@ fields!(HealthCheck, it, {
     "Type" => Value::Text(&it.kind),
     "Interval" => Value::Text(&it.interval),
     "Timeout" => Value::Text(&it.timeout),
+    "PeerName" => Value::Text(""),
 });
 
 fields!(Intention, it, {

@@ -56,6 +56,11 @@ fn what_passes() {
         "NOT (ServiceName == db AND Node == n1)",
         "ServiceAddress is empty",
         "ServiceTaggedAddresses.lan.Port != 80",
+        "ServiceProxy.DestinationServiceName == \"\"",
+        "ServiceProxy.MeshGateway.Mode is empty and ServiceProxy.LocalServicePort == 0",
+        "ServiceProxy.Upstreams is empty",
+        "not ServiceProxy.Upstreams.DestinationName == db",
+        "PeerName is empty and ServiceSocketPath is empty",
     ];
     for expression in passing {
         assert_eq!(lets(expression), Ok(true), "{expression}");
@@ -65,6 +70,7 @@ fn what_passes() {
         "ServiceMeta.missing == x",
         "ServiceMeta.missing is not empty",
         "red in ServiceTags",
+        "ServiceProxy.Upstreams.DestinationName != db",
         "ServiceName == db and ServicePort == 80 or Node == n2",
         "not not ServiceName == db",
     ];
@@ -76,6 +82,10 @@ fn what_passes() {
 #[test]
 fn what_is_refused_and_where() {
     let refused = [
+        (
+            "ServiceProxy.Upstreams.Nope == 1",
+            "at character 1: Selector \"ServiceProxy.Upstreams.Nope\" is not valid",
+        ),
         ("Foo == 1", "at character 1: Selector \"Foo\" is not valid"),
         ("Node == n1 and Foo.x == 1", "at character 16: Selector \"Foo.x\" is not valid"),
         ("ServiceMeta.a.b == 1", "at character 1: Selector \"ServiceMeta.a.b\" is not valid"),

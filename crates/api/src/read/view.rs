@@ -38,8 +38,8 @@ pub(crate) enum Scope {
     Sessions,
     /// All prepared queries.
     Queries,
-    /// Events of that name, or any.
-    Events(Option<Arc<str>>),
+    /// All events.
+    Events,
     /// Messages of one topic.
     Messages(Arc<str>),
     /// All topics.
@@ -73,7 +73,7 @@ impl Scope {
             Scope::ChecksAndNodes => vec![Watched::Topic(Topic::Checks), Watched::Topic(Topic::Nodes)],
             Scope::Sessions => topic(Topic::Sessions),
             Scope::Queries => topic(Topic::Queries),
-            Scope::Events(_) => topic(Topic::Events),
+            Scope::Events => topic(Topic::Events),
             Scope::Messages(name) => topic(Topic::Messages(name.clone())),
             Scope::Topics => topic(Topic::Topics),
             Scope::Rules => topic(Topic::Rules),
@@ -105,10 +105,7 @@ impl Scope {
             Scope::ChecksAndNodes => tables.checks.max(tables.nodes),
             Scope::Sessions => tables.sessions,
             Scope::Queries => tables.queries,
-            Scope::Events(None) => tables.events,
-            Scope::Events(Some(name)) => {
-                snapshot.events().rev().find(|event| event.name == *name).map_or(0, |event| event.index)
-            }
+            Scope::Events => tables.events,
             // A topic that is gone went at or before the table's last change.
             Scope::Messages(name) => snapshot.topic(name).map_or(tables.topics, |topic| topic.modify_index),
             Scope::Topics => tables.topics,

@@ -95,6 +95,7 @@ fn service_operation(sent: ServiceOp) -> Result<Operation, Failure> {
         weights,
         enable_tag_override,
         connect,
+        locality,
         ..
     } = sent.service;
     // Only what is set needs a name.
@@ -111,6 +112,7 @@ fn service_operation(sent: ServiceOp) -> Result<Operation, Failure> {
         weights: Some(weights),
         enable_tag_override,
         connect: Some(Connect { native: connect.native, sidecar_service: None }),
+        locality,
     };
     let def = external_instance(described)?.def;
     Ok(Operation::Instance { verb, node: sent.node, def: Box::new(def) })
@@ -118,8 +120,9 @@ fn service_operation(sent: ServiceOp) -> Result<Operation, Failure> {
 
 fn check_operation(sent: CheckOp) -> Result<Operation, Failure> {
     let verb = verb("Check", &sent.verb, sent.check.modify_index)?;
-    let HealthCheck { node, check_id, name, status, notes, output, service_id, .. } = sent.check;
-    let described = CatalogCheck { node: node.clone(), check_id, name, notes, status, output, service_id };
+    let HealthCheck { node, check_id, name, status, notes, output, service_id, definition, .. } = sent.check;
+    let described =
+        CatalogCheck { node: node.clone(), check_id, name, notes, status, output, service_id, definition };
     let check: CheckRegistration = external_check(&described, &node)?;
     Ok(Operation::Check { verb, node, check: Box::new(check) })
 }

@@ -129,6 +129,7 @@ fn own_node(node: &Identity) -> Register {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     let status = InitialStatus::Set(Status::Passing);
     let check = CheckRegistration { def: alive, status, output: "Agent alive and reachable".into() };

@@ -24,6 +24,7 @@ pub fn liveness_check() -> CheckDef {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     }
 }
 

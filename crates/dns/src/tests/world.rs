@@ -174,6 +174,7 @@ fn check(id: &str, status: &str) -> CheckRegistration {
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     let status = InitialStatus::Set(Status::parse(status).unwrap());
     CheckRegistration { def, status, output: "".into() }

@@ -115,6 +115,7 @@ pub(crate) fn check(id: &str, service_id: &str, probe: Probe) -> CheckRegistrati
         success_before_passing: 0,
         failures_before_warning: 0,
         failures_before_critical: 0,
+        definition: None,
     };
     CheckRegistration { def, status: InitialStatus::Keep(Status::Critical), output: "".into() }
 }

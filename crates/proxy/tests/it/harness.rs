@@ -160,6 +160,7 @@ impl Harness {
             success_before_passing: 0,
             failures_before_warning: 0,
             failures_before_critical: 0,
+            definition: None,
         };
         self.apply(Command::Register(Box::new(Register {
             node: Some(NodeRegistration { def: node, only_if_absent: true }),
