@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use client::{Client, Error};
+use consul::Text;
 use consul::kv::KvPair;
 use consul::listing::{CatalogNode, HealthCheck, Node, NodeService};
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
 use crate::remote::{Remote, encoded};
+
+mod policies;
 
 /// Label of nodes that were imported: whoever sees it knows that another registry decides on them.
 const MARK: &str = "imported-from";
@@ -21,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Import {
-    /// Take over nodes, services, checks and keys of a Consul
+    /// Take over nodes, services, checks, keys and policies of a Consul
     Consul(Args),
 }
 
@@ -44,6 +47,9 @@ pub(crate) struct Args {
     /// Leave nodes, services and checks out
     #[arg(long)]
     no_services: bool,
+    /// Leave policies of access control lists out
+    #[arg(long)]
+    no_policies: bool,
 }
 
 pub(crate) fn run(Import::Consul(args): Import, global: &Global) -> Result {
@@ -62,7 +68,14 @@ pub(crate) fn run(Import::Consul(args): Import, global: &Global) -> Result {
         loop {
             let pass = Pass { from: &from, to: &to, args: &args };
             match pass.run(&mut followed).await {
-                Ok(done) => global.out().say(&done.to_string())?,
+                Ok(done) => {
+                    done.notes.iter().filter(|note| followed.noted.insert((*note).clone())).for_each(
+                        |note| {
+                            eprintln!("{note}");
+                        },
+                    );
+                    global.out().say(&done.to_string())?;
+                }
                 // What was imported stays while Consul is away: not to be heard is not to be empty.
                 Err(failure) if args.mirror && followed.has_begun => {
                     eprintln!("{}", failure.render(global.out().colored_errors()));
@@ -83,6 +96,9 @@ struct Followed {
     has_begun: bool,
     nodes: BTreeMap<String, BTreeSet<String>>,
     keys: BTreeMap<String, (u64, bytes::Bytes)>,
+    policies: BTreeMap<Text, policies::Told>,
+    /// What was said once already.
+    noted: BTreeSet<String>,
 }
 
 /// What a pass did.
@@ -91,15 +107,19 @@ struct Done {
     nodes: usize,
     services: usize,
     keys: usize,
+    policies: usize,
     gone: usize,
+    /// What stays behind, and why.
+    notes: Vec<String>,
 }
 
 impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Done { nodes, services, keys, gone } = self;
+        let Done { nodes, services, keys, policies, gone, .. } = self;
         write!(
             f,
-            "{nodes} nodes and {services} instances are here, {keys} keys were set, {gone} things taken away"
+            "{nodes} nodes and {services} instances are here, {keys} keys and {policies} policies were set, {gone} \
+             things taken away"
         )
     }
 }
@@ -122,6 +142,9 @@ impl Pass<'_> {
         }
         if !self.args.no_keys {
             self.keys(followed, &mut done).await?;
+        }
+        if !self.args.no_policies {
+            self.policies(followed, &mut done).await?;
         }
         followed.has_begun = true;
         Ok(done)
@@ -174,6 +197,7 @@ impl Pass<'_> {
             json!({
                 "Node": name, "CheckID": check.check_id, "Name": check.name, "Status": check.status,
                 "Notes": check.notes, "Output": check.output, "ServiceID": check.service_id,
+                "Definition": check.definition,
             })
         });
         let mut meta = node.meta.clone().unwrap_or_default();
@@ -194,6 +218,9 @@ impl Pass<'_> {
                 !tag.starts_with("lan_") && !tag.starts_with("wan_") && &**tag != "consul-virtual"
             });
             shown["TaggedAddresses"] = json!(tagged);
+            if let Some(locality) = &service.locality {
+                shown["Locality"] = json!(locality);
+            }
             body["Service"] = shown;
         }
         self.put("/v1/catalog/register", &body).await
