@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 # Each side has its own history: only whether there is an index.
 INDEXES = {"CreateIndex", "ModifyIndex"}
@@ -25,6 +26,28 @@ WEB2 = {"id": "w2", "name": "web", "port": 81, "tags": ["green"], "checks": [
     {"ttl": "300s", "status": "warning"}, {"ttl": "300s"}]}
 EXTERNAL = {"Node": "ext", "Address": "10.8.0.1", "NodeMeta": {"rack": "r1"}, "Service": {"Service": "db", "Port": 5432},
             "Check": {"Name": "db up", "Status": "passing", "ServiceID": "db", "CheckID": "dbc"}}
+
+ASKED = {"Node": "esm", "Address": "10.8.0.2", "Check": {"Name": "p", "CheckID": "p1", "Status": "passing", "Definition": {
+    "TCP": "10.8.0.2:1", "Interval": "5s", "Timeout": "2s", "DeregisterCriticalServiceAfter": "90s", "TLSSkipVerify": True,
+    "Header": {"X-A": ["b"]}}}}
+# Every kind of selector with every kind of comparison, on what each list has.
+OF_SERVICES = ["ID==w1", "Service!=web", "Kind is empty", "Tags is not empty", "blue in Tags", "Tags contains green",
+               "team in Meta", "Meta.team==a", "Meta.nope==x", "Meta is empty", "Port==80", "Weights.Passing==1",
+               "Weights.Warning!=1", "EnableTagOverride==false", 'Address matches "^10[.]9"', 'Address=="10.9.0.1"',
+               "TaggedAddresses is empty", "TaggedAddresses.lan_ipv4.Port==80", "Port in Tags", "Port is empty", "Tags==blue",
+               "Service==web and not (Port==80 or Port==81)"]
+OF_INSTANCES = ["{}ID==w1", "{}Service==db", "{}Kind==\"\"", "blue in {}Tags", "{}Meta.team==a", "{}Port!=80",
+                "{}Weights.Passing==1", "{}Connect.Native==false", "{}Proxy.DestinationServiceID==x",
+                "{}Proxy.MeshGateway.Mode!=x", "{}Proxy.LocalServicePort==0", "{}Proxy.Upstreams is empty",
+                "{}Proxy.Upstreams.DestinationName==db", "{}Proxy.Upstreams.LocalBindPort!=1", "{}Proxy.Nope==x",
+                "{}TaggedAddresses.wan_ipv4.Port==80", "{}EnableTagOverride!=true"]
+OF_ROWS = ["Node!=x", "Datacenter==dc1", "NodeMeta is empty", 'TaggedAddresses.lan=="127.0.0.1"', "ServiceID==w1",
+           "ServiceConnect.Native==false", "ServiceEnableTagOverride==false", "ServiceWeights.Warning==1",
+           "ServiceTaggedAddresses.lan_ipv4.Port==80", "ServiceProxy.LocalServiceAddress==x", 'ServiceAddress contains "9.0"',
+           "ServicePort==81 or blue in ServiceTags"]
+OF_NODES = ["ID==x", "Meta.rack==r1", "rack in Meta", "Meta is not empty", 'TaggedAddresses.lan=="127.0.0.1"', "Datacenter!=dc1"]
+OF_CHECKS = ["Status==warning", "Name contains life", "CheckID==c1", "ServiceName==web and blue in ServiceTags", "Notes!=n",
+             "ServiceID==w1 or Node==ext", "ServiceTags is empty"]
 
 # method, path, body
 STEPS = [
@@ -44,6 +67,18 @@ STEPS = [
     ("GET", AGENT + "/services", None), ("GET", AGENT + "/checks", None), ("GET", AGENT + "/service/w1", None),
     ("GET", AGENT + "/service/nope", None), ("GET", AGENT + "/services?filter=Service==web", None),
     ("GET", AGENT + "/services?filter=nonsense", None), ("GET", AGENT + "/checks?filter=Status==warning", None),
+    ("PUT", CATALOG + "/register", ASKED), ("GET", HEALTH + "/node/esm", None), ("GET", CATALOG + "/node/esm", None),
+    ("PUT", "/v1/txn", [{"Check": {"Verb": "get", "Check": {"Node": "esm", "CheckID": "p1"}}}]),
+    ("PUT", "/v1/txn", [{"Check": {"Verb": "set", "Check": {"Node": "esm", "CheckID": "p2", "Name": "p2", "Status": "warning",
+                                                            "Definition": {"HTTP": "http://10.8.0.2/", "Method": "HEAD"}}}}]),
+    ("GET", HEALTH + "/state/warning?filter=CheckID==p2", None), ("PUT", CATALOG + "/deregister", {"Node": "esm"}),
+    *[("GET", AGENT + "/services?filter=" + quote(text), None) for text in OF_SERVICES],
+    *[("GET", HEALTH + "/service/web?filter=" + quote(text.replace("{}", "Service.")), None) for text in OF_INSTANCES],
+    *[("GET", CATALOG + "/node-services/ext?filter=" + quote(text.replace("{}", "")), None) for text in OF_INSTANCES],
+    *[("GET", CATALOG + "/service/web?filter=" + quote(text), None) for text in OF_ROWS],
+    *[("GET", CATALOG + "/nodes?filter=" + quote(text), None) for text in OF_NODES],
+    *[("GET", place + "?filter=" + quote(text), None) for text in OF_CHECKS
+      for place in (AGENT + "/checks", HEALTH + "/checks/web", HEALTH + "/node/ext", HEALTH + "/state/any")],
     ("GET", AGENT + "/health/service/id/w1", None), ("GET", AGENT + "/health/service/id/w2", None),
     ("GET", AGENT + "/health/service/id/nope", None), ("GET", AGENT + "/health/service/name/web", None),
     ("GET", AGENT + "/health/service/name/nope", None), ("GET", AGENT + "/health/service/name/web?format=text", None),

@@ -2,6 +2,8 @@
 //! for clocks of their own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
+mod at_hand;
+mod consul_template;
 mod go_api;
 mod patroni;
 mod py_consul;

@@ -2,9 +2,10 @@
 //! containers of Consul (`scripts/docker_stub`), under the name `consul` and with the suite's own flags and files.
 
 use std::fs::DirEntry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use peers::Missing;
 use portolan_conformance::score::Outcomes;
 use portolan_conformance::{need, score};
 
@@ -18,58 +19,69 @@ const AT_ONCE: usize = 4;
 
 #[test]
 fn as_much_of_it_passes_as_ever_did() {
-    need!(peers::all_suites());
-    let suite = need!(peers::suite("py-consul"));
-    let python = need!(peers::python(&["pytest", "pytest_asyncio", "pytest_cov", "requests", "aiohttp"]));
-    let binary = need!(peers::portolan());
-    let mut files = [files_in(&suite, "tests"), files_in(&suite, "tests/api")].concat();
+    let suite = need!(Suite::find());
+    let mut files = [suite.files_in("tests"), suite.files_in("tests/api")].concat();
     // The two longest first.
     files.sort_by_key(|file| !(file.ends_with("test_health.py") || file.ends_with("test_agent.py")));
-    let outcomes = side_by_side(AT_ONCE, &files, |file| run(&python, &suite, &binary, file));
+    let outcomes = side_by_side(AT_ONCE, &files, |file| suite.run(file));
     if let Err(why) = score::hold("py-consul", &outcomes) {
         panic!("{why}");
     }
 }
 
-/// Files of tests, below the suite's folder.
-fn files_in(suite: &Path, folder: &str) -> Vec<String> {
-    let name = |entry: DirEntry| entry.file_name().into_string().unwrap();
-    let entries = suite.join(folder).read_dir().unwrap();
-    let names = entries.map(|entry| name(entry.unwrap()));
-    names
-        .filter(|name| name.starts_with("test_") && name.ends_with(".py"))
-        .map(|name| format!("{folder}/{name}"))
-        .collect()
+struct Suite {
+    folder: PathBuf,
+    python: PathBuf,
+    binary: PathBuf,
 }
 
-fn run(python: &Path, suite: &Path, binary: &Path, file: &str) -> Outcomes {
-    let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/docker_stub");
-    let output = Command::new(python)
-        .args([
-            "-m",
-            "pytest",
-            "-v",
-            "-p",
-            "no:cacheprovider",
-            "--no-cov",
-            "--tb=short",
-            "-k",
-            SELECTED,
-            file,
-        ])
-        .current_dir(suite)
-        .env("PYTHONPATH", stub)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("PORTOLAN_BIN", binary)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let outcomes: Outcomes = said.lines().filter_map(verdict).collect();
-    // Shown when the floor is not held.
-    if outcomes.is_empty() || outcomes.values().any(|passed| !passed) {
-        println!("{said}{}", String::from_utf8_lossy(&output.stderr));
+impl Suite {
+    fn find() -> Result<Suite, Missing> {
+        let modules = ["pytest", "pytest_asyncio", "pytest_cov", "requests", "aiohttp"];
+        let (folder, python) = (peers::suite("py-consul")?, peers::python(&modules)?);
+        Ok(Suite { folder, python, binary: peers::portolan()? })
     }
-    outcomes
+
+    /// Files of tests, below the suite's folder.
+    fn files_in(&self, folder: &str) -> Vec<String> {
+        let name = |entry: DirEntry| entry.file_name().into_string().unwrap();
+        let entries = self.folder.join(folder).read_dir().unwrap();
+        let names = entries.map(|entry| name(entry.unwrap()));
+        names
+            .filter(|name| name.starts_with("test_") && name.ends_with(".py"))
+            .map(|name| format!("{folder}/{name}"))
+            .collect()
+    }
+
+    fn run(&self, file: &str) -> Outcomes {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/docker_stub");
+        let output = Command::new(&self.python)
+            .args([
+                "-m",
+                "pytest",
+                "-v",
+                "-p",
+                "no:cacheprovider",
+                "--no-cov",
+                "--tb=short",
+                "-k",
+                SELECTED,
+                file,
+            ])
+            .current_dir(&self.folder)
+            .env("PYTHONPATH", stub)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PORTOLAN_BIN", &self.binary)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let outcomes: Outcomes = said.lines().filter_map(verdict).collect();
+        // Shown when the floor is not held.
+        if outcomes.is_empty() || outcomes.values().any(|passed| !passed) {
+            println!("{said}{}", String::from_utf8_lossy(&output.stderr));
+        }
+        outcomes
+    }
 }
 
 /// `tests/api/test_kv.py::TestKv::test_cas[1.20.6] PASSED [ 12%]`
