@@ -32,8 +32,7 @@ pub struct Issued {
 /// As [`issue_files`]; a root whose two files do not belong together.
 pub fn issue_standalone(name: &str, days: u32, out: &Path, now_ms: u64) -> Result<Issued, Error> {
     catalog::validate::address("name", name)?;
-    disk::make_directory(out)?;
-    let root = private_root(out, now_ms)?;
+    let root = private_root(PRIVATE, out, now_ms)?;
     let key = Key::generate()?;
     let certificate = root.sign_issuer(&key.public(), now_ms)?;
     // The issuer signs once and its key is forgotten: only the root is kept.
@@ -42,17 +41,19 @@ pub fn issue_standalone(name: &str, days: u32, out: &Path, now_ms: u64) -> Resul
     write(&authority, &[root.certificate().to_vec()], latest_ms, (name, days, out), now_ms)
 }
 
-fn private_root(out: &Path, now_ms: u64) -> Result<Root, Error> {
+/// The root of a trust domain that lives in a directory; made, with its directory, where there is none.
+pub(super) fn private_root(domain: &str, out: &Path, now_ms: u64) -> Result<Root, Error> {
+    disk::make_directory(out)?;
     let (key, certificate) = (out.join("ca.key"), out.join("ca.pem"));
     let Some(pem) = disk::read(&key)? else {
-        let root = Root::generate(PRIVATE, now_ms)?;
+        let root = Root::generate(domain, now_ms)?;
         disk::write_private(&key, root.key().to_pem().as_bytes())?;
         disk::write_public(&certificate, pem_of(&[root.certificate().to_vec()]).as_bytes())?;
         return Ok(root);
     };
     let roots = read_chain(&certificate)?;
     let root = roots.into_iter().next().unwrap_or_default();
-    Root::from_parts(PRIVATE, Key::from_pem(&pem)?, root)
+    Root::from_parts(domain, Key::from_pem(&pem)?, root)
         .map_err(|cause| Error::Content { path: certificate, reason: cause.to_string() })
 }
 

@@ -3,12 +3,14 @@
 //! Certificates are rebuilt from few facts (cluster id, name, key, validity): their subjects follow from
 //! them, so nothing here parses X.509.
 
+mod alone;
 mod check;
 mod files;
 mod profile;
 mod service;
 mod shown;
 
+pub use alone::Alone;
 pub use check::{Lapse, lapse};
 pub use files::{Issued, issue_files, issue_standalone};
 pub use profile::{Validity, node_uri, service_uri};

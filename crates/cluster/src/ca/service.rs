@@ -1,6 +1,6 @@
 //! Certificates of services, for programs that prove by themselves which service they are.
 
-use crate::ca::{LEAF_MS, Validity, service_uri, shown};
+use crate::ca::{Authority, LEAF_MS, Validity, service_uri, shown};
 use crate::error::Error;
 use crate::identity::{Identity, pem_of};
 use crate::keys::Key;
@@ -29,9 +29,18 @@ pub fn certify_service(
     service: &str,
     now_ms: u64,
 ) -> Result<ServiceCertificate, Error> {
-    catalog::validate::label("service name", service)?;
     let authority = identity.authority("certify a service")?;
-    let latest_ms = identity.facts.issuer_validity.until_ms;
+    certified(authority, identity.facts.issuer_validity.until_ms, (datacenter, service), now_ms)
+}
+
+/// The same by any authority, whose own certificate counts until then.
+pub(super) fn certified(
+    authority: &Authority,
+    latest_ms: u64,
+    (datacenter, service): (&str, &str),
+    now_ms: u64,
+) -> Result<ServiceCertificate, Error> {
+    catalog::validate::label("service name", service)?;
     let wished = Validity::from_now(now_ms, LEAF_MS);
     let validity = Validity { until_ms: wished.until_ms.min(latest_ms), ..wished };
     let key = Key::generate()?;

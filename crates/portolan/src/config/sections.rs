@@ -23,6 +23,9 @@ pub struct Node {
     /// Id of this node while nothing of it is kept, from whoever composes the daemon: no key of its own.
     #[serde(skip)]
     pub id: Option<String>,
+    /// Trust domain of an authority that this node has while it is alone, likewise.
+    #[serde(skip)]
+    pub authority: Option<String>,
     /// Where everything durable is kept.
     pub data_dir: PathBuf,
     /// Say yes in words: listeners beyond loopback may be open to everybody who can send a packet.
@@ -42,6 +45,7 @@ impl Default for Node {
             address: None,
             meta: BTreeMap::new(),
             id: None,
+            authority: None,
             data_dir: default_data_dir(),
             open_beyond_loopback: false,
             drain_timeout: Duration::from_secs(10),

@@ -103,6 +103,9 @@ pub(super) fn run(arguments: &[&str], global: &Global) -> Result {
     loaded.config.node.meta = agent.node_meta;
     // What Consul's newer clients look for.
     loaded.config.node.meta.insert("consul-version".into(), api::CONSUL_VERSION.into());
+    let domain = agent.cluster_id.or_else(|| agent.node_id.clone()).unwrap_or_else(|| "alone".into());
+    let has_authority = agent.connect.unwrap_or(agent.dev);
+    loaded.config.node.authority = has_authority.then(|| format!("{}.consul", domain.to_ascii_lowercase()));
     loaded.config.node.id = agent.node_id;
     let pid_file = agent.pid_file.map(PidFile::write).transpose()?;
     let notes = match agent.unused.is_empty() {

@@ -25,6 +25,10 @@ pub(super) struct Agent {
     pub(super) node_meta: BTreeMap<String, String>,
     /// Id of the node.
     pub(super) node_id: Option<String>,
+    /// Whether services are to have certificates; unset, a `-dev` agent's are.
+    pub(super) connect: Option<bool>,
+    /// What their trust domain is called.
+    pub(super) cluster_id: Option<String>,
     /// Keys that nothing here reads.
     pub(super) unused: Vec<String>,
 }
@@ -48,7 +52,6 @@ const MOOT: &[&str] = &[
     "bootstrap_expect",
     "check",
     "checks",
-    "connect",
     "disable_anonymous_signature",
     "disable_host_node_id",
     "disable_keyring_file",
@@ -138,6 +141,16 @@ fn one(key: &str, value: &Value, agent: &mut Agent) -> Result<()> {
             }
         }
         "acl" => acl(value, agent)?,
+        "connect" => {
+            let Value::Object(settings) = value else { bail!("it is no object") };
+            agent.connect = settings.get("enabled").map(truth).transpose()?;
+            let id = settings.get("ca_config").and_then(|config| config.get("cluster_id"));
+            agent.cluster_id = id.map(text).transpose()?.filter(|id| !id.is_empty());
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if agent.cluster_id.as_ref().is_some_and(|id| !id.chars().all(is_plain)) {
+                bail!("`ca_config.cluster_id` has letters, digits and hyphens only");
+            }
+        }
         "dns_config" => dns(value, agent)?,
         "recursors" => {
             let servers: Result<Vec<_>> = super::files::as_list(value.clone()).iter().map(server).collect();
@@ -362,6 +375,7 @@ mod tests {
             json!({ "log_level": "loud" }),
             json!({ "enable_script_checks": 3 }),
             json!({ "node_name": [] }),
+            json!({ "connect": { "ca_config": { "cluster_id": "../x" } } }),
         ] {
             assert!(translate(bad.as_object().unwrap()).is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::{Answering, Refused, Wish};
 use catalog::Cluster as Known;
 use cluster::Local;
+use cluster::ca::Alone;
 use consul::own;
 use mesh::Mesh;
 use store::Store;
@@ -22,6 +23,8 @@ pub(crate) struct Face {
     pub(crate) control: Arc<Control>,
     /// Nothing when this node is alone.
     pub(crate) membership: Option<Linked>,
+    /// What signs for services while it is, where that was asked for.
+    own_authority: Option<Alone>,
 }
 
 /// A member's handles.
@@ -84,12 +87,13 @@ impl api::Cluster for Face {
     }
 
     fn roots(&self) -> Option<consul::connect::Roots> {
-        super::certify::roots(self.store.now().cluster())
+        let own = || super::certify::own_root(self.own_authority.as_ref()?);
+        super::certify::roots(self.store.now().cluster()).or_else(own)
     }
 
     fn certify(&self, service: &str) -> Result<api::Certified, Refused> {
-        let linked = self.membership.as_ref();
-        super::certify::service(linked, &self.config.node.datacenter, service)
+        let signers = (self.membership.as_ref(), self.own_authority.as_ref());
+        super::certify::service(signers, &self.config.node.datacenter, service)
     }
 
     fn carry_out(&self, wish: Wish) -> Answering<'_, Result<serde_json::Value, Refused>> {
@@ -106,7 +110,10 @@ impl Face {
         control: &Arc<Control>,
         membership: Option<Linked>,
     ) -> Face {
-        Face { config: config.clone(), home, store: store.clone(), control: control.clone(), membership }
+        let is_alone = membership.is_none();
+        let own_authority = is_alone.then(|| super::certify::alone(config, home.as_deref())).flatten();
+        let (store, control) = (store.clone(), control.clone());
+        Face { config: config.clone(), home, store, control, membership, own_authority }
     }
 
     fn own_status(&self) -> own::NodeStatus {
