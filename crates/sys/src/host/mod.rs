@@ -1,6 +1,8 @@
 //! What this host is and does: its addresses, and who listens.
 
 mod addresses;
+mod diag;
+mod ends;
 mod gateways;
 mod owner;
 mod sockets;
@@ -10,8 +12,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 pub use addresses::addresses;
+pub use ends::{Connection, Ends, may_end, standing};
 pub use gateways::{Gateway, gateways, local_address};
-pub use owner::{destroy, owner};
+pub use owner::owner;
 pub use sockets::{Listening, ParseError, Transport, listening, parse};
 
 /// Observes a host.
