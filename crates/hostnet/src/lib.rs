@@ -1,5 +1,5 @@
 //! What Portolan holds on this host's network: the sockets of virtual addresses, and, in [`firewall`], the
-//! ports that others may reach.
+//! ports that others may reach; in [`endings`], the end of connections that other programs hold.
 //!
 //! [`plan`] decides, purely, where a service's virtual address listens here and why not on its own port;
 //! [`reconcile`] opens it when somebody first asks, closes it when the service is gone, and publishes what
@@ -10,6 +10,7 @@
 //! ([`transparent`]); then no TCP listener is opened here, and what is decided is only which port a service has.
 
 mod config;
+pub mod endings;
 pub mod firewall;
 pub mod plan;
 mod reconcile;
