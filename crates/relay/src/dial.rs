@@ -22,6 +22,12 @@ pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Stream>> + 'a>>;
 pub trait Dial: Send + Sync + 'static {
     /// Connects to `endpoint` for the connection that `permit` allows. The caller bounds the time.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint, permit: &'a Permit) -> Dialing<'a>;
+
+    /// The same for whoever hands a socket on and has no use for one that a runtime watches: one that is connected by now.
+    /// `None` where that takes time or more than a socket, which [`Dial::dial`] has.
+    fn at_once(&self, _endpoint: &Endpoint, _permit: &Permit) -> Option<std::net::TcpStream> {
+        None
+    }
 }
 
 /// Plain TCP from this host.
@@ -38,6 +44,13 @@ impl Dial for TcpDial {
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
         })
+    }
+
+    /// On this host alone: elsewhere it would be begun twice.
+    fn at_once(&self, endpoint: &Endpoint, _permit: &Permit) -> Option<std::net::TcpStream> {
+        let Target::Ip(address) = &endpoint.target else { return None };
+        let is_here = address.ip().to_canonical().is_loopback();
+        is_here.then(|| sys::listen::connect_at_once(*address).ok().flatten()).flatten()
     }
 }
 
@@ -129,6 +142,22 @@ pub async fn connect(
         attempts.push(Attempt { endpoint: except.to_string(), cause });
     }
     Err(Unreachable { service: backend.service.clone(), attempts })
+}
+
+/// A plain socket that leads to the best endpoint, where it is had without waiting. It does not block.
+pub fn connect_at_once(
+    local: &Rc<Local>,
+    backend: &Arc<Backend>,
+    permit: &Permit,
+) -> Option<(std::net::TcpStream, usize)> {
+    let (at, flight) = local.pick(backend, &[], None)?;
+    let endpoint = &backend.endpoints[at];
+    if !local.upstreams().leaves_plain(permit.service(), endpoint, Speak::Bytes) {
+        return None;
+    }
+    let stream = local.dialer().at_once(endpoint, permit)?;
+    flight.connected(local.now_ns());
+    Some((stream, at))
 }
 
 /// Connects to one endpoint within the configured time, with TLS where it belongs, and tells the balancer how it went.

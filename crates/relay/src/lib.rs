@@ -25,7 +25,7 @@ pub mod tls;
 pub mod udp;
 
 pub use config::{Config, Policy};
-pub use dial::{Attempt, Connection, Dial, Dialing, TcpDial, Unreachable, connect};
+pub use dial::{Attempt, Connection, Dial, Dialing, TcpDial, Unreachable, connect, connect_at_once};
 pub use judge::Forbidden;
 pub use keeping::Keeping;
 pub use local::{Busy, Local};

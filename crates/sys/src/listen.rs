@@ -60,6 +60,29 @@ fn listening(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// A connection to an address of this host, if it has come about when this returns: there it does, unless whoever listens has
+/// too many waiting. It does not block.
+///
+/// # Errors
+/// The kernel's: above all that nobody listens.
+pub fn connect_at_once(address: SocketAddr) -> io::Result<Option<TcpStream>> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let begun = |error: &io::Error| {
+        let code = error.raw_os_error();
+        code == Some(libc::EINPROGRESS) || code == Some(libc::EALREADY)
+    };
+    match socket.connect(&address.into()) {
+        // Asked again, it tells how the first one went.
+        Err(error) if begun(&error) => match socket.connect(&address.into()) {
+            Err(error) if begun(&error) => return Ok(None),
+            done => done?,
+        },
+        done => done?,
+    }
+    socket.set_tcp_nodelay(true)?;
+    Ok(Some(socket.into()))
+}
+
 /// A UDP socket that does not block, with room for `buffer` bytes in either direction, as far as the kernel
 /// grants it (`net.core.rmem_max`).
 ///
