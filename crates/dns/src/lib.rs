@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use route::{Facts, OpenVirtual};
+use route::{Facts, OpenVirtual, Routes};
 use socket2::SockRef;
 use state::{Drain, Reader};
 use store::View;
@@ -74,6 +74,8 @@ pub struct Inputs {
     pub views: Reader<View>,
     /// What this host observed.
     pub facts: Reader<Facts>,
+    /// Of these, the names that lead elsewhere.
+    pub routes: Reader<Routes>,
     /// Opens virtual addresses when they are first asked for.
     pub open_virtual: Arc<dyn OpenVirtual>,
 }
@@ -134,6 +136,7 @@ pub async fn run(
         plan: Plan::new(&config),
         views: inputs.views,
         facts: inputs.facts,
+        routes: inputs.routes,
         zone: zone.clone(),
         metrics: metrics.clone(),
     };

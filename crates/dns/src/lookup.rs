@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::names::{Apex, Asked, Names, Otherwise, Tag};
 use crate::zone::Zone;
 use crate::zone::entry::{NodeEntry, ServiceEntry, Which};
+use crate::zone::redirected::Led;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +78,18 @@ pub(crate) struct Rules {
 /// Looks up what `asked` stands for.
 pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client: Client) -> Found<'z> {
     match asked {
-        Asked::Service { label, endpoints, apex, otherwise } => match zone.service(label) {
-            Some(entry) => service(entry, rules, client, endpoints, apex),
-            None => match otherwise {
+        Asked::Service { label, endpoints, apex, otherwise } => match behind(zone, label) {
+            Behind::Entry(entry) => service(entry, rules, client, endpoints, apex),
+            Behind::Elsewhere { own, entry } => match own {
+                // Whoever listens there leads every connection on, which is more than an answer can.
+                Some(own) if rules.virtual_ips && !endpoints && entry.has(Which::Healthy) => {
+                    let found = virtual_address(own, client, apex);
+                    found.unwrap_or_else(|| service(entry, rules, client, endpoints, apex))
+                }
+                _ => service(entry, rules, client, endpoints, apex),
+            },
+            Behind::Nothing => Found::Empty(apex),
+            Behind::Unknown => match otherwise {
                 Otherwise::Missing => Found::Missing(apex),
                 Otherwise::Empty => Found::Empty(apex),
                 Otherwise::Foreign => Found::Foreign,
@@ -88,14 +98,14 @@ pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client:
         Asked::ConsulService { label, tag } => {
             let (which, apex) = (rules.consul, Apex::Consul);
             let selection =
-                zone.service(label).map(|entry| Selection { entry, which, tag, apex, ttl_s: None });
+                behind(zone, label).entry().map(|entry| Selection { entry, which, tag, apex, ttl_s: None });
             match selection.filter(Selection::is_any) {
                 Some(selection) => Found::Endpoints(selection),
                 // Consul says "no such name" where nothing is healthy, and its clients wait for that.
                 None => Found::Missing(apex),
             }
         }
-        Asked::ConsulVirtual { label } => match zone.service(label) {
+        Asked::ConsulVirtual { label } => match zone.service(label).or_else(|| behind(zone, label).entry()) {
             // For others, 127.77.x.y would be their own loopback.
             Some(entry) => virtual_address(entry, client, Apex::Consul).unwrap_or(Found::Empty(Apex::Consul)),
             None => Found::Missing(Apex::Consul),
@@ -112,6 +122,44 @@ pub(crate) fn lookup<'z>(zone: &'z Zone, rules: Rules, asked: Asked<'z>, client:
         Asked::Missing(apex) => Found::Missing(apex),
         Asked::Foreign => Found::Foreign,
     }
+}
+
+/// What stands behind a service's name, once redirections were followed.
+enum Behind<'z> {
+    Entry(&'z Arc<ServiceEntry>),
+    /// What it leads to, and what is registered under the name itself.
+    Elsewhere {
+        own: Option<&'z Arc<ServiceEntry>>,
+        entry: &'z Arc<ServiceEntry>,
+    },
+    /// It leads to something that has no address.
+    Nothing,
+    /// Nobody has the name.
+    Unknown,
+}
+
+impl<'z> Behind<'z> {
+    fn entry(self) -> Option<&'z Arc<ServiceEntry>> {
+        match self {
+            Behind::Entry(entry) | Behind::Elsewhere { entry, .. } => Some(entry),
+            Behind::Nothing | Behind::Unknown => None,
+        }
+    }
+}
+
+#[inline]
+fn behind<'z>(zone: &'z Zone, label: &'z [u8]) -> Behind<'z> {
+    let own = zone.service(label);
+    let to = match zone.led(label) {
+        None => return own.map_or(Behind::Unknown, Behind::Entry),
+        Some(Led::Nowhere) => None,
+        Some(Led::Place(entry)) => Some(entry),
+        Some(Led::Service(name)) => match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => zone.service(name.to_ascii_lowercase().as_bytes()),
+            false => zone.service(name.as_bytes()),
+        },
+    };
+    to.map_or(Behind::Nothing, |entry| Behind::Elsewhere { own, entry })
 }
 
 /// The name of a service in our zone: who asks decides.

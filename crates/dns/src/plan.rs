@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use catalog::{Kind, Service, Snapshot};
 use imbl::ordmap::DiffItem;
-use route::Facts;
+use route::{Facts, Policy};
 
 use crate::config::{Config, seconds};
 use crate::zone::entry::{NodeEntry, ServiceEntry, node_key};
+use crate::zone::redirected::Redirected;
 use crate::zone::table::Change;
 use crate::zone::{Holders, Zone, lower, mapped};
 
@@ -30,6 +31,15 @@ impl Plan {
         let services = config.service_ttl.iter();
         let service_ttl_s = services.map(|(name, ttl)| (lower(name), seconds(ttl.0))).collect();
         Plan { ttl_s: seconds(config.ttl), service_ttl_s }
+    }
+
+    /// The redirections of a policy, as the zone has them.
+    pub(crate) fn redirected(&self, policy: &Arc<Policy>) -> Option<Arc<Redirected>> {
+        let ttl_s = |name: &str| {
+            let own = self.service_ttl_s.get(name.to_ascii_lowercase().as_bytes());
+            own.copied().unwrap_or(self.ttl_s)
+        };
+        Redirected::new(policy, &ttl_s)
     }
 
     /// The whole projection.

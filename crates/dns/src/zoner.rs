@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use route::Facts;
+use route::{Facts, Policy, Routes};
 use state::{Drain, Reader};
 use store::View;
 
@@ -26,8 +26,13 @@ pub(crate) struct Zoner {
     pub(crate) plan: Plan,
     pub(crate) views: Reader<View>,
     pub(crate) facts: Reader<Facts>,
+    pub(crate) routes: Reader<Routes>,
     pub(crate) zone: Arc<ArcSwap<Zone>>,
     pub(crate) metrics: Metrics,
+}
+
+fn is_same(policy: &Option<Arc<Policy>>, routes: &Routes) -> bool {
+    policy.as_ref().is_some_and(|policy| Arc::ptr_eq(policy, routes.policy()))
 }
 
 impl Zoner {
@@ -35,23 +40,37 @@ impl Zoner {
     pub(crate) fn first(&self) {
         let started = Instant::now();
         let zone = self.plan.project(&self.views.now(), &self.facts.now());
-        self.publish(zone, started);
+        let redirected = self.plan.redirected(self.routes.now().policy());
+        self.publish(Zone { redirected, ..zone }, started);
     }
 
     /// Follows both states until it is time to leave.
     pub(crate) async fn run(mut self, drain: Drain) {
         let mut pause_until = Instant::now();
+        let mut policy: Option<Arc<Policy>> = None;
+        let mut redirected = None;
         loop {
             tokio::select! {
                 view = self.views.next() => if view.is_none() { return },
                 facts = self.facts.next() => if facts.is_none() { return },
+                routes = self.routes.next() => match routes {
+                    None => return,
+                    // Routes change with every service, which is in the snapshot too.
+                    Some(routes) if is_same(&policy, &routes) => continue,
+                    Some(_) => {}
+                },
                 () = drain.started() => return,
             }
             tokio::time::sleep_until(pause_until.into()).await;
             let started = Instant::now();
             let (view, facts) = (self.views.now(), self.facts.now());
+            let routes = self.routes.now();
+            if !is_same(&policy, &routes) {
+                redirected = self.plan.redirected(routes.policy());
+                policy = Some(routes.policy().clone());
+            }
             let zone = self.plan.advance(&self.zone.load(), &view, &facts);
-            let took = self.publish(zone, started);
+            let took = self.publish(Zone { redirected: redirected.clone(), ..zone }, started);
             pause_until = Instant::now() + (took * PAUSE_FACTOR).clamp(PAUSE, LONGEST_PAUSE);
         }
     }

@@ -144,13 +144,18 @@ pub enum Denial {
         chain: Vec<Arc<str>>,
     },
     /// The name leads to a URI that this kind of connection cannot follow.
-    #[error("\"{name}\" leads to {uri}, which only the broker can reach")]
+    #[error("\"{name}\" leads to {}://…, which only the broker can reach", scheme(.uri))]
     OtherScheme {
         /// The name.
         name: Arc<str>,
         /// Where it leads.
         uri: Arc<str>,
     },
+}
+
+/// Of a URI, what may be told to anybody: the rest may hold a secret.
+fn scheme(uri: &str) -> &str {
+    uri.split("://").next().unwrap_or_default()
 }
 
 fn said(rule: Option<&RuleShown>) -> String {
@@ -203,6 +208,14 @@ impl Routes {
     /// [`Denial::Circle`].
     pub fn lead(&self, name: &str) -> Result<Lead, Denial> {
         self.policy().redirects().lead(name, Turn::Take)
+    }
+
+    /// The same for whoever only wishes to know: nothing is dealt.
+    ///
+    /// # Errors
+    /// [`Denial::Circle`].
+    pub fn look(&self, name: &str) -> Result<Lead, Denial> {
+        self.policy().redirects().lead(name, Turn::Look)
     }
 
     /// A permit for a service that need not be registered, whose place the caller knows otherwise: what another

@@ -77,6 +77,28 @@ fn our_zone() {
 }
 
 #[test]
+fn names_that_lead_elsewhere() {
+    play("redirect", include_str!("../../tests/data/redirect.txt"), Config::default());
+}
+
+#[test]
+fn shares_are_drawn() {
+    let mut world = World::new(Config::default());
+    for line in [
+        "node here 10.0.0.1",
+        "register web/w1@here 10.0.0.11:80",
+        "register next/n1@here 10.0.0.12:80",
+        "redirect web web=9 next=1",
+    ] {
+        world.run(line);
+    }
+    let ask = || ask(&world, "ask remote web.svc.internal TXT");
+    let next = (0..2000).filter(|_| ask().contains("10.0.0.12")).count();
+    // Expected are 200, with a standard deviation of 13.
+    assert!((100..300).contains(&next), "{next} of 2000");
+}
+
+#[test]
 fn consul() {
     play("consul", include_str!("../../tests/data/consul.txt"), Config::default());
 }

@@ -5,16 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::{
-    Catalog, CheckDef, CheckRegistration, Command, Deregister, Envelope, InitialStatus, InstanceDef,
-    InstanceRegistration, NodeDef, NodeRegistration, Outcome, Probe, QueryCommand, QueryDef, Register,
-    Status, Weights,
+    Catalog, CheckDef, CheckRegistration, Command, Deregister, Destination, Envelope, InitialStatus,
+    InstanceDef, InstanceRegistration, NodeDef, NodeRegistration, Outcome, Probe, QueryCommand, QueryDef,
+    Redirection, RedirectionCommand, Register, Status, Weights,
 };
-use route::{Facts, VirtualSocket};
+use route::{Facts, Policy, VirtualSocket};
 
 use crate::config::Config;
 use crate::plan::Plan;
 use crate::responder::Responder;
 use crate::zone::Zone;
+use crate::zone::redirected::Redirected;
 
 pub(crate) struct World {
     pub(crate) config: Config,
@@ -46,6 +47,7 @@ impl World {
     /// node NAME ADDRESS [key=value ...]        gone NODE
     /// register SERVICE[/ID]@NODE [ADDRESS]:PORT [tags=a,b] [weight=N] [status=S] [key=value ...]
     /// deregister ID@NODE      status ID@NODE S      status @NODE S
+    /// redirect NAME TO[=WEIGHT] ...      redirect NAME
     /// query NAME SERVICE [tag,!tag] [ttl=10s] [template]
     /// socket SERVICE ADDRESS:PORT      close SERVICE      local ADDRESS
     /// ```
@@ -62,6 +64,7 @@ impl World {
                 self.apply(Command::Deregister(Deregister::Instance { node, id, registered_index: None }));
             }
             ["query", name, service, ref options @ ..] => self.query(name, service, options),
+            ["redirect", name, ref to @ ..] => self.redirect(name, to),
             ["status", what, status] => self.status(what, status),
             _ => panic!("what is \"{line}\"?"),
         }
@@ -79,6 +82,21 @@ impl World {
             ["local", address] => self.facts.own_addresses.push(address.parse().unwrap()),
             _ => panic!("what is \"{line}\"?"),
         }
+    }
+
+    fn redirect(&mut self, name: &str, to: &[&str]) {
+        let destination = |text: &&str| {
+            let (to, weight) = text.split_once('=').unwrap_or((text, "1"));
+            Destination { to: to.into(), weight: weight.parse().unwrap() }
+        };
+        let command = match to {
+            [] => RedirectionCommand::Remove { name: name.into() },
+            _ => {
+                let to = to.iter().map(destination).collect();
+                RedirectionCommand::Put(Redirection { to, ..Redirection::new(name, "") }.into())
+            }
+        };
+        self.apply(Command::Redirection(command));
     }
 
     fn query(&mut self, name: &str, service: &str, options: &[&str]) {
@@ -154,12 +172,20 @@ impl World {
 
     /// Brings the zone up to date by what changed.
     pub(crate) fn follow(&mut self) {
-        self.zone = Plan::new(&self.config).advance(&self.zone, &self.catalog.snapshot(), &self.facts);
+        let plan = Plan::new(&self.config);
+        let zone = plan.advance(&self.zone, &self.catalog.snapshot(), &self.facts);
+        self.zone = Zone { redirected: self.redirected(&plan), ..zone };
     }
 
     /// The zone made from nothing.
     pub(crate) fn projected(&self) -> Zone {
-        Plan::new(&self.config).project(&self.catalog.snapshot(), &self.facts)
+        let plan = Plan::new(&self.config);
+        let zone = plan.project(&self.catalog.snapshot(), &self.facts);
+        Zone { redirected: self.redirected(&plan), ..zone }
+    }
+
+    fn redirected(&self, plan: &Plan) -> Option<Arc<Redirected>> {
+        plan.redirected(&Arc::new(Policy::compile(&self.catalog.snapshot(), Arc::default(), None)))
     }
 }
 

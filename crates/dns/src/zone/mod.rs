@@ -2,6 +2,7 @@
 
 mod case;
 pub(crate) mod entry;
+pub(crate) mod redirected;
 pub(crate) mod table;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +14,7 @@ use route::VirtualSocket;
 
 pub(crate) use crate::zone::case::{MixedCase, lower};
 use crate::zone::entry::{NodeEntry, ServiceEntry};
+use crate::zone::redirected::{Led, Redirected};
 use crate::zone::table::Table;
 
 /// Every name that this host answers, at one index of the log.
@@ -31,6 +33,8 @@ pub struct Zone {
     pub(crate) node_case: MixedCase,
     pub(crate) virtual_sockets: OrdMap<Arc<str>, VirtualSocket>,
     pub(crate) own_addresses: Arc<[IpAddr]>,
+    /// Names that lead elsewhere; `None` where none does, so that asking costs nothing.
+    pub(crate) redirected: Option<Arc<Redirected>>,
 }
 
 /// Names by address, IPv4 mapped into IPv6.
@@ -81,6 +85,12 @@ impl Zone {
         };
         let services = names_at(&self.service_addresses, ip).chain(virtual_ip);
         nodes.chain(services.map(Holder::Service).filter(move |_| !has_node))
+    }
+
+    /// Where `label` leads instead, if anywhere.
+    #[inline]
+    pub(crate) fn led<'z>(&'z self, label: &'z [u8]) -> Option<Led<'z>> {
+        self.redirected.as_ref()?.lead(label)
     }
 
     /// The service under `label` (lower case, without length byte), with its socket here when one is open.

@@ -15,7 +15,7 @@ use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::AllRecordData;
 use portolan_dns as dns;
 use prometheus_client::registry::Registry;
-use route::{Facts, OpenVirtual, VirtualSocket};
+use route::{Facts, OpenVirtual, Routes, VirtualSocket};
 use state::{DrainTrigger, Publisher};
 use store::View;
 
@@ -24,6 +24,7 @@ pub(crate) struct Face {
     client: UdpSocket,
     catalog: Mutex<(Catalog, u64)>,
     views: Publisher<View>,
+    routes: Publisher<Routes>,
     opener: Arc<Opener>,
     registry: Registry,
     trigger: DrainTrigger,
@@ -61,12 +62,14 @@ impl Face {
         let address = listeners.addresses()[0];
         let (views, view_reader) = state::channel(View(Snapshot::default()));
         let (facts, fact_reader) = state::channel(Facts::default());
+        let (routes, routes_reader) = state::channel(Routes::default());
         let opener = Arc::new(Opener { facts, views: view_reader.clone(), opened: Mutex::default() });
         let inputs = dns::Inputs {
             node: "here".into(),
             datacenter: "dc1".into(),
             views: view_reader,
             facts: fact_reader,
+            routes: routes_reader,
             open_virtual: opener.clone(),
         };
         let mut registry = Registry::default();
@@ -76,7 +79,7 @@ impl Face {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(address).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Face { address, client, catalog: Mutex::default(), views, opener, registry, trigger, task }
+        Face { address, client, catalog: Mutex::default(), views, routes, opener, registry, trigger, task }
     }
 
     /// Applies a command and publishes what comes of it.
@@ -89,6 +92,7 @@ impl Face {
         let applied = catalog.apply(*index, &envelope);
         assert!(applied.outcome.is_done(), "{:?}", applied.outcome);
         self.views.publish(View(catalog.snapshot()));
+        self.routes.publish(Routes::project(&catalog.snapshot()));
     }
 
     /// Registers one instance on node `here`, whose address is 10.0.0.1.

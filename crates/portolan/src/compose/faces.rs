@@ -84,6 +84,7 @@ impl Shared {
             datacenter: config.node.datacenter.as_str().into(),
             views: self.store.reader(),
             facts: self.facts.clone(),
+            routes: self.routes.clone(),
             open_virtual: self.open_virtual.clone(),
         };
         let drain = self.drain.clone();

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use catalog::{Intention, Mode, Redirection, Snapshot};
 use serde::Serialize;
 
-pub use redirects::{End, Hop, Lead};
+pub use redirects::{Aim, End, Hop, Lead};
 pub use ruleset::{Facets, RuleSet, RuleView, Ruling};
 
 use crate::caller::{Caller, Principal};
+use crate::routes::Backend;
 use redirects::Redirects;
 pub(crate) use redirects::{Found, Turn};
 
@@ -32,6 +33,8 @@ pub struct Here {
     pub redirections: Vec<Arc<Redirection>>,
     /// How strict this host is at least.
     pub mode: Mode,
+    /// Whether this host ends connections that it handed over, once the rules forbid them.
+    pub ends_handed: bool,
     /// Who is told what would have been denied.
     pub witness: Option<Arc<dyn Witness>>,
 }
@@ -52,12 +55,32 @@ impl fmt::Debug for Here {
 impl PartialEq for Here {
     /// Without the witness, who changes nothing.
     fn eq(&self, other: &Here) -> bool {
-        let own = (&self.node, &self.identities, &self.rules, &self.redirections, self.mode);
-        own == (&other.node, &other.identities, &other.rules, &other.redirections, other.mode)
+        let own =
+            (&self.node, &self.identities, &self.rules, &self.redirections, self.mode, self.ends_handed);
+        let Here { node, identities, rules, redirections, mode, ends_handed, witness: _ } = other;
+        own == (node, identities, rules, redirections, *mode, *ends_handed)
     }
 }
 
 impl Eq for Here {}
+
+impl Here {
+    /// What becomes of a live connection when the rules no longer allow it, in words.
+    pub fn when_rules_change(&self) -> &'static str {
+        match self.ends_handed {
+            true => {
+                "what passes through the daemon ends at once when the rules no longer allow it, and so does a TCP or UDP \
+                 connection that was handed over to a program, by the kernel; one over a Unix socket goes on until one \
+                 side ends it, because nobody else can"
+            }
+            false => {
+                "what passes through the daemon ends at once when the rules no longer allow it; what was handed over to a \
+                 program goes on until one side ends it: over TCP and UDP because this daemon lacks CAP_NET_ADMIN, over a \
+                 Unix socket because nobody can end it"
+            }
+        }
+    }
+}
 
 /// The compiled rules with how strictly they are used.
 #[derive(Debug)]
@@ -141,6 +164,16 @@ impl Policy {
     /// names.
     pub fn asks_users(&self) -> bool {
         self.mode != Mode::Open && (self.rules.names_users() || !self.here.identities.is_empty())
+    }
+
+    /// Every redirection's destinations that are plain TCP addresses, with the name and the URI that lead there.
+    pub fn places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Arc<Backend>)> {
+        self.redirects.places()
+    }
+
+    /// Where `name` leads by a random draw; `None` when it is not redirected. Nothing is dealt.
+    pub fn aim<'a>(&'a self, name: &'a str, draw: u32) -> Option<Aim<'a>> {
+        self.redirects.aim(name, draw)
     }
 
     pub(crate) fn redirects(&self) -> &Redirects {

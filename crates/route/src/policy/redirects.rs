@@ -55,6 +55,24 @@ pub struct Lead {
 pub(crate) enum Turn {
     Take,
     Look,
+    /// This number, whoever drew it.
+    Drawn(u64),
+}
+
+/// Where a redirected name leads, for whoever answers questions and makes no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim<'a> {
+    /// To the service of this name; to itself, where it keeps a share.
+    Service(&'a str),
+    /// To this URI, in place of the service of this name.
+    Uri {
+        /// The last name of the chain.
+        name: &'a Arc<str>,
+        /// Where it leads.
+        uri: &'a Arc<str>,
+    },
+    /// Back to itself.
+    Circle,
 }
 
 #[derive(Debug)]
@@ -81,6 +99,7 @@ impl Compiled {
         let number = match turn {
             Turn::Take => self.turn.fetch_add(1, Relaxed),
             Turn::Look => self.turn.load(Relaxed),
+            Turn::Drawn(number) => number,
         };
         let total = self.total.max(1);
         let mut left = (number % total).wrapping_mul(stride(total)) % total;
@@ -154,6 +173,24 @@ impl Redirects {
         let compiled = |r: &Arc<Redirection>| Compiled::new(r, turn(&r.name).unwrap_or_default());
         let by_name = sorted.iter().map(|r| (r.name.clone(), compiled(r))).collect();
         Redirects { by_name, sorted }
+    }
+
+    /// Every destination that is a plain TCP address, with the name and the URI that lead there.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Arc<Backend>)> {
+        self.by_name.values().flat_map(|compiled| {
+            let to = compiled.redirection.to.iter().zip(&compiled.backends);
+            to.filter_map(|(to, backend)| Some((&compiled.redirection.name, &to.to, backend.as_ref()?)))
+        })
+    }
+
+    /// Where `name` leads by that draw; `None` when it is not redirected.
+    pub(super) fn aim<'a>(&'a self, name: &'a str, draw: u32) -> Option<Aim<'a>> {
+        self.get(name)?;
+        Some(match self.follow(name, Turn::Drawn(draw.into()), |_, _| {}) {
+            Ok(Found::Service(name)) => Aim::Service(name),
+            Ok(Found::Uri { name, uri, .. }) => Aim::Uri { name, uri },
+            Err(_) => Aim::Circle,
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Redirection>> {
