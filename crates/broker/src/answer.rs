@@ -1,16 +1,14 @@
 //! What a request comes to.
 
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use consul::broker::{
     Connected, LONGEST, Listed, Listing, Operation, Problem, ProblemKind, Reply, Request, VERSION,
 };
-use relay::Local;
-use route::{Caller, Decision, Denial};
+use route::Denial;
 
-use crate::door::{Door, UNIX, Who};
+use crate::door::Visit;
+use crate::explain::explain;
 use crate::hand::Handed;
 use crate::offer::{self, Offer};
 use crate::reach::{self, Ask, malformed};
@@ -27,13 +25,12 @@ const LONGEST_NAME: usize = 4096;
 
 /// Carries a request out.
 pub(crate) async fn to(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
+    visit: Visit<'_>,
     request: Request,
     descriptors: Vec<OwnedFd>,
     offers: &mut Vec<Offer>,
 ) -> Result<Answer, Problem> {
+    let Visit { door, local, who } = visit;
     door.metrics.asked(request.op);
     if !descriptors.is_empty() && request.op != Operation::Offer {
         return Err(malformed("a descriptor came along, and this takes none"));
@@ -43,7 +40,7 @@ pub(crate) async fn to(
         Operation::Connect => {
             let name = named(&request)?;
             let ask = Ask { name, network: request.network.as_deref(), folder: None };
-            let Handed { descriptor, connected } = reach::connect(door, local, who, &ask).await?;
+            let Handed { descriptor, connected } = reach::connect(visit, &ask).await?;
             let reply = Reply { connected: Some(connected), ..reply };
             Ok(Answer { reply, descriptor: Some(descriptor) })
         }
@@ -53,8 +50,7 @@ pub(crate) async fn to(
         }
         Operation::Explain => {
             let name = named(&request)?;
-            let decision = local.with_routes(|routes| routes.decide(Caller::by(&who.principal, UNIX), name));
-            let explanation = Some(explain(who, &decision));
+            let explanation = Some(explain(visit, name, &request)?);
             Ok(Answer { reply: Reply { explanation, ..reply }, descriptor: None })
         }
         Operation::Offer => {
@@ -99,23 +95,6 @@ fn list(routes: &route::Routes, after: &str) -> Listing {
         });
     }
     listing
-}
-
-fn explain(who: &Who, decision: &Decision) -> serde_json::Value {
-    let verdict = match &decision.verdict {
-        Ok((backend, _)) => serde_json::json!({
-            "allowed": true,
-            "service": backend.service,
-            "endpoints": backend.endpoints.iter().map(|endpoint| serde_json::json!({
-                "node": endpoint.node,
-                "instance": endpoint.id,
-                "status": endpoint.status,
-                "weight": endpoint.weight,
-            })).collect::<Vec<_>>(),
-        }),
-        Err(denial) => serde_json::json!({ "allowed": false, "why": denial.to_string() }),
-    };
-    serde_json::json!({ "principal": who.principal, "steps": decision.steps, "verdict": verdict })
 }
 
 /// What a denial is to a program.

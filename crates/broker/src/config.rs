@@ -64,7 +64,7 @@ impl Libipc {
     pub(crate) fn folders(&self) -> Vec<Folder> {
         let named = [(&self.c, Generation::C), (&self.zig, Generation::Zig)];
         let named = named.into_iter().filter_map(|(path, generation)| Some((path.clone()?, generation)));
-        named.map(|(path, generation)| Folder { path, generation }).collect()
+        named.map(|(path, generation)| Folder::new(path, generation)).collect()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::libipc::Folder;
 use crate::listen::{Listener, Speaks};
 use crate::metrics::Metrics;
 use crate::offer::Offers;
+use crate::revoke::Revocable;
 use crate::seats::{Seats, User};
 use crate::{Inputs, libipc, session};
 
@@ -37,6 +38,8 @@ pub(crate) struct Door {
     pub(crate) folders: Vec<Folder>,
     pub(crate) mesh: Option<Arc<dyn Dial>>,
     pub(crate) offers: Option<Arc<Offers>>,
+    /// What was handed over and can be ended; `None` where nobody lets us.
+    pub(crate) revocable: Option<Arc<Revocable>>,
     tls: OnceLock<Client>,
     pub(crate) drain: Drain,
     /// Started when relayed connections must go at once; the broker has drained when the last holder of it is gone.
@@ -51,6 +54,14 @@ pub(crate) struct Who {
     pub(crate) principal: Principal,
 }
 
+/// One program's request, as it stands at the door: on which data thread, and whose.
+#[derive(Clone, Copy)]
+pub(crate) struct Visit<'a> {
+    pub(crate) door: &'a Arc<Door>,
+    pub(crate) local: &'a Rc<Local>,
+    pub(crate) who: &'a Who,
+}
+
 impl Door {
     pub(crate) fn new(config: Config, inputs: Inputs, drain: Drain, cut: Drain) -> Door {
         Door {
@@ -63,6 +74,7 @@ impl Door {
             folders: config.folders(),
             mesh: inputs.mesh,
             offers: inputs.offers,
+            revocable: inputs.ends.map(Revocable::new),
             tls: OnceLock::new(),
             config,
             metrics: inputs.metrics,
@@ -143,11 +155,10 @@ async fn accept(door: &Arc<Door>, socket: OwnedFd, speaks: &Speaks) -> io::Resul
                     let local = local.clone();
                     tokio::task::spawn_local(async move {
                         let busy = local.busy();
+                        let visit = Visit { door: &shared, local: &local, who: &who };
                         match &speaks {
-                            Speaks::Packets => session::serve(&shared, &local, socket, &who).await,
-                            Speaks::Libipc(folder) => {
-                                libipc::serve(&shared, &local, socket, &who, folder).await;
-                            }
+                            Speaks::Packets => session::serve(visit, socket).await,
+                            Speaks::Libipc(folder) => libipc::serve(visit, socket, folder).await,
                         }
                         drop((seat, busy));
                     });

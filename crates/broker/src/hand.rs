@@ -2,18 +2,18 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
+use relay::Stream;
 use relay::pump::{self, Prefix};
-use relay::{Local, Stream};
 use route::{Backend, Caller, Denial, Endpoint, Permit, Routes, Target};
+use sys::host::Transport;
 use sys::pass::Kind;
 use tokio::net::UnixStream;
 
 use crate::answer::denied;
-use crate::door::{Door, UNIX, Who};
+use crate::door::{Door, UNIX, Visit};
 use crate::seats::User;
 
 /// A connection that is ready to be handed over.
@@ -24,14 +24,14 @@ pub(crate) struct Handed {
 }
 
 /// Resolves a service, judges, dials, and gives what came of it.
-pub(crate) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    name: &str,
-) -> Result<Handed, Problem> {
+pub(crate) async fn connect(visit: Visit<'_>, name: &str) -> Result<Handed, Problem> {
+    let Visit { door, local, who } = visit;
     let allowed = local.with_routes(|routes| service(routes, Caller::by(&who.principal, UNIX), name));
     let (backend, permit) = allowed.map_err(|denial| denied(&denial))?;
+    if let Some((stream, at)) = relay::connect_at_once(local, &backend, &permit) {
+        let connected = Connected { service: backend.service.clone(), ..describe(&backend.endpoints[at]) };
+        return revocable(visit, permit, Transport::Tcp, stream.into(), connected);
+    }
     let connection = relay::connect(local, &backend, &permit, None).await;
     let connection = connection.map_err(|error| Problem::new(ProblemKind::Unreachable, error))?;
     let endpoint = &backend.endpoints[connection.at];
@@ -40,7 +40,7 @@ pub(crate) async fn connect(
     if let Some(place) = door.offers.as_ref().and_then(|offers| offers.place(endpoint)) {
         connected.to = place.show().into();
     }
-    over(door, local, who, permit, connection.stream, connected).await
+    over(visit, permit, connection.stream, connected).await
 }
 
 /// A service by its own name: redirections were followed already, and a name that keeps a share of its own must not
@@ -82,12 +82,26 @@ pub(crate) fn out_of_the_way(
     Ok(Handed { descriptor, connected })
 }
 
+/// The same for a socket that the kernel ends for us when the rules no longer allow it, where it lets us.
+pub(crate) fn revocable(
+    visit: Visit<'_>,
+    permit: Permit,
+    transport: Transport,
+    descriptor: OwnedFd,
+    connected: Connected,
+) -> Result<Handed, Problem> {
+    if let Some(revocable) = &visit.door.revocable
+        && !revocable.keep(visit.local, permit, transport, &descriptor).map_err(own_fault)?
+    {
+        return Err(Problem::new(ProblemKind::Denied, "the rules have just changed, and forbid it now"));
+    }
+    out_of_the_way(visit.door, descriptor, connected)
+}
+
 /// Makes a descriptor of a stream: the kernel's own socket where there is one, else one end of a pair whose other
 /// end the daemon keeps moving.
 pub(crate) async fn over(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
+    visit: Visit<'_>,
     permit: Permit,
     stream: Stream,
     connected: Connected,
@@ -95,14 +109,15 @@ pub(crate) async fn over(
     match stream {
         Stream::Tcp(stream) => {
             let descriptor = stream.into_std().map_err(own_fault)?.into();
-            out_of_the_way(door, descriptor, Connected { socket: Socket::Tcp, ..connected })
+            let connected = Connected { socket: Socket::Tcp, ..connected };
+            revocable(visit, permit, Transport::Tcp, descriptor, connected)
         }
         Stream::Unix(stream) => {
             let descriptor = stream.into_std().map_err(own_fault)?.into();
-            out_of_the_way(door, descriptor, Connected { socket: Socket::Unix, ..connected })
+            out_of_the_way(visit.door, descriptor, Connected { socket: Socket::Unix, ..connected })
         }
         stream @ Stream::Other(_) => {
-            let descriptor = relayed(door, local, who, permit, stream)?;
+            let descriptor = relayed(visit, permit, stream)?;
             Ok(Handed {
                 descriptor,
                 connected: Connected { socket: Socket::Unix, relayed: true, ..connected },
@@ -123,20 +138,14 @@ pub(crate) fn own_fault(error: io::Error) -> Problem {
 }
 
 /// One end of a pair; the other is relayed until both sides have ended, or the node goes.
-fn relayed(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    permit: Permit,
-    up: Stream,
-) -> Result<OwnedFd, Problem> {
-    let seat = door.relayed.take(User(who.caller.uid)).map_err(|why| {
+fn relayed(visit: Visit<'_>, permit: Permit, up: Stream) -> Result<OwnedFd, Problem> {
+    let seat = visit.door.relayed.take(User(visit.who.caller.uid)).map_err(|why| {
         Problem::new(ProblemKind::Busy, format!("too many connections go through the daemon: {why}"))
     })?;
     let (ours, theirs) = sys::pass::pair(Kind::Stream).map_err(own_fault)?;
     let theirs = plain(Ok(theirs)).map_err(own_fault)?;
     let ours = UnixStream::from_std(ours.into()).map_err(own_fault)?;
-    let (door, local) = (door.clone(), local.clone());
+    let (door, local) = (visit.door.clone(), visit.local.clone());
     tokio::task::spawn_local(async move {
         let busy = local.busy();
         door.metrics.relayed.inc();

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub(crate) callers: Gauge,
     /// Descriptors handed over that lead to the other side without the daemon.
     pub(crate) handed: Counter,
+    /// Of these, those that ended because the rules changed.
+    pub(crate) ended: Counter,
     /// Connections whose bytes the daemon moves.
     pub(crate) relayed: Gauge,
     pub(crate) incoming: Gauge,
@@ -52,6 +54,7 @@ impl Metrics {
             refused: Family::default(),
             callers: Gauge::default(),
             handed: Counter::default(),
+            ended: Counter::default(),
             relayed: Gauge::default(),
             incoming: Gauge::default(),
         };
@@ -61,6 +64,8 @@ impl Metrics {
         registry.register("callers", "Local programs that are connected", metrics.callers.clone());
         let help = "Connections handed over, out of which the daemon is";
         registry.register("handed_over", help, metrics.handed.clone());
+        let help = "Connections that were handed over, and ended because the rules no longer allow them";
+        registry.register("revoked", help, metrics.ended.clone());
         registry.register("relayed", "Connections whose bytes the daemon moves now", metrics.relayed.clone());
         let help = "Connections of other hosts that came by tcpd's greeting";
         registry.register("incoming", help, metrics.incoming.clone());

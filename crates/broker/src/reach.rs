@@ -1,15 +1,11 @@
 //! From what was asked for to a connection: a name through the map, the services of this host, the catalog and the
 //! default route; a URI by its scheme.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use consul::broker::{Problem, ProblemKind};
-use relay::Local;
 use route::End;
 
 use crate::answer::denied;
-use crate::door::{Door, Who};
+use crate::door::Visit;
 use crate::hand::{self, Handed};
 use crate::libipc::Folder;
 use crate::network;
@@ -28,30 +24,23 @@ pub(crate) struct Ask<'a> {
 }
 
 /// Reaches what is asked for, for whom it is asked.
-pub(crate) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    ask: &Ask<'_>,
-) -> Result<Handed, Problem> {
+pub(crate) async fn connect(visit: Visit<'_>, ask: &Ask<'_>) -> Result<Handed, Problem> {
     if ask.network.is_some_and(|network| network.len() > network::LONGEST) {
         return Err(malformed(format!("IPC_NETWORK is longer than {} bytes", network::LONGEST)));
     }
     let target = ask.network.and_then(|network| network::lookup(network, ask.name)).unwrap_or(ask.name);
     if target.contains("://") {
-        return by_uri(door, local, who, target, None, ask).await;
+        return by_uri(visit, target, None, ask).await;
     }
-    let led = local.with_routes(|routes| routes.lead(target)).map_err(|denial| denied(&denial))?;
+    let led = visit.local.with_routes(|routes| routes.lead(target)).map_err(|denial| denied(&denial))?;
     match &led.end {
-        End::Service(name) => by_name(door, local, who, name, ask).await,
-        End::Uri { name, uri } => by_uri(door, local, who, uri, Some(name), ask).await,
+        End::Service(name) => by_name(visit, name, ask).await,
+        End::Uri { name, uri } => by_uri(visit, uri, Some(name), ask).await,
     }
 }
 
 async fn by_uri(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
+    visit: Visit<'_>,
     text: &str,
     led_from: Option<&str>,
     ask: &Ask<'_>,
@@ -62,7 +51,7 @@ async fn by_uri(
     if uri.credentials.as_ref().is_some_and(|credentials| credentials.is_seed_form) {
         tracing::debug!(%uri, "credentials before the host in ipcd's form; a file would keep them from the environment");
     }
-    scheme::connect(door, local, who, &Way { uri: &uri, text, led_from }, ask).await
+    scheme::connect(visit, &Way { uri: &uri, text, led_from }, ask).await
 }
 
 /// A URI that was asked for directly may hold a secret: then its scheme is all of it that is told.
@@ -70,28 +59,22 @@ fn named<'a>(ask: &Ask<'a>) -> &'a str {
     ask.name.split_once("://").map_or(ask.name, |(scheme, _)| scheme)
 }
 
-async fn by_name(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    name: &str,
-    ask: &Ask<'_>,
-) -> Result<Handed, Problem> {
+async fn by_name(visit: Visit<'_>, name: &str, ask: &Ask<'_>) -> Result<Handed, Problem> {
     if let Some(folder) = ask.folder
-        && let Some(handed) = scheme::unix::connect(door, local, who, folder, name).await?
+        && let Some(handed) = scheme::unix::connect(visit, folder, name).await?
     {
         return Ok(handed);
     }
-    let unknown = match hand::connect(door, local, who, name).await {
+    let unknown = match hand::connect(visit, name).await {
         Err(problem) if problem.kind == ProblemKind::Unknown => problem,
         done => return done,
     };
-    for folder in door.folders.iter().filter(|folder| Some(*folder) != ask.folder) {
-        if let Some(handed) = scheme::unix::connect(door, local, who, folder, name).await? {
+    for folder in visit.door.folders.iter().filter(|folder| Some(*folder) != ask.folder) {
+        if let Some(handed) = scheme::unix::connect(visit, folder, name).await? {
             return Ok(handed);
         }
     }
-    match &door.config.default_route {
+    match &visit.door.config.default_route {
         Some(route) => {
             let mut uri =
                 Uri::parse(route).map_err(|error| malformed(format!("broker.default_route: {error}")))?;
@@ -100,8 +83,7 @@ async fn by_name(
             }
             uri.service.get_or_insert_with(|| name.to_owned());
             let text = uri.to_string();
-            scheme::connect(door, local, who, &Way { uri: &uri, text: &text, led_from: Some(name) }, ask)
-                .await
+            scheme::connect(visit, &Way { uri: &uri, text: &text, led_from: Some(name) }, ask).await
         }
         None => Err(unknown),
     }

@@ -2,15 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
-use std::sync::Arc;
 
 use consul::broker::{LONGEST, Problem, ProblemKind, Reply, Request, VERSION};
-use relay::Local;
 use sys::pass::{Passing, ReceiveError, Socket};
 
 use crate::answer::{self, Answer};
-use crate::door::{Door, Who};
+use crate::door::{Door, Visit};
 
 /// What a program said.
 #[derive(Debug)]
@@ -26,16 +23,18 @@ pub(crate) enum Heard {
 }
 
 /// Serves a program until it goes, or the node drains.
-pub(crate) async fn serve(door: &Arc<Door>, local: &Rc<Local>, socket: OwnedFd, who: &Who) {
+pub(crate) async fn serve(visit: Visit<'_>, socket: OwnedFd) {
+    let Visit { door, who, .. } = visit;
     let Ok(socket) = Socket::register(socket) else { return };
     door.metrics.callers.inc();
-    if let Err(error) = converse(door, local, &socket, who).await {
+    if let Err(error) = converse(visit, &socket).await {
         tracing::debug!(pid = who.caller.pid, uid = who.caller.uid, %error, "a local program's connection broke");
     }
     door.metrics.callers.dec();
 }
 
-async fn converse(door: &Arc<Door>, local: &Rc<Local>, socket: &Socket, who: &Who) -> io::Result<()> {
+async fn converse(visit: Visit<'_>, socket: &Socket) -> io::Result<()> {
+    let Visit { door, local, .. } = visit;
     // Offers end with the connection that made them.
     let mut offers = Vec::new();
     loop {
@@ -46,7 +45,7 @@ async fn converse(door: &Arc<Door>, local: &Rc<Local>, socket: &Socket, who: &Wh
         let (answer, goes_on) = match heard {
             Heard::End => return Ok(()),
             Heard::Request(request, descriptors) => {
-                let answer = answer::to(door, local, who, request, descriptors, &mut offers).await;
+                let answer = answer::to(visit, request, descriptors, &mut offers).await;
                 (answer, true)
             }
             Heard::Wrong(problem) => (Err(problem), true),

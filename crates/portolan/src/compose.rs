@@ -86,7 +86,6 @@ pub(crate) async fn start(
     let membership = settle(&config, home.as_deref())?;
     let mut listeners = Listeners::reserve(&config, membership.is_some(), guards.leader.as_deref())?;
     let addresses = listeners.addresses()?;
-
     // Who this is, and where it lives.
     listeners.open_local(&config, home.as_deref())?;
     let identity = identify(&config, home.as_deref())?;
@@ -106,7 +105,8 @@ pub(crate) async fn start(
     let (virtuals, virtual_work) = hostnet::handle(&ThisHost);
     let leases = Arc::new(Leases::new(&identity.name, config.health.leases.clone(), Instant::now()));
     let linked = link(membership.as_ref(), links.as_ref(), log);
-    let (publisher, routes) = state::channel(routes::first(&store.reader(), here(&config, &identity).into()));
+    let (here, ends) = here(&config, &identity, &guards);
+    let (publisher, routes) = state::channel(routes::first(&store.reader(), here.into()));
     let (offers, taking_back) = broker::Offers::new(store.clone(), &config.broker, drain.clone());
     let mut shared = Shared {
         pass_on: pass_on(linked.as_ref(), &store, &leases),
@@ -131,7 +131,7 @@ pub(crate) async fn start(
     shared.dns(&config, &identity, listeners.dns);
     let virtuals = (virtual_work, shared.leading(&config, guards.leader)?);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtuals, linked.as_ref())?;
-    shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, linked.as_ref());
+    shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, (linked.as_ref(), ends));
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let lookout = shared.lookout(&config, linked.as_ref());

@@ -29,6 +29,9 @@ pub struct Config {
     /// Authorities in a PEM file that vouch for clients. One that shows a bad certificate is turned away; one that shows
     /// none has to prove itself otherwise.
     pub client_ca: Option<PathBuf>,
+    /// Pre-shared keys of clients, as `portolan psk create` writes them. Who proves one is known by its identity; a
+    /// certificate has to be shown all the same, and may be anybody's.
+    pub keys: Option<PathBuf>,
     /// Clients whose certificate has one URI `spiffe://<this>/…` are known by it. Unset: the cluster's id.
     pub client_domain: Option<Arc<str>>,
     /// Connections at a time, of all clients.
@@ -59,6 +62,7 @@ impl Default for Config {
             origins: Vec::new(),
             certificates: Vec::new(),
             client_ca: None,
+            keys: None,
             client_domain: None,
             max_connections: 10_000,
             max_connections_per_address: 1000,

@@ -187,10 +187,8 @@ impl AsyncWrite for Conversation {
         } else if taken > 0 {
             this.channel.write(Kind::Binary, &from[..taken]);
         }
-        match this.channel.poll_drained(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(taken)),
-        }
+        this.channel.drain_what_goes(cx)?;
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

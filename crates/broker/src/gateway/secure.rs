@@ -1,6 +1,7 @@
 //! Clients that come with TLS: the name or the protocol that they ask for is a service's, or they go on as the others do.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use relay::Stream;
@@ -15,6 +16,7 @@ use super::accept::{Client, Scheme, by_first_bytes};
 use super::config::Config;
 use super::target::{self, Target};
 use super::{pump, reach};
+use crate::psk::{self, Keys};
 
 /// What proxies are asked for by.
 const OWN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -26,7 +28,8 @@ pub(super) fn setup(config: &Config, certificates: &Arc<Certificates>) -> Option
     }
     let clients = config.client_ca.clone();
     let clients = clients.map(|authorities| ClientAuthority { authorities, required: false });
-    let terms = Terms { protocols: ["h2", "http/1.1"].map(String::from).into(), clients };
+    let own = ["h2", "http/1.1"].into_iter().chain(config.keys.as_ref().map(|_| psk::PROTOCOL));
+    let terms = Terms { protocols: own.map(String::from).collect(), clients };
     terms.config(certificates).map_err(|error| tell(&error)).ok()
 }
 
@@ -50,28 +53,60 @@ pub(super) async fn serve(mut client: Client, stream: TcpStream) {
         }
     };
     handshake.done();
-    let (service, secured) = opened;
-    if let Some(proven) = client.by_certificate(&secured) {
-        client.proven = Some(proven);
-    }
+    let Opened { service, stream, proven } = opened;
+    client.proven = proven.or(client.proven);
     match service {
-        None => by_first_bytes(client, secured.stream).await,
-        Some(service) => straight(client, service, secured.stream).await,
+        None => by_first_bytes(client, stream).await,
+        Some(service) => straight(client, service, stream).await,
     }
 }
 
-/// The handshake, and the service that it was for.
-async fn open(client: &Client, stream: TcpStream) -> io::Result<(Option<String>, Secured)> {
+/// A handshake that is over.
+struct Opened {
+    /// What it was for.
+    service: Option<String>,
+    stream: Stream,
+    /// Whom it was with.
+    proven: Option<Principal>,
+}
+
+/// The handshake, with the proof of a key where one is offered.
+async fn open(client: &Client, stream: TcpStream) -> io::Result<Opened> {
     let hello = hello(Stream::Tcp(stream)).await?;
     let config = client.face.tls.as_ref().ok_or_else(|| io::Error::other("TLS is not set up"))?;
     let (service, protocol) = asked(client, &hello);
+    let keys = client.face.config.keys.as_deref();
+    let keys = keys.filter(|_| hello.offers(psk::PROTOCOL.as_bytes()));
     let mut config = config.clone();
-    if service.is_some() {
+    match keys {
+        // The proof comes first, whatever comes then.
+        Some(_) => Arc::make_mut(&mut config).alpn_protocols = vec![psk::PROTOCOL.into()],
         // What is spoken inside is between the client and the service: nothing of ours is agreed on.
-        let own = Arc::make_mut(&mut config);
-        own.alpn_protocols = protocol.into_iter().collect();
+        None if service.is_some() => {
+            Arc::make_mut(&mut config).alpn_protocols = protocol.into_iter().collect()
+        }
+        None => {}
     }
-    Ok((service, hello.secure(config).await?))
+    let mut secured = hello.secure(config).await?;
+    let proven = match keys {
+        Some(path) => {
+            let proven = by_key(&mut secured, path).await;
+            Some(proven.inspect_err(|_| client.face.metrics.refused("unproven"))?)
+        }
+        None => client.by_certificate(&secured),
+    };
+    Ok(Opened { service, stream: secured.stream, proven })
+}
+
+/// Who proves a key of the file, over the exporter of this very handshake.
+async fn by_key(secured: &mut Secured, path: &Path) -> io::Result<Principal> {
+    let untied = || io::Error::other("keys are proven over TLS 1.3 alone");
+    let binding = secured.binding.ok_or_else(untied)?;
+    let keys = Keys::load(path).map_err(|error| {
+        tracing::error!(%error, "nobody can prove a key at the gateway");
+        io::Error::other(error)
+    })?;
+    Ok(Principal::Identity { id: psk::check(&mut secured.stream, &binding, &keys).await? })
 }
 
 /// The service whose name is asked for, and the protocol that names it, where one does.

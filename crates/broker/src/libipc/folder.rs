@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Generation;
@@ -13,13 +14,39 @@ const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A folder with the sockets of services.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) generation: Generation,
+    /// Kept open between two lookups. Who makes the folder anew is noticed when a name is not found.
+    opened: Arc<Mutex<Option<Arc<OwnedFd>>>>,
+}
+
+impl PartialEq for Folder {
+    fn eq(&self, other: &Folder) -> bool {
+        (&self.path, self.generation) == (&other.path, other.generation)
+    }
 }
 
 impl Folder {
+    pub(crate) fn new(path: PathBuf, generation: Generation) -> Folder {
+        Folder { path, generation, opened: Arc::default() }
+    }
+
+    /// The socket of this name, held.
+    fn hold(&self, name: &str) -> io::Result<OwnedFd> {
+        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known
+            && let Ok(held) = sys::pass::hold(known, name)
+        {
+            return Ok(held);
+        }
+        let opened = Arc::new(sys::pass::folder(&self.path)?);
+        let held = sys::pass::hold(opened.clone(), name);
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        held
+    }
+
     /// Connects to the service of this name; `None` when there is none. The connection does not block.
     ///
     /// The socket is held while it is connected to and links are not followed: the daemon may be root, and nobody
@@ -28,7 +55,7 @@ impl Folder {
         if !is_service_name(name) || name == self.own_name() {
             return Ok(None);
         }
-        let held = match sys::pass::folder(&self.path).and_then(|within| sys::pass::hold(within, name)) {
+        let held = match self.hold(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             held => held?,
         };

@@ -2,17 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use consul::broker::{Operation, Problem, ProblemKind};
-use relay::Local;
 use sys::pass::{Passing as _, Socket};
 
 use super::frame::{Frame, LOOKUP};
 use super::{Folder, Generation, read};
-use crate::door::{Door, Who};
+use crate::door::Visit;
 use crate::hand::Handed;
 use crate::reach::{self, Ask};
 
@@ -22,12 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Answers one lookup, and the connection is over.
-pub(crate) async fn serve(door: &Arc<Door>, local: &Rc<Local>, socket: OwnedFd, who: &Who, folder: &Folder) {
+pub(crate) async fn serve(visit: Visit<'_>, socket: OwnedFd, folder: &Folder) {
+    let Visit { door, who, .. } = visit;
     let Ok(socket) = Socket::register(socket) else { return };
     door.metrics.asked(Operation::Connect);
     door.metrics.callers.inc();
     let served = tokio::select! {
-        served = exchange(door, local, &socket, who, folder) => served,
+        served = exchange(visit, &socket, folder) => served,
         () = door.drain.started() => Ok(()),
     };
     if let Err(error) = served {
@@ -36,13 +34,8 @@ pub(crate) async fn serve(door: &Arc<Door>, local: &Rc<Local>, socket: OwnedFd, 
     door.metrics.callers.dec();
 }
 
-async fn exchange(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    socket: &Socket,
-    who: &Who,
-    folder: &Folder,
-) -> io::Result<()> {
+async fn exchange(visit: Visit<'_>, socket: &Socket, folder: &Folder) -> io::Result<()> {
+    let Visit { door, who, .. } = visit;
     let heard = tokio::time::timeout(PATIENCE, hear(socket)).await;
     let bytes =
         heard.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not say what it wants"))??;
@@ -51,7 +44,7 @@ async fn exchange(
     let answer = match wanted(&frame) {
         Ok((service, network)) => {
             let ask = Ask { name: service, network: Some(network), folder: Some(folder) };
-            reach::connect(door, local, who, &ask).await
+            reach::connect(visit, &ask).await
         }
         Err(text) => Err(Problem::new(ProblemKind::Malformed, text)),
     };

@@ -145,6 +145,10 @@ impl Dial for Dialer {
             Some(place) => Box::pin(async move { place.connect().await.map(Stream::Unix) }),
         }
     }
+
+    fn at_once(&self, endpoint: &Endpoint, permit: &Permit) -> Option<std::net::TcpStream> {
+        if self.offers.place(endpoint).is_some() { None } else { self.otherwise.at_once(endpoint, permit) }
+    }
 }
 
 /// Takes back what another life of this node left, then everything that ends. A node that follows others may learn a

@@ -2,27 +2,19 @@
 //!
 //! The other node judges by its own rules: it knows this one by its certificate, and is told for whom it asks.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use consul::broker::{Problem, ProblemKind};
-use relay::Local;
 use route::Caller;
 
 use super::tcp::within;
 use super::unreachable;
 use crate::answer::denied;
-use crate::door::{Door, UNIX, Who};
+use crate::door::{UNIX, Visit};
 use crate::hand::{self, Handed};
 use crate::reach::malformed;
 use crate::uri::Uri;
 
-pub(super) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    uri: &Uri,
-) -> Result<Handed, Problem> {
+pub(super) async fn connect(visit: Visit<'_>, uri: &Uri) -> Result<Handed, Problem> {
+    let Visit { door, local, who } = visit;
     let service = uri.service.as_deref().ok_or_else(|| malformed("write quic://node/service"))?;
     let mesh = door.mesh.as_ref().ok_or_else(|| {
         let text =
@@ -40,7 +32,7 @@ pub(super) async fn connect(
             Ok(stream) => {
                 let mut connected = hand::describe(endpoint);
                 connected.service = backend.service.clone();
-                return hand::over(door, local, who, permit, stream, connected).await;
+                return hand::over(visit, permit, stream, connected).await;
             }
             Err(cause) => last = unreachable(uri, cause),
         }

@@ -9,16 +9,13 @@ mod ws;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use consul::broker::{Connected, Problem, ProblemKind, Socket};
-use relay::Local;
 use route::{Caller, PeerHost, Permit};
 use tokio::net::lookup_host;
 
 use crate::answer::denied;
-use crate::door::{Door, Who};
+use crate::door::{Door, Visit};
 use crate::hand::{Handed, out_of_the_way};
 use crate::libipc::{self, Folder};
 use crate::reach::{Ask, malformed};
@@ -36,32 +33,21 @@ pub(crate) struct Way<'a> {
 }
 
 /// Reaches what a URI names.
-pub(crate) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-    ask: &Ask<'_>,
-) -> Result<Handed, Problem> {
+pub(crate) async fn connect(visit: Visit<'_>, way: &Way<'_>, ask: &Ask<'_>) -> Result<Handed, Problem> {
     match &*way.uri.scheme {
-        "unix" => unix::by_uri(door, local, who, way.uri, ask).await,
-        "tcp" => tcp::connect(door, local, who, way).await,
-        "udp" => udp::connect(door, local, who, way).await,
-        "tls" => tls::connect(door, local, who, way).await,
-        "ws" | "wss" => ws::connect(door, local, who, way).await,
-        "quic" => mesh::connect(door, local, who, way.uri).await,
-        _ => foreign(door, local, who, way, ask).await,
+        "unix" => unix::by_uri(visit, way.uri, ask).await,
+        "tcp" => tcp::connect(visit, way).await,
+        "udp" => udp::connect(visit, way).await,
+        "tls" => tls::connect(visit, way).await,
+        "ws" | "wss" => ws::connect(visit, way).await,
+        "quic" => mesh::connect(visit, way.uri).await,
+        _ => foreign(visit, way, ask).await,
     }
 }
 
 /// What the rules judge a URI by: the name that led to it, else the service that it asks for, else where it leads. The
 /// host goes by its name, which a certificate proves later, or by that and the `address` that it has.
-fn permit(
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-    address: Option<SocketAddr>,
-) -> Result<Permit, Problem> {
+fn permit(visit: Visit<'_>, way: &Way<'_>, address: Option<SocketAddr>) -> Result<Permit, Problem> {
     let uri = way.uri;
     let authority = uri.authority();
     let service = way.led_from.or(uri.service.as_deref()).unwrap_or(&authority);
@@ -69,24 +55,19 @@ fn permit(
     let resolved = address
         .map(|address| PeerHost { name: address.ip().to_canonical().to_string().into(), port: uri.port });
     let scheme = Cow::Owned(uri.scheme.clone());
-    let caller = Caller::by(&who.principal, &scheme).outward(&host, resolved.as_ref());
-    let permit = local.with_routes(|routes| routes.permit_to(caller, service));
+    let caller = Caller::by(&visit.who.principal, &scheme).outward(&host, resolved.as_ref());
+    let permit = visit.local.with_routes(|routes| routes.permit_to(caller, service));
     permit.map_err(|denial| denied(&denial))
 }
 
 /// The addresses of a URI's host that the rules let whoever asks go to.
-async fn permitted(
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-    port: u16,
-) -> Result<Vec<(SocketAddr, Permit)>, Problem> {
-    let found = within(local.config().connect_timeout, lookup_host((&*way.uri.host, port))).await;
+async fn permitted(visit: Visit<'_>, way: &Way<'_>, port: u16) -> Result<Vec<(SocketAddr, Permit)>, Problem> {
+    let found = within(visit.local.config().connect_timeout, lookup_host((&*way.uri.host, port))).await;
     let found = found.map_err(|cause| unreachable(way.uri, cause))?;
     let mut refusal = unreachable(way.uri, "the name has no address");
     let mut allowed = Vec::new();
     for address in found {
-        match permit(local, who, way, Some(address)) {
+        match permit(visit, way, Some(address)) {
             Ok(permit) => allowed.push((address, permit)),
             Err(problem) => refusal = problem,
         }
@@ -108,19 +89,13 @@ fn unreachable(uri: &Uri, cause: impl std::fmt::Display) -> Problem {
 }
 
 /// A scheme of somebody else's: the local service of that name is asked.
-async fn foreign(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-    ask: &Ask<'_>,
-) -> Result<Handed, Problem> {
-    permit(local, who, way, None)?;
+async fn foreign(visit: Visit<'_>, way: &Way<'_>, ask: &Ask<'_>) -> Result<Handed, Problem> {
+    permit(visit, way, None)?;
     let uri = way.uri;
-    for folder in folders(door, ask) {
+    for folder in folders(visit.door, ask) {
         let asked = libipc::ask_protocol(folder, &uri.scheme, way.text).await;
         if let Some(socket) = asked.map_err(|cause| unreachable(uri, cause))? {
-            return out_of_the_way(door, socket, describe(Socket::Unix, uri));
+            return out_of_the_way(visit.door, socket, describe(Socket::Unix, uri));
         }
     }
     let text = format!("nothing here speaks \"{}\", and no local service of that name does", uri.scheme);

@@ -1,47 +1,39 @@
 //! `tcp://host:port`: a plain connection. With a service behind it, tcpd's greeting first: its name, then `ok`.
 
 use std::io;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use consul::broker::{Problem, Socket};
-use relay::Local;
 use route::Permit;
+use sys::host::Transport;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs};
 
 use super::{Way, describe, permitted, port, unreachable};
-use crate::door::{Door, Who};
-use crate::hand::{Handed, out_of_the_way};
+use crate::door::Visit;
+use crate::hand::{Handed, revocable};
 use crate::uri::Uri;
 
-pub(super) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-) -> Result<Handed, Problem> {
+pub(super) async fn connect(visit: Visit<'_>, way: &Way<'_>) -> Result<Handed, Problem> {
     let uri = way.uri;
-    let patience = local.config().connect_timeout;
-    let (mut stream, _permit) = dial_permitted(local, who, way, port(uri)?).await?;
+    let patience = visit.local.config().connect_timeout;
+    let (mut stream, permit) = dial_permitted(visit, way, port(uri)?).await?;
     if let Some(service) = &uri.service {
         greet(&mut stream, service, patience).await.map_err(|cause| unreachable(uri, cause))?;
     }
     let stream = stream.into_std().map_err(|cause| unreachable(uri, cause))?;
-    out_of_the_way(door, stream.into(), describe(Socket::Tcp, uri))
+    revocable(visit, permit, Transport::Tcp, stream.into(), describe(Socket::Tcp, uri))
 }
 
 /// Connects to the first address that answers, of those that the rules allow.
 pub(super) async fn dial_permitted(
-    local: &Rc<Local>,
-    who: &Who,
+    visit: Visit<'_>,
     way: &Way<'_>,
     port: u16,
 ) -> Result<(TcpStream, Permit), Problem> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for (address, permit) in permitted(local, who, way, port).await? {
-        match within(local.config().connect_timeout, plain(address)).await {
+    for (address, permit) in permitted(visit, way, port).await? {
+        match within(visit.local.config().connect_timeout, plain(address)).await {
             Ok(stream) => return Ok((stream, permit)),
             Err(cause) => last = cause,
         }

@@ -1,40 +1,33 @@
 //! `tls://host:port`: TLS with the system's authorities, those of a file, or a pre-shared key. With a service behind
 //! it, the greeting inside.
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use consul::broker::{Problem, ProblemKind, Socket};
+use relay::Stream;
 use relay::tls::{Keyed, Speak};
-use relay::{Local, Stream};
 
 use super::tcp::{dial, greet, within};
 use super::{Way, describe, permit, unreachable};
-use crate::door::{Door, Who};
+use crate::door::{Door, Visit, Who};
 use crate::hand::{self, Handed};
 use crate::psk::{self, Key, Keys};
 use crate::reach::malformed;
 
-pub(super) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-) -> Result<Handed, Problem> {
+pub(super) async fn connect(visit: Visit<'_>, way: &Way<'_>) -> Result<Handed, Problem> {
     let uri = way.uri;
-    let key = key(door, who, way)?;
-    let permit = permit(local, who, way, None)?;
-    let patience = local.config().connect_timeout;
+    let key = key(visit.door, visit.who, way)?;
+    let permit = permit(visit, way, None)?;
+    let patience = visit.local.config().connect_timeout;
     let stream = Stream::Tcp(dial(uri, patience).await?);
     let mut secured = match key {
         Some((identity, key)) => by_key(stream, way, &identity, &key, patience).await?,
-        None => secure(door, stream, way, Speak::Bytes, patience).await?,
+        None => secure(visit.door, stream, way, Speak::Bytes, patience).await?,
     };
     if let Some(service) = &uri.service {
         greet(&mut secured, service, patience).await.map_err(|cause| unreachable(uri, cause))?;
     }
-    hand::over(door, local, who, permit, secured, describe(Socket::Unix, uri)).await
+    hand::over(visit, permit, secured, describe(Socket::Unix, uri)).await
 }
 
 /// TLS with a server that its certificate proves.

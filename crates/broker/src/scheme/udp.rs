@@ -2,23 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use consul::broker::{Problem, Socket};
-use relay::Local;
+use sys::host::Transport;
 use tokio::net::UdpSocket;
 
 use super::{Way, describe, permitted, port, unreachable};
-use crate::door::{Door, Who};
-use crate::hand::{Handed, out_of_the_way};
+use crate::door::Visit;
+use crate::hand::{Handed, revocable};
 
-pub(super) async fn connect(
-    door: &Arc<Door>,
-    local: &Rc<Local>,
-    who: &Who,
-    way: &Way<'_>,
-) -> Result<Handed, Problem> {
+pub(super) async fn connect(visit: Visit<'_>, way: &Way<'_>) -> Result<Handed, Problem> {
     let uri = way.uri;
     if uri.service.is_some() {
         return Err(crate::reach::malformed(
@@ -26,9 +19,12 @@ pub(super) async fn connect(
         ));
     }
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for (address, _permit) in permitted(local, who, way, port(uri)?).await? {
+    for (address, permit) in permitted(visit, way, port(uri)?).await? {
         match connected(address).await {
-            Ok(socket) => return out_of_the_way(door, socket.into(), describe(Socket::Udp, uri)),
+            Ok(socket) => {
+                let told = describe(Socket::Udp, uri);
+                return revocable(visit, permit, Transport::Udp, socket.into(), told);
+            }
             Err(cause) => last = cause,
         }
     }

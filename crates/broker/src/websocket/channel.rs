@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     /// Writes as much as goes without waiting.
-    fn drain_what_goes(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(crate) fn drain_what_goes(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.poll_drained(cx) {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),

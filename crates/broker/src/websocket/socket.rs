@@ -54,11 +54,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         }
         let taken = from.len().min(LONGEST_WRITE);
         channel.write(Kind::Binary, &from[..taken]);
-        // As much as goes at once; the rest goes with the next call of any kind.
-        match channel.poll_drained(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(taken)),
-        }
+        // The rest goes with the next call of any kind.
+        channel.drain_what_goes(cx)?;
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

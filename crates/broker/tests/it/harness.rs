@@ -96,7 +96,13 @@ impl Harness {
 
     pub(crate) fn with(config: Config, dial: Arc<dyn Dial>) -> Harness {
         let (trigger, drain) = state::drain();
-        Harness::build(config, dial, None, trigger, drain)
+        Harness::build(config, dial, (None, None), trigger, drain)
+    }
+
+    /// One that has links to other nodes, as it thinks: what they lead to is here.
+    pub(crate) fn linked(config: Config) -> Harness {
+        let (trigger, drain) = state::drain();
+        Harness::build(config, Arc::new(TcpDial), (None, Some(Arc::new(Wrapped))), trigger, drain)
     }
 
     /// One that has a store, and takes offers; what is registered there is what routes lead to.
@@ -109,7 +115,7 @@ impl Harness {
         let (offers, taking_back) = Offers::new(store.clone(), &config, drain.clone());
         tokio::spawn(taking_back);
         let dial = Arc::new(Dialer::new(offers.clone(), Arc::new(TcpDial)));
-        let harness = Harness::build(config, dial, Some(offers), trigger, drain);
+        let harness = Harness::build(config, dial, (Some(offers), None), trigger, drain);
         let (mut views, routes) = (store.reader(), harness.routes.clone());
         tokio::spawn(async move {
             while let Some(view) = views.next().await {
@@ -122,7 +128,7 @@ impl Harness {
     fn build(
         config: Config,
         dial: Arc<dyn Dial>,
-        offers: Option<Arc<Offers>>,
+        (offers, mesh): (Option<Arc<Offers>>, Option<Arc<dyn Dial>>),
         trigger: DrainTrigger,
         drain: Drain,
     ) -> Harness {
@@ -138,8 +144,10 @@ impl Harness {
         let inputs = Inputs {
             relay: relay.clone(),
             domain: "blue.example".into(),
-            mesh: None,
+            mesh,
             offers,
+            routes: reader,
+            ends: sys::host::may_end().then(|| Arc::new(sys::host::ThisHost) as _),
             metrics: Metrics::register(&mut registry),
             patience: Duration::from_millis(200),
         };

@@ -93,3 +93,73 @@ async fn packets_that_cannot_be_meant_are_answered() {
     eventually("those who vanish are forgotten", || harness.count("broker_callers") == 0);
     harness.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_lookups_of_one_program_delay_no_other() {
+    const MANY: usize = 10_000;
+    let harness = Harness::start();
+    // With room for all who wait to be accepted: a service that is too slow is another matter.
+    let service = sys::listen::tcp(([127, 0, 0, 1], 0).into(), sys::listen::Sharing::Exclusive).unwrap();
+    service.set_nonblocking(false).unwrap();
+    harness.register("web", service.local_addr().unwrap());
+    std::thread::spawn(move || service.incoming().for_each(drop));
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let (greedy, modest) = (harness.program(), harness.program());
+    let request = serde_json::to_vec(&Request::about(Operation::Connect, "web")).unwrap();
+    let slowest = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // As many under way as the sockets take: it asks without waiting for answers.
+            scope.spawn(|| (0..MANY).for_each(|_| assert!(greedy.0.send(&request, &[]).is_ok())));
+            for _ in 0..MANY {
+                assert!(greedy.hear().unwrap().1.is_some());
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        eventually("it has begun", || done.load(std::sync::atomic::Ordering::Relaxed) > 100);
+        let mut slowest = std::time::Duration::ZERO;
+        for _ in 0..20 {
+            let begun = std::time::Instant::now();
+            assert!(modest.connect("web").1.is_some());
+            slowest = slowest.max(begun.elapsed());
+        }
+        let then = done.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(then < MANY, "the other one had to wait for all {MANY}");
+        println!(
+            "beside {MANY} lookups, of which {then} were done, another program's 20 took {slowest:?} at most"
+        );
+        slowest
+    });
+    assert!(slowest < crate::harness::PATIENCE);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_uris_that_mean_no_good_lead_nowhere() {
+    let harness = Harness::start();
+    let program = harness.program();
+    for name in [
+        "$(reboot)",
+        "; rm -rf /",
+        "`id`",
+        "tcp://",
+        "tcp://host",
+        "tcp://:80",
+        "tcp://a b:80",
+        "tcp://host:99999",
+        "tcp://host:80/a/b",
+        "tcp://host:80/../b",
+        "tcp://$(id):80",
+        "unix://../../etc/passwd",
+        "unix:///../broker.sock",
+        "ws://host/\u{7f}",
+        "://",
+        "a://b://c",
+    ] {
+        let (reply, descriptor) = program.connect(name);
+        let problem = reply.error.unwrap_or_else(|| panic!("{name} leads somewhere"));
+        assert!(descriptor.is_none());
+        assert!(!matches!(problem.kind, ProblemKind::Internal | ProblemKind::Denied), "{name}: {problem}");
+    }
+    assert_eq!(harness.count("broker_handed_over_total"), 0);
+    harness.stop().await;
+}

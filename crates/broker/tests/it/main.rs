@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 mod connect;
+mod cut;
 mod gateway;
 mod harness;
 mod hostile;

@@ -19,13 +19,13 @@ use tokio::sync::mpsc;
 use crate::harness::{Harness, echo};
 
 /// Files of one authority, and of what it vouches for.
-struct Authority {
+pub(crate) struct Authority {
     folder: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,11 +35,11 @@ impl Authority {
         Authority { folder, issuer: Issuer::new(params, key) }
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("ca")
     }
 
-    fn vouch_for(&self, names: &[&str]) -> CertificateFiles {
+    pub(crate) fn vouch_for(&self, names: &[&str]) -> CertificateFiles {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = CertificateParams::new(names.clone()).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -50,7 +50,7 @@ impl Authority {
     }
 }
 
-fn keys(authority: &Authority, file: &str, lines: &[(&str, &Key)]) -> PathBuf {
+pub(crate) fn keys(authority: &Authority, file: &str, lines: &[(&str, &Key)]) -> PathBuf {
     let path = authority.folder.path().join(file);
     for (identity, key) in lines {
         Keys::add(&path, identity, key).unwrap();
@@ -63,7 +63,7 @@ fn broker(config: Config) -> Harness {
 }
 
 /// One that lets others in by TCP and TLS, with a service that repeats.
-fn far(authority: &Authority, change: impl FnOnce(&mut Config)) -> Harness {
+pub(crate) fn far(authority: &Authority, change: impl FnOnce(&mut Config)) -> Harness {
     let any = "127.0.0.1:0".parse().unwrap();
     let certificate = Some(authority.vouch_for(&["localhost"]));
     let incoming = Incoming { tcp: vec![any], tls: vec![any], ..Incoming::default() };
@@ -190,7 +190,7 @@ async fn plain_strangers_are_judged_by_where_they_come_from() {
 }
 
 /// A WebSocket server that repeats; says what it was asked for.
-async fn web(config: Option<Arc<ServerConfig>>) -> (u16, mpsc::UnboundedReceiver<String>) {
+pub(crate) async fn web(config: Option<Arc<ServerConfig>>) -> (u16, mpsc::UnboundedReceiver<String>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, asked) = mpsc::unbounded_channel();

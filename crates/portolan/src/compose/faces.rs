@@ -22,6 +22,7 @@ use super::exposure::Outdoors;
 use super::routes;
 use crate::config::Config;
 use crate::daemon::control::Control;
+use crate::daemon::guard::Guards;
 use crate::daemon::holders::Holders;
 use crate::daemon::identity::Identity;
 use crate::daemon::live::Live;
@@ -153,7 +154,7 @@ impl Shared {
         identity: &Identity,
         (listeners, gateway): (broker::Listeners, broker::gateway::Listeners),
         relay: &Relay,
-        linked: Option<&Linked>,
+        (linked, ends): (Option<&Linked>, Option<Arc<dyn Ends>>),
     ) {
         self.gateway(config, identity, gateway, relay, linked);
         listeners.paths().for_each(|path| tracing::info!(path = %path.display(), "local programs may ask"));
@@ -163,6 +164,8 @@ impl Shared {
             domain: domain.unwrap_or_else(|| identity.name.clone()).into(),
             offers: Some(self.offers.clone()),
             mesh: linked.map(|linked| Arc::new(ThroughMesh(linked.mesh.clone())) as Arc<dyn Dial>),
+            routes: self.routes.clone(),
+            ends,
             metrics: broker::Metrics::register(self.counted()),
             patience: config.node.drain_timeout,
         };
@@ -289,13 +292,19 @@ pub(super) struct Seen {
     pub(super) exposure: Arc<dyn api::Exposure>,
 }
 
-/// What this host adds to the rules that were agreed on.
-pub(super) fn here(config: &Config, identity: &Identity) -> Here {
+/// What this host adds to the rules that were agreed on, and what ends connections that they forbid.
+pub(super) fn here(
+    config: &Config,
+    identity: &Identity,
+    guards: &Guards,
+) -> (Here, Option<Arc<dyn Ends>>) {
     let witness: Arc<dyn Witness> = Arc::new(LogWitness::default());
     // Each was found good when the configuration was read.
     let rules = config.rules.iter().enumerate().filter_map(|(at, rule)| rule.intention(at).ok());
     let rules = rules.map(Arc::new).collect();
-    Here { node: identity.name.as_str().into(), witness: Some(witness), rules, ..Here::default() }
+    let (node, ends) = (identity.name.as_str().into(), guards.ends());
+    let ends_handed = ends.is_some();
+    (Here { node, witness: Some(witness), rules, ends_handed, ..Here::default() }, ends)
 }
 
 /// Resolves once the catalog knows a node.

@@ -1,4 +1,5 @@
-//! The small processes beside the daemon that alone may change the host's network.
+//! The small processes beside the daemon that alone may change the host's network, and end connections of others: the first
+//! is spoken of over their standard input, the second over their standard output.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -9,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use hostnet::endings::Far;
 use hostnet::firewall::{self, guard};
+use sys::host::{Ends, ThisHost, may_end};
 use sys::listen::{self, Sharing};
 
 use crate::config::Config;
@@ -20,6 +23,7 @@ pub(crate) const COMMAND: &str = "guard";
 /// One such process. It ends when this value does.
 pub(crate) struct Guard {
     stream: UnixStream,
+    ends: Arc<Far>,
     child: Child,
 }
 
@@ -30,6 +34,8 @@ pub(crate) struct Guards {
     pub(crate) firewall: Option<Arc<Guard>>,
     /// Leads virtual addresses to one listener.
     pub(crate) leader: Option<Arc<Leader>>,
+    /// Ends connections, where nobody else is there to.
+    ender: Option<Arc<Guard>>,
 }
 
 /// One listener for all virtual addresses, and who has their packets led to it.
@@ -53,10 +59,19 @@ impl Guards {
         let may = sys::privilege::may_change_network();
         let firewall = (wants_firewall && may).then(Guard::spawn).transpose()?;
         let leader = config.hostnet.transparent.then(|| Leader::start(config)).transpose()?;
+        let ender = (may && firewall.is_none() && leader.is_none()).then(Guard::spawn).transpose()?;
         if may {
             sys::privilege::give_up_network().context("give the right to change the network up")?;
         }
-        Ok(Guards { firewall: firewall.map(Arc::new), leader: leader.map(Arc::new) })
+        let (firewall, ender) = (firewall.map(Arc::new), ender.map(Arc::new));
+        Ok(Guards { firewall, leader: leader.map(Arc::new), ender })
+    }
+
+    /// What ends connections of this host that programs hold; nothing where nobody lets us.
+    pub(crate) fn ends(&self) -> Option<Arc<dyn Ends>> {
+        let leader = self.leader.as_ref().map(|leader| &leader.guard);
+        let guard = self.firewall.as_deref().or(leader).or(self.ender.as_deref());
+        guard.map(|guard| guard.ends.clone() as Arc<dyn Ends>).or_else(own_ends)
     }
 }
 
@@ -76,13 +91,16 @@ impl Guard {
     }
 
     fn spawn() -> anyhow::Result<Guard> {
-        let (stream, theirs) = UnixStream::pair().context("make a pair of sockets for the guard")?;
+        let pair = || UnixStream::pair().context("make a pair of sockets for the guard");
+        let ((stream, words), (ends, endings)) = (pair()?, pair()?);
         let program = std::env::current_exe().context("find this program for the guard")?;
         let mut command = Command::new(program);
         // Under another name it would be another program's command line.
-        command.arg0("portolan").arg(COMMAND).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        command.arg0("portolan").arg(COMMAND).stdin(Stdio::from(OwnedFd::from(words)));
+        command.stdout(Stdio::from(OwnedFd::from(endings)));
         let child = command.spawn().context("start the guard")?;
-        Ok(Guard { stream, child })
+        let ends = Arc::new(Far::new(ends).context("set up the way to the guard")?);
+        Ok(Guard { stream, ends, child })
     }
 
     /// Keeps the firewall as [`firewall::run`] does, by that process.
@@ -140,6 +158,11 @@ fn sockets(at: IpAddr, threads: usize) -> io::Result<Group> {
         sockets.push(listen::transparent(address, Sharing::ReusePort)?);
     }
     Ok((address, sockets))
+}
+
+/// The same by this process itself.
+pub(crate) fn own_ends() -> Option<Arc<dyn Ends>> {
+    may_end().then(|| Arc::new(ThisHost) as Arc<dyn Ends>)
 }
 
 impl Drop for Guard {

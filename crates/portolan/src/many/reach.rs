@@ -104,6 +104,10 @@ impl Dial for Reach {
             }
         })
     }
+
+    fn at_once(&self, endpoint: &Endpoint, permit: &Permit) -> Option<std::net::TcpStream> {
+        if self.is_other_node(&endpoint.node) { None } else { TcpDial.at_once(endpoint, permit) }
+    }
 }
 
 fn leads_nowhere(error: &io::Error) -> bool {

@@ -23,13 +23,13 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// A certificate for the gateway, one that proves `shop`, and the authority of both.
-struct Papers {
-    gateway: CertificateFiles,
+pub(super) struct Papers {
+    pub(super) gateway: CertificateFiles,
     shop: CertificateFiles,
     authority: PathBuf,
 }
 
-fn papers(folder: &Path) -> Papers {
+pub(super) fn papers(folder: &Path) -> Papers {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,7 +1,8 @@
 //! The gateway, and clients that no one here wrote.
 
 mod clients;
-mod raw;
+mod keys;
+pub(crate) mod raw;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -11,7 +11,7 @@ use super::guarded;
 use crate::harness::{Harness, PATIENCE, echo};
 
 /// `shop:sesame` and `other:barley`.
-const SHOP: &str = "Basic c2hvcDpzZXNhbWU=";
+pub(crate) const SHOP: &str = "Basic c2hvcDpzZXNhbWU=";
 const OTHER: &str = "Basic b3RoZXI6YmFybGV5";
 const WRONG: &str = "Basic c2hvcDp3cm9uZw==";
 
@@ -35,7 +35,7 @@ fn status(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-fn connect(at: SocketAddr, to: &str, credentials: Option<&str>) -> (u16, TcpStream) {
+pub(crate) fn connect(at: SocketAddr, to: &str, credentials: Option<&str>) -> (u16, TcpStream) {
     let mut stream = client(at);
     let line = credentials.map(|shown| format!("Proxy-Authorization: {shown}\r\n")).unwrap_or_default();
     write!(stream, "CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{line}\r\n").unwrap();
@@ -43,7 +43,7 @@ fn connect(at: SocketAddr, to: &str, credentials: Option<&str>) -> (u16, TcpStre
     (status, stream)
 }
 
-fn socks(at: SocketAddr, to: &str, credentials: Option<(&str, &str)>) -> (u8, TcpStream) {
+pub(crate) fn socks(at: SocketAddr, to: &str, credentials: Option<(&str, &str)>) -> (u8, TcpStream) {
     let mut stream = client(at);
     let method = if credentials.is_some() { 2 } else { 0 };
     stream.write_all(&[5, 1, method]).unwrap();
@@ -68,7 +68,22 @@ fn socks(at: SocketAddr, to: &str, credentials: Option<(&str, &str)>) -> (u8, Tc
     (answer[1], stream)
 }
 
-fn websocket(at: SocketAddr, path: &str, lines: &str) -> (u16, TcpStream) {
+/// By an address in its own bytes (RFC 1928, section 5), as `shop`; the answer's code.
+fn socks_to_address(at: SocketAddr, kind: u8, address: &[u8], port: u16) -> u8 {
+    let mut stream = client(at);
+    stream.write_all(b"\x05\x01\x02").unwrap();
+    let mut two = [0; 2];
+    stream.read_exact(&mut two).unwrap();
+    stream.write_all(b"\x01\x04shop\x06sesame").unwrap();
+    stream.read_exact(&mut two).unwrap();
+    assert_eq!(two, [1, 0]);
+    stream.write_all(&[&[5, 1, 0, kind][..], address, &port.to_be_bytes()].concat()).unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    answer[1]
+}
+
+pub(crate) fn websocket(at: SocketAddr, path: &str, lines: &str) -> (u16, TcpStream) {
     let mut stream = client(at);
     write!(
         stream,
@@ -148,7 +163,7 @@ async fn texts_are_frames_of_libipcs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_reached_only_where_a_rule_names_it() {
     let (harness, [plain, _]) = guarded(Config::default());
-    let hidden = echo();
+    let (hidden, v6) = (echo(), std::net::Ipv6Addr::LOCALHOST);
     for mode in [Mode::Open, Mode::Observe] {
         harness.rules(mode, &["allow any any"]);
         assert_eq!(connect(plain, &hidden.to_string(), Some(SHOP)).0, 403, "{mode:?}");
@@ -156,6 +171,23 @@ async fn an_address_is_reached_only_where_a_rule_names_it() {
         assert_eq!(connect(plain, "169.254.169.254:80", Some(SHOP)).0, 403);
         assert_eq!(connect(plain, "[::1]:80", Some(SHOP)).0, 403);
         assert_eq!(socks(plain, "127.0.0.1", Some(("shop", "sesame"))).0, 2);
+        // The same in the forms that some readers of addresses take, and names that may lead there.
+        for sly in
+            ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"]
+        {
+            let to = format!("{sly}:{}", hidden.port());
+            let status = connect(plain, &to, Some(SHOP)).0;
+            assert!((400..500).contains(&status), "{mode:?} {to}: {status}");
+            if sly.starts_with('[') {
+                continue;
+            }
+            assert_ne!(socks(plain, sly, Some(("shop", "sesame"))).0, 0, "{mode:?} {sly}");
+        }
+        for (kind, address) in
+            [(1, vec![127, 0, 0, 1]), (1, vec![169, 254, 169, 254]), (4, v6.octets().to_vec())]
+        {
+            assert_eq!(socks_to_address(plain, kind, &address, hidden.port()), 2, "{mode:?} {address:?}");
+        }
     }
     harness.rules(Mode::Enforce, &[&format!("allow host:{hidden} any")]);
     crate::harness::eventually("the rule holds", || connect(plain, &hidden.to_string(), Some(SHOP)).0 == 200);
@@ -192,6 +224,20 @@ async fn pages_of_other_origins_open_nothing() {
     assert_eq!(websocket(plain, "/echo", &from("https://app.example")).0, 101);
     assert_eq!(websocket(plain, "/echo", &from("https://evil.example")).0, 403);
     assert_eq!(websocket(plain, "/echo", &from("null")).0, 403);
+    // A page cannot ask for CONNECT; for what a form or a script can send, a proxy's form is none of the page's doing.
+    let mut stream = client(plain);
+    let from_page = format!("Proxy-Authorization: {SHOP}\r\nOrigin: https://evil.example");
+    write!(stream, "POST http://echo/ HTTP/1.1\r\nHost: echo\r\nContent-Length: 0\r\n{from_page}\r\n\r\n")
+        .unwrap();
+    assert_eq!(status(&head(&mut stream)), 403);
+    // Under any name that leads here (DNS rebinding), this is no web server.
+    for line in
+        ["GET / HTTP/1.1\r\nHost: evil.example", "POST /echo HTTP/1.1\r\nHost: echo\r\nContent-Length: 0"]
+    {
+        let mut stream = client(plain);
+        write!(stream, "{line}\r\n{}\r\n", from("https://evil.example")).unwrap();
+        assert!((400..500).contains(&status(&head(&mut stream))), "{line}");
+    }
     harness.stop().await;
 }
 

@@ -189,10 +189,12 @@ fn can_be_had(folder: &Path) -> bool {
     found
 }
 
-async fn serve(config: broker::Config, said: Said) -> anyhow::Result<()> {
+async fn serve(config: broker::Config, mut said: Said) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let (trigger, drain) = state::drain();
     let mut registry = Registry::default();
+    let ends = crate::daemon::guard::own_ends();
+    said.ends_handed = ends.is_some();
     let here = hosts::first(&said).await?;
     let (publisher, routes) = state::channel(routes(here));
     let threads = relay::Config { threads: 1, ..relay::Config::default() };
@@ -206,6 +208,8 @@ async fn serve(config: broker::Config, said: Said) -> anyhow::Result<()> {
         domain: "".into(),
         mesh: None,
         offers: None,
+        routes,
+        ends,
         metrics: broker::Metrics::register(&mut registry),
         patience: FAREWELL,
     };

@@ -16,6 +16,8 @@ pub(super) struct Said {
     redirections: Vec<Arc<Redirection>>,
     /// For whoever typed them.
     pub(super) notes: Vec<String>,
+    /// Whether connections that were handed over can be ended.
+    pub(super) ends_handed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -180,7 +182,8 @@ impl Said {
             }
         }
         let mode = if self.rules.is_empty() { Mode::Open } else { Mode::Enforce };
-        Here { rules: ordered, redirections: self.redirections.clone(), mode, ..Here::default() }
+        let (redirections, ends_handed) = (self.redirections.clone(), self.ends_handed);
+        Here { rules: ordered, redirections, mode, ends_handed, ..Here::default() }
     }
 }
 
