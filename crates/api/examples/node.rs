@@ -84,6 +84,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         control: Arc::new(Alone),
         cluster: Arc::new(portolan_api::Alone),
         exposure: Arc::new(portolan_api::Unexposed),
+        web: Arc::new(portolan_api::Alone),
         exposition: Arc::new(registry),
         metrics,
         guests: Vec::new(),

@@ -13,33 +13,79 @@ use crate::http::{Answer, Failure, Request};
 use crate::own::{shown_endpoint, virtual_of};
 use crate::rules::{in_force, word};
 
-const CUT: &str = "what passes through the daemon ends at once when the rules no longer allow it; a TCP connection that was \
-                   handed over to a program goes on until one side ends it, and so does a handed-over Unix connection, \
-                   which nobody can end";
 /// Domains that stand behind a service's name, as DNS and the proxies take it.
 const DOMAINS: [&str; 3] = [".svc.internal", ".service.consul", ".virtual.consul"];
 
 /// `GET portolan/explain/:name?source=…&scheme=…`. Without a source it is about a program on this node.
 pub(crate) async fn explain(api: Arc<Api>, request: Request) -> Result<Answer, Failure> {
     let query = &request.parts.query;
-    let name = match request.parts.rest.as_str() {
+    let asked = match request.parts.rest.as_str() {
         "" => return Err(Failure::bad_request("a name is missing at the end of the path")),
-        name => stem(name),
+        asked => asked,
     };
     let routes = in_force(&api).await;
+    let Way { service, why, scheme } = way(&api, &routes, asked);
     let principal = principal(&api, &routes, query.get("source").unwrap_or_default())?;
-    let scheme = query.get("scheme").filter(|scheme| !scheme.is_empty()).unwrap_or("tcp");
+    let scheme = query.get("scheme").filter(|scheme| !scheme.is_empty()).unwrap_or(scheme);
     let scheme = Cow::Owned(scheme.to_owned());
     let snapshot = api.store.reader().now();
-    let explanation = explained(&api, &routes, &snapshot, Caller::by(&principal, &scheme), name);
+    let caller = Caller::by(&principal, &scheme);
+    let explanation = match service {
+        Some(service) => explained(&api, &routes, &snapshot, caller, &service),
+        None => Explanation { why: why.as_str().into(), ..about(&routes, caller) },
+    };
+    let explanation = Explanation { name: asked.into(), way: why.into(), ..explanation };
     Answer::json_as(&explanation, query.has("pretty"))
 }
 
-/// A service's name without the domain that DNS has it in.
-fn stem(name: &str) -> &str {
+/// From what is asked for to a service.
+struct Way<'a> {
+    /// `None` where it leads to none.
+    service: Option<Cow<'a, str>>,
+    /// What decided that; nothing where a service's own name was asked for.
+    why: String,
+    /// By what one would come.
+    scheme: &'static str,
+}
+
+fn way<'a>(api: &Api, routes: &Routes, asked: &'a str) -> Way<'a> {
+    let Some((_, rest)) = asked.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme))
+    else {
+        let (service, why) = stem(asked);
+        return Way { service: Some(service.into()), why: why.to_owned(), scheme: "tcp" };
+    };
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let (service, why) = match api.web.lead(routes, host, path) {
+        Ok((service, why)) => (Some(service).filter(|service| !service.is_empty()), why),
+        Err(why) => (None, why),
+    };
+    Way { service: service.map(|service| service.to_string().into()), why, scheme: "http" }
+}
+
+/// A service's name without what DNS has around it, and what that asks for.
+fn stem(name: &str) -> (&str, &'static str) {
     let plain = name.strip_suffix('.').unwrap_or(name);
-    let stem = DOMAINS.iter().find_map(|domain| plain.strip_suffix(domain));
-    stem.filter(|stem| !stem.is_empty() && !stem.contains('.')).unwrap_or(name)
+    let Some((domain, inner)) =
+        DOMAINS.iter().find_map(|domain| Some((*domain, plain.strip_suffix(domain)?)))
+    else {
+        return (name, "");
+    };
+    let rfc2782 = inner.strip_prefix('_').and_then(|inner| inner.split_once("._"));
+    let is_label = |text: &str| !text.is_empty() && !text.contains('.');
+    match (domain, rfc2782, inner.rsplit_once('.')) {
+        _ if is_label(inner) => (inner, "a name of DNS's"),
+        (".svc.internal", Some((service, "tcp" | "udp")), _) if is_label(service) => {
+            (service, "a name of DNS's, in the form of RFC 2782")
+        }
+        (".svc.internal", _, Some((service, "endpoints"))) if is_label(service) => {
+            (service, "a name of DNS's, which asks for endpoints whoever asks")
+        }
+        (".service.consul", _, Some((_, service))) if is_label(service) => {
+            (service, "a name of DNS's, which asks for those endpoints that have its tag")
+        }
+        _ => (name, ""),
+    }
 }
 
 /// Who is meant, in the words of rules.
@@ -62,16 +108,20 @@ fn principal(api: &Api, routes: &Routes, source: &str) -> Result<Principal, Fail
     })
 }
 
-fn explained(api: &Api, routes: &Routes, snapshot: &Snapshot, caller: Caller<'_>, name: &str) -> Explanation {
-    let Decision { steps, verdict } = routes.decide(caller, name);
-    let mut told = Explanation {
+/// What is the same of every explanation.
+fn about(routes: &Routes, caller: Caller<'_>) -> Explanation {
+    Explanation {
         from: caller.principal.to_string().into(),
         scheme: caller.scheme.as_ref().into(),
-        name: name.into(),
         mode: word(routes.policy().mode()).into(),
-        cut: CUT.into(),
+        cut: routes.policy().here().when_rules_change().into(),
         ..Explanation::default()
-    };
+    }
+}
+
+fn explained(api: &Api, routes: &Routes, snapshot: &Snapshot, caller: Caller<'_>, name: &str) -> Explanation {
+    let Decision { steps, verdict } = routes.decide(caller, name);
+    let mut told = about(routes, caller);
     steps.iter().for_each(|step| tell(step, &mut told));
     match &verdict {
         Ok((backend, permit)) => {
@@ -92,6 +142,9 @@ fn explained(api: &Api, routes: &Routes, snapshot: &Snapshot, caller: Caller<'_>
         told.r#virtual = virtual_of(api, service);
         told.left_out = service.iter().filter_map(|instance| left_out(snapshot, instance)).collect();
         told.dns = dns(&told).into();
+    } else if let Some(reached) = told.endpoints.first() {
+        // A redirection that leads out of the catalog.
+        told.dns = format!("{} to everybody", reached.endpoint.address).into();
     }
     told
 }
@@ -163,9 +216,18 @@ mod tests {
 
     #[test]
     fn names_of_dns_are_services() {
-        assert_eq!(stem("web.svc.internal."), "web");
-        assert_eq!(stem("web.service.consul"), "web");
-        assert_eq!(stem("web"), "web");
-        assert_eq!(stem("tag.web.service.consul"), "tag.web.service.consul");
+        for (name, service) in [
+            ("web.svc.internal.", "web"),
+            ("web.service.consul", "web"),
+            ("web", "web"),
+            ("tag.web.service.consul", "web"),
+            ("_web._tcp.svc.internal", "web"),
+            ("web.endpoints.svc.internal", "web"),
+            ("sub.web.svc.internal", "sub.web.svc.internal"),
+            ("web.example.com", "web.example.com"),
+        ] {
+            assert_eq!(stem(name).0, service);
+            assert_eq!(stem(name).1.is_empty(), name == service, "{name}");
+        }
     }
 }

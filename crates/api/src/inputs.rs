@@ -40,6 +40,8 @@ pub struct Inputs {
     pub cluster: Arc<dyn Cluster>,
     /// How what shall be reachable from outside stands on this node.
     pub exposure: Arc<dyn Exposure>,
+    /// Where the HTTP proxy leads URLs.
+    pub web: Arc<dyn Web>,
     /// Every metric of the daemon, for `/metrics`.
     pub exposition: Arc<dyn Exposition>,
     /// This face's own metrics, registered with the others by whoever made them.
@@ -227,6 +229,21 @@ pub trait Exposure: Send + Sync {
 /// A node that knows nothing of routers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unexposed;
+
+/// Where the HTTP proxy leads what it is asked for.
+pub trait Web: Send + Sync {
+    /// The service behind `host` and `path`, and what decides that, in words; an empty name where a client is sent elsewhere.
+    ///
+    /// # Errors
+    /// Why such a request is refused or led nowhere.
+    fn lead(&self, routes: &Routes, host: &str, path: &str) -> Result<(Arc<str>, String), String>;
+}
+
+impl Web for Alone {
+    fn lead(&self, _: &Routes, _: &str, _: &str) -> Result<(Arc<str>, String), String> {
+        Err("this node has no HTTP proxy".to_owned())
+    }
+}
 
 impl Exposure for Unexposed {
     fn exposures(&self) -> consul::exposure::Exposures {

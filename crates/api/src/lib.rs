@@ -59,7 +59,7 @@ pub use access::Needs;
 pub use config::{Config, Limits};
 pub use inputs::{
     Alone, Answering, Certified, Cluster, Condition, Control, Exposition, Exposure, Guest, GuestReply,
-    Identity, Inputs, Refused, Unexposed, Wish,
+    Identity, Inputs, Refused, Unexposed, Web, Wish,
 };
 pub use metrics::Metrics;
 pub use routes::{Endpoint, endpoints};
@@ -86,6 +86,7 @@ struct Api {
     cluster: Arc<dyn Cluster>,
     exposition: Arc<dyn Exposition>,
     exposure: Arc<dyn Exposure>,
+    web: Arc<dyn Web>,
     metrics: Metrics,
     guests: Vec<Arc<dyn Guest>>,
     context: Context,
@@ -114,6 +115,7 @@ pub async fn run(config: Config, listeners: Listeners, inputs: Inputs, drain: Dr
         cluster: inputs.cluster,
         exposition: inputs.exposition,
         exposure: inputs.exposure,
+        web: inputs.web,
         metrics: inputs.metrics,
         guests: inputs.guests,
         context,

@@ -113,6 +113,9 @@ pub struct Explanation {
     pub name: Text,
     /// `open`, `observe` or `enforce`.
     pub mode: Text,
+    /// What of the HTTP proxy's rules and names decides about a URL, or what of a DNS name; empty where a name stands for
+    /// itself.
+    pub way: Text,
     /// Redirections that would be followed, in order, each in words with its file and line.
     pub redirections: Vec<Text>,
     /// Service that the name leads to in the end; empty when it leads nowhere.

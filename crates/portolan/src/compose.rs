@@ -140,7 +140,7 @@ pub(crate) async fn start(
     shared.topics(&config);
     let introduction = introduction(&config, &identity, address, membership.as_ref());
     let face = Arc::new(Face::new(&config, home.clone(), &store, &control, linked));
-    let seen = faces::Seen { control: control.clone(), cluster: face, exposure };
+    let seen = faces::Seen { control: control.clone(), cluster: face, exposure, web: live.web() };
     let tasks = shared.api(&config, introduction, listeners.api, seen, vec![gost]);
     let drain_timeout = config.node.drain_timeout;
     Ok(Node { addresses, identity, store, tasks, relay, control, links, drain: trigger, drain_timeout })

@@ -36,6 +36,7 @@ pub use config::{
     By, Config, FieldName, FieldRules, FieldValue, Http, HttpRoute, Rate, RouteOptions, ServiceListener,
     Size, Span,
 };
+pub use http::explain::{Way, explain};
 pub use listeners::{BindError, Listeners};
 pub use metrics::Metrics;
 pub use public::{Public, Shown};

@@ -240,6 +240,7 @@ impl Server {
             control: control.clone(),
             cluster: Arc::new(api::Alone),
             exposure: Arc::new(portolan_api::Unexposed),
+            web: Arc::new(api::Alone),
             exposition: Arc::new(registry),
             metrics: metrics.clone(),
             guests: vec![Arc::new(FakeGuest)],

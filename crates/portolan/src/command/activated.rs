@@ -44,10 +44,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// The command with `listener` as its socket.
-pub(crate) fn command(name: &str, command: &[OsString], listener: TcpListener) -> Result<Command> {
+pub(crate) fn command(name: &str, command: &[OsString], listener: impl Into<OwnedFd>) -> Result<Command> {
     let own = std::env::current_exe().context("find this program")?;
     let mut through = Command::new(own);
-    through.arg("activated").arg(name).arg("--").args(command).stdin(OwnedFd::from(listener));
+    through.arg("activated").arg(name).arg("--").args(command).stdin(listener.into());
     Ok(through)
 }
 

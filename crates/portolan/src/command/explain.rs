@@ -11,12 +11,13 @@ use crate::remote::{Remote, encoded};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// 'WHO -> SERVICE' in quotes, or both without the arrow, or SERVICE alone for a program on this node. WHO is uid:NUMBER,
-    /// node:NAME, an address, an identity's name or SPIFFE id
+    /// node:NAME, an address, an identity's name or SPIFFE id. SERVICE may be a name of DNS's, or a URL of the HTTP proxy's:
+    /// http://shop.example.com/cart
     #[arg(required = true, num_args = 1..=2)]
     words: Vec<String>,
-    /// By what it would come: tcp, http, udp, unix, tls, ws, quic
-    #[arg(long, default_value = "tcp")]
-    scheme: String,
+    /// By what it would come: tcp, http, udp, unix, tls, ws, quic [default: http for a URL, else tcp]
+    #[arg(long)]
+    scheme: Option<String>,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result {
@@ -38,7 +39,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
             "/v1/portolan/explain/{}?source={}&scheme={}",
             encoded(name),
             encoded(source),
-            encoded(&args.scheme)
+            encoded(args.scheme.as_deref().unwrap_or_default())
         );
         let told = remote.get::<Explanation>(&path).await?.value;
         Ok(global.out().one(&told, || text(&told))?)
@@ -48,6 +49,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
 fn text(told: &Explanation) -> String {
     let verdict = if told.allowed { "would be connected" } else { "would not be connected" };
     let mut lines = vec![format!("{} -> {} by {}: {verdict}", told.from, told.name, told.scheme)];
+    if !told.way.is_empty() {
+        lines.push(format!("  decided by   {}", told.way));
+    }
     lines.extend(told.redirections.iter().map(|hop| format!("  redirection  {hop}")));
     if !told.service.is_empty() {
         lines.push(format!("  service      {}", told.service));

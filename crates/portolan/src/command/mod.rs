@@ -31,6 +31,7 @@ mod listing;
 pub(crate) mod man;
 pub(crate) mod members;
 pub(crate) mod nodes;
+mod offered;
 pub(crate) mod orphans;
 pub(crate) mod psk;
 pub(crate) mod publish;

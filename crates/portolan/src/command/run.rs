@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::offered::Offered;
 use super::register::Instance;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
@@ -35,6 +36,14 @@ pub(crate) struct Args {
     /// Listen for the command on a free port of loopback and hand it the socket, as systemd does (LISTEN_FDS)
     #[arg(long, conflicts_with = "port")]
     listen: bool,
+    /// With --listen, on a Unix socket that the broker is given: the command opens no port. The daemon has to be root's, or this
+    /// user's own
+    #[arg(
+        long,
+        requires = "listen",
+        conflicts_with_all = ["id", "address", "tags", "meta", "check_http", "check_tcp", "check_grpc"]
+    )]
+    unix: bool,
     /// Listen, and run the command for each connection with that on its standard input and output, as inetd does
     #[arg(long, conflicts_with_all = ["port", "listen"])]
     inetd: bool,
@@ -56,11 +65,13 @@ fn port(text: &str) -> std::result::Result<u16, String> {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<ExitCode> {
-    let remote = Remote::new(global)?;
     let mut code = ExitCode::SUCCESS;
     let quiet = global.quiet;
     super::block_on(async {
-        code = registered(args, &remote, quiet).await?;
+        code = match args.unix {
+            true => offered(&args, quiet).await?,
+            false => registered(args, &Remote::new(global)?, quiet).await?,
+        };
         Ok(())
     })?;
     Ok(code)
@@ -87,7 +98,7 @@ async fn registered(args: Args, remote: &Remote, quiet: bool) -> Result<ExitCode
     }
     if let Some(listener) = listener.as_ref().filter(|_| args.inetd) {
         let served = super::activated::inetd(listener, &args.command, &mut signals).await;
-        leave(registration).await;
+        Place::Registered(registration).leave().await;
         return served.map(|()| ExitCode::SUCCESS).map_err(Failure::from);
     }
     let command = match listener {
@@ -99,11 +110,30 @@ async fn registered(args: Args, remote: &Remote, quiet: bool) -> Result<ExitCode
     let child = match started {
         Ok(child) => child,
         Err(failure) => {
-            leave(registration).await;
+            Place::Registered(registration).leave().await;
             return failure;
         }
     };
-    let status = attend(child, registration, &mut signals).await.context("wait for the command")?;
+    let status =
+        attend(child, Place::Registered(registration), &mut signals).await.context("wait for the command")?;
+    Ok(ExitCode::from(code_of(status)))
+}
+
+/// The command with a socket that the broker leads programs to.
+async fn offered(args: &Args, quiet: bool) -> Result<ExitCode> {
+    let mut signals = signals()?;
+    let offered = Offered::begin(&args.name)?;
+    if !quiet {
+        eprintln!("portolan: offered {} as instance {}", args.name, offered.instance);
+    }
+    let listener = offered.listener.try_clone().context("take the listener")?;
+    let command = super::activated::command(&args.name, &args.command, listener)?;
+    let child = match spawn(command, &args.name, &offered.instance, 0) {
+        Ok(child) => child,
+        Err(failure) => return failure,
+    };
+    let status =
+        attend(child, Place::Offered(offered), &mut signals).await.context("wait for the command")?;
     Ok(ExitCode::from(code_of(status)))
 }
 
@@ -148,23 +178,23 @@ fn spawn(
 /// sent to a program that is going.
 async fn attend(
     mut child: Child,
-    registration: Registration,
+    place: Place,
     signals: &mut mpsc::Receiver<Signal>,
 ) -> std::io::Result<ExitStatus> {
-    let mut registration = Some(registration);
+    let mut place = Some(place);
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     loop {
         tokio::select! {
             status = child.wait() => {
-                if let Some(registration) = registration.take() {
-                    leave(registration).await;
+                if let Some(place) = place.take() {
+                    place.leave().await;
                 }
                 return status;
             }
             Some(signal) = signals.recv() => {
                 let is_farewell = matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
-                if let Some(registration) = registration.take_if(|_| is_farewell) {
-                    leave(registration).await;
+                if let Some(place) = place.take_if(|_| is_farewell) {
+                    place.leave().await;
                 }
                 // A terminal has sent its interrupt to the whole group already.
                 let is_delivered = signal == Signal::INT && std::io::stdin().is_terminal();
@@ -177,12 +207,25 @@ async fn attend(
     }
 }
 
-async fn leave(registration: Registration) {
-    let id = registration.id().to_owned();
-    match tokio::time::timeout(FAREWELL, registration.deregister()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(cause)) => eprintln!("portolan: {id} is still registered until its lease ends: {cause}"),
-        Err(_) => eprintln!("portolan: {id} is still registered until its lease ends: no answer in time"),
+/// How others find the command.
+enum Place {
+    Registered(Registration),
+    /// As long as this lives.
+    Offered(Offered),
+}
+
+impl Place {
+    async fn leave(self) {
+        let registration = match self {
+            Place::Registered(registration) => registration,
+            Place::Offered(offered) => return drop(offered),
+        };
+        let id = registration.id().to_owned();
+        match tokio::time::timeout(FAREWELL, registration.deregister()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => eprintln!("portolan: {id} is still registered until its lease ends: {cause}"),
+            Err(_) => eprintln!("portolan: {id} is still registered until its lease ends: no answer in time"),
+        }
     }
 }
 

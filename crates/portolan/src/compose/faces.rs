@@ -16,7 +16,7 @@ use relay::{Dial, Relay, TcpDial};
 use route::{Facts, Here, OpenVirtual, Routes, Witness};
 use state::{Drain, Publisher, Reader};
 use store::Store;
-use sys::host::ThisHost;
+use sys::host::{Ends, ThisHost};
 
 use super::exposure::Outdoors;
 use super::routes;
@@ -254,7 +254,7 @@ impl Shared {
         config: &Config,
         node: api::Identity,
         listeners: api::Listeners,
-        Seen { control, cluster, exposure }: Seen,
+        Seen { control, cluster, exposure, web }: Seen,
         guests: Vec<Arc<dyn api::Guest>>,
     ) -> Tasks {
         let metrics = api::Metrics::default();
@@ -269,6 +269,7 @@ impl Shared {
             control,
             cluster,
             exposure,
+            web,
             pass_on: self.pass_on,
             exposition: Arc::new(self.registry),
             metrics,
@@ -290,6 +291,7 @@ pub(super) struct Seen {
     pub(super) control: Arc<Control>,
     pub(super) cluster: Arc<dyn api::Cluster>,
     pub(super) exposure: Arc<dyn api::Exposure>,
+    pub(super) web: Arc<dyn api::Web>,
 }
 
 /// What this host adds to the rules that were agreed on, and what ends connections that they forbid.

@@ -1,5 +1,8 @@
 //! Settings that a running node can change.
 
+use std::sync::Arc;
+
+use route::Routes;
 use state::{Publisher, Reader};
 
 use crate::config::Config;
@@ -33,6 +36,11 @@ impl Live {
         self.proxy.reader()
     }
 
+    /// Where that leads URLs.
+    pub(crate) fn web(&self) -> Arc<dyn api::Web> {
+        Arc::new(Web(self.proxy()))
+    }
+
     /// True when a change of this key takes effect at once.
     pub(crate) fn covers(key: &str) -> bool {
         let is_at_start = PROXY_AT_START.contains(&key);
@@ -42,6 +50,16 @@ impl Live {
     /// Hands the new settings out.
     pub(crate) fn publish(&self, config: &Config) {
         self.proxy.publish_if_changed(proxy_config(config));
+    }
+}
+
+/// What the proxy does by its configuration of now.
+struct Web(Reader<proxy::Config>);
+
+impl api::Web for Web {
+    fn lead(&self, routes: &Routes, host: &str, path: &str) -> Result<(Arc<str>, String), String> {
+        let way = proxy::explain(&self.0.now().http, routes, host, path)?;
+        Ok((way.service, way.why))
     }
 }
 

@@ -165,6 +165,34 @@ fn pong_is_spoken_in_c_and_in_python_over_sockets_that_were_handed_over() {
 }
 
 #[test]
+fn a_command_with_a_socket_of_systemds_is_offered_without_a_port_of_its_own() {
+    let host = host();
+    let service = root().join("examples/pong/pong.py");
+    let mut run = host.command(&["run", "--listen", "--unix", "pong", "--quiet", "--"]);
+    run.env("PORTOLAN_BROKER", &host.socket).arg("python3").arg(&service).arg("serve");
+    let Ok(child) = run.spawn() else { return println!("skipped: the command does not start") };
+    let running = Running(child);
+    let ask = || {
+        let mut command = Command::new("python3");
+        clean(command.arg(&service).arg("pong"))
+            .env_remove("IPC_NETWORK")
+            .env("PORTOLAN_BROKER", &host.socket);
+        command
+    };
+    if ask().output().is_err() {
+        return println!("skipped: no python3");
+    }
+    assert_eq!(in_the_end("the offer", ask), "pong\n");
+    // The descriptor is of a Unix socket: no port was in between.
+    let found = host.daemon.say(&["explain", "pong", "--output", "json"]);
+    assert!(found.contains("pong-offered-"), "{found}");
+    drop(running);
+    eventually("it is withdrawn with the command", || {
+        (!host.daemon.say(&["services", "--output", "json"]).contains("pong")).then_some(())
+    });
+}
+
+#[test]
 fn inetd_services_are_run_for_each_connection() {
     let host = host();
     let api = host.daemon.api();

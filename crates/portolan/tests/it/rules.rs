@@ -214,6 +214,34 @@ fn a_connection_that_never_was_is_explained() {
 }
 
 #[test]
+fn urls_and_names_of_dns_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portolan.toml");
+    let routes =
+        "[[proxy.http.routes]]\nhost = \"shop.test\"\npath = \"/cart\"\nservice = \"one\"\nstrip = true\n";
+    std::fs::write(&file, routes).unwrap();
+    let host = Host::start(&folder.path().join("data"), &["--config", file.to_str().unwrap()]);
+    let told = |name: &str| -> Value {
+        serde_json::from_str(&host.say(&["explain", name, "--output", "json"])).unwrap()
+    };
+    let cart = told("http://shop.test/cart/1?x=y");
+    assert_eq!(
+        (&cart["Service"], &cart["Scheme"], &cart["Allowed"]),
+        (&"one".into(), &"http".into(), &true.into())
+    );
+    assert!(cart["Way"].as_str().unwrap().contains("shop.test, path /cart"), "{cart}");
+    let nowhere = told("http://shop.test/");
+    assert_eq!(nowhere["Allowed"], false);
+    assert!(nowhere["Why"].as_str().unwrap().contains("no rule"), "{nowhere}");
+    let named = told("_two._tcp.svc.internal");
+    assert_eq!((&named["Service"], &named["Name"]), (&"two".into(), &"_two._tcp.svc.internal".into()));
+    host.say(&["redirect", "out", "tcp://192.0.2.7:5432"]);
+    assert!(told("out.svc.internal")["Dns"].as_str().unwrap().contains("192.0.2.7"));
+    let text = host.say(&["explain", "http://shop.test/cart"]);
+    assert!(text.contains("decided by   the rule for host shop.test"), "{text}");
+}
+
+#[test]
 fn a_nodes_own_rules_come_first_and_are_shown_with_their_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portolan.toml");

@@ -9,6 +9,7 @@ pub(crate) mod authority;
 mod chunked;
 pub(crate) mod conn;
 mod counted;
+pub(crate) mod explain;
 mod extended;
 mod fast;
 mod forward;

@@ -115,6 +115,22 @@ impl Table {
         MATCHES.iter().find_map(|matches| matches(self, routes, asked))
     }
 
+    /// The same, with what decides it, in words.
+    pub(crate) fn why(&self, routes: &Routes, asked: Asked<'_>) -> Option<(Found, String)> {
+        let found = self.find(routes, asked)?;
+        let why = if let Some(rule) = self.rule(asked) {
+            written(&rule.route)
+        } else if self.by_name(routes, asked).is_some() {
+            "the name of a service".to_owned()
+        } else if self.by_domain(routes, asked).is_some() {
+            let below = self.domains.iter().find(|domain| asked.host.ends_with(&***domain));
+            format!("a name below {}", below.map_or("", |domain| domain))
+        } else {
+            "the first segment of its path, which is a service".to_owned()
+        };
+        Some((found, why))
+    }
+
     /// Rules that can match a host, the most specific first.
     fn rules<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Rules> {
         let below = move || {
@@ -126,9 +142,13 @@ impl Table {
         self.exact.get(host).into_iter().chain(below).chain(any)
     }
 
-    fn by_rule(&self, _: &Routes, asked: Asked<'_>) -> Option<Found> {
+    fn rule<'a>(&'a self, asked: Asked<'a>) -> Option<&'a Rule> {
         let under = |rule: &&Rule| rule.route.path.as_deref().is_none_or(|path| is_under(asked.path, path));
-        let Rule { route, manner } = self.rules(asked.host).find_map(|rules| rules.iter().find(under))?;
+        self.rules(asked.host).find_map(|rules| rules.iter().find(under))
+    }
+
+    fn by_rule(&self, _: &Routes, asked: Asked<'_>) -> Option<Found> {
+        let Rule { route, manner } = self.rule(asked)?;
         let replaced = route.path.as_ref().filter(|_| route.strip || route.options.rewrite.is_some());
         Some(Found {
             service: route.service.clone(),
@@ -154,6 +174,19 @@ impl Table {
         let service = routes.known(name)?;
         Some(Found::service(service, name.len() + 1))
     }
+}
+
+/// A rule in words.
+fn written(route: &HttpRoute) -> String {
+    let host = route.host.as_ref().map_or_else(|| "any host".to_owned(), |host| format!("host {host}"));
+    let path = route.path.as_ref().map_or_else(String::new, |path| format!(", path {path}"));
+    let what = match (&route.options.redirect, &route.options.rewrite) {
+        (Some(place), _) => format!(" sends the client to {place}"),
+        (None, Some(rewrite)) => format!(", in the place of which stands {rewrite}"),
+        (None, None) if route.strip => ", which is taken off".to_owned(),
+        (None, None) => String::new(),
+    };
+    format!("the rule for {host}{path}{what}")
 }
 
 fn lower(text: &str) -> String {
