@@ -28,7 +28,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
         Ok(httparse::Status::Partial) if bytes.len() < LONGEST => return Ok(None),
         _ => return Err(Malformed),
     };
-    if request.version != Some(1) {
+    // Of HTTP/1.0 only what ncat says: a tunnel has none of the differences.
+    if request.version != Some(1) && request.method != Some("CONNECT") {
         return Err(Malformed);
     }
     let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| Malformed)?;
@@ -50,7 +51,8 @@ mod tests {
         let (head, length) = read(text).unwrap().unwrap();
         assert_eq!((head.method, &*head.target, length), (Method::CONNECT, "web:80", text.len() - 4));
         assert!(read(&text[..30]).unwrap().is_none());
-        assert!(read(b"CONNECT web:80 HTTP/1.0\r\n\r\n").is_err());
+        assert!(read(b"CONNECT web:80 HTTP/1.0\r\n\r\n").unwrap().is_some());
+        assert!(read(b"GET http://web/ HTTP/1.0\r\n\r\n").is_err());
         assert!(read(b"nonsense\r\n\r\n").is_err());
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(LONGEST));
         assert!(read(long.as_bytes()).is_err());

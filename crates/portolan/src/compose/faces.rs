@@ -295,11 +295,7 @@ pub(super) struct Seen {
 }
 
 /// What this host adds to the rules that were agreed on, and what ends connections that they forbid.
-pub(super) fn here(
-    config: &Config,
-    identity: &Identity,
-    guards: &Guards,
-) -> (Here, Option<Arc<dyn Ends>>) {
+pub(super) fn here(config: &Config, identity: &Identity, guards: &Guards) -> (Here, Option<Arc<dyn Ends>>) {
     let witness: Arc<dyn Witness> = Arc::new(LogWitness::default());
     // Each was found good when the configuration was read.
     let rules = config.rules.iter().enumerate().filter_map(|(at, rule)| rule.intention(at).ok());

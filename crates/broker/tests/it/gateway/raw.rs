@@ -120,6 +120,11 @@ async fn who_may_gets_in_by_every_protocol_and_others_hear_why_not() {
         says_and_hears(&mut stream, b"hello", b"hello");
     }
     assert_eq!(connect(plain, "echo:80", Some("Bearer sesame")).0, 200);
+    // As ncat does, and without the field that is all but needed.
+    let mut stream = client(plain);
+    write!(stream, "CONNECT echo:80 HTTP/1.0\r\nProxy-Authorization: {SHOP}\r\n\r\n").unwrap();
+    assert_eq!(status(&head(&mut stream)), 200);
+    says_and_hears(&mut stream, b"hello", b"hello");
     assert_eq!(connect(plain, "echo:80", Some(OTHER)).0, 403);
     assert_eq!(connect(plain, "echo:80", Some(WRONG)).0, 407);
     assert_eq!(connect(plain, "echo:80", None).0, 403, "a program of this host that no rule allows");
