@@ -1,6 +1,6 @@
 //! A backend that is nobody's framework: it answers every request with its own name.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,9 +44,16 @@ impl Drop for Web {
 }
 
 fn answer(mut stream: &TcpStream, name: &str) -> std::io::Result<()> {
-    let mut head = BufReader::new(stream).lines();
-    let target = head.next().transpose()?.unwrap_or_default();
-    while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let mut from = BufReader::new(stream);
+    let target = line(&mut from)?;
+    let fields = block(&mut from)?;
+    let field = |name: &str| fields.iter().find_map(|field| field.strip_prefix(name)).map(str::trim);
+    // To its end: whoever answers before says what it thinks of half a request.
+    if field("transfer-encoding:") == Some("chunked") {
+        chunks(&mut from)?;
+    } else if let Some(length) = field("content-length:").and_then(|length| length.parse().ok()) {
+        std::io::copy(&mut from.by_ref().take(length), &mut std::io::sink())?;
+    }
     let body = match target.contains("/metrics") {
         true => format!("# TYPE conformance_up gauge\nconformance_up{{instance_name=\"{name}\"}} 1\n"),
         false => name.to_owned(),
@@ -56,4 +63,34 @@ fn answer(mut stream: &TcpStream, name: &str) -> std::io::Result<()> {
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
+}
+
+fn line(from: &mut impl BufRead) -> std::io::Result<String> {
+    let mut line = String::new();
+    match from.read_line(&mut line)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line.trim_end().to_owned()),
+    }
+}
+
+/// Lines up to an empty one, in lower case.
+fn block(from: &mut impl BufRead) -> std::io::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        match line(from)? {
+            end if end.is_empty() => return Ok(lines),
+            line => lines.push(line.to_ascii_lowercase()),
+        }
+    }
+}
+
+fn chunks(from: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let size = u64::from_str_radix(&line(from)?, 16).map_err(std::io::Error::other)?;
+        if size == 0 {
+            return block(from).map(drop);
+        }
+        std::io::copy(&mut from.by_ref().take(size), &mut std::io::sink())?;
+        line(from)?;
+    }
 }

@@ -3,7 +3,8 @@
 
 use std::process::Command;
 
-use portolan_conformance::{Daemon, need};
+use portolan_conformance::{Daemon, Web, need};
+use serde_json::json;
 
 /// What it finds and we mean: a listener that also speaks HTTP/1.1 answers a bad preface as HTTP/1.1, with 400, before
 /// it closes.
@@ -12,9 +13,12 @@ const MEANT: [&str; 1] = ["2: Sends invalid connection preface"];
 #[test]
 fn the_proxy_conforms_to_http_2_and_hpack() {
     let h2spec = need!(peers::tool("h2spec"));
-    let daemon = need!(Daemon::start());
+    let daemon = need!(Daemon::start_with(&[("PORTOLAN_PROXY__HTTP__PATH_SERVICES", "true")]));
+    // It reads requests to their ends: an answer to the first half of one ends what the second half is to show.
+    let patient = Web::start("patient").unwrap();
+    daemon.register(&json!({ "Name": "patient", "Port": patient.port })).unwrap();
     let port = daemon.http.to_string();
-    let arguments = ["--host", "127.0.0.1", "--port", &port, "--timeout", "10"];
+    let arguments = ["--host", "127.0.0.1", "--port", &port, "--path", "/patient", "--timeout", "10"];
     let output = Command::new(h2spec).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let counts = said.lines().rfind(|line| line.contains(" tests, ")).unwrap_or_else(|| panic!("{said}"));
