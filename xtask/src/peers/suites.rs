@@ -1,6 +1,7 @@
 //! What is there in sources only: the tests of clients. Unpacked under `.cache/peers/suites`, each by its registry's
 //! own client.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,6 +48,7 @@ impl Suite {
         match self.from {
             Registry::Python => self.unpack_python(folder, &fresh)?,
             Registry::Go => self.unpack_go(&fresh)?,
+            Registry::Rust => self.unpack_rust(&fresh)?,
         }
         std::fs::write(fresh.join(MARKER), &self.version).context("note the version")?;
         std::fs::rename(&fresh, place).with_context(|| format!("put {} in place", place.display()))
@@ -95,6 +97,32 @@ impl Suite {
         }
         Ok(())
     }
+
+    /// Cargo has no word for it: a package that wants it makes cargo fetch it and say where it is.
+    fn unpack_rust(&self, fresh: &Path) -> Result<()> {
+        let asking = fresh.join("asking");
+        std::fs::create_dir_all(asking.join("src")).context("make a package")?;
+        std::fs::write(asking.join("src/lib.rs"), "").context("make a package")?;
+        let manifest = format!(
+            "[package]\nname = \"asking\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
+             {} = \"={}\"\n\n[workspace]\n",
+            self.package, self.version
+        );
+        std::fs::write(asking.join("Cargo.toml"), manifest).context("make a package")?;
+        let output = Command::new("cargo")
+            .args(["metadata", "--format-version", "1"])
+            .current_dir(&asking)
+            .output()
+            .context("run cargo metadata")?;
+        let told: Metadata = serde_json::from_slice(&output.stdout).context("read what cargo says")?;
+        let package = told.packages.into_iter().find(|package| package.name == self.package);
+        let manifest = package.context("cargo does not know it")?.manifest_path;
+        std::fs::remove_dir_all(&asking).context("remove the package that asked")?;
+        copy(manifest.parent().context("a manifest is in a folder")?, fresh)?;
+        // It lies below a workspace that it is no part of.
+        let mut whole = std::fs::OpenOptions::new().append(true).open(fresh.join("Cargo.toml"))?;
+        whole.write_all(b"\n[workspace]\n").context("end the manifest")
+    }
 }
 
 #[derive(Deserialize)]
@@ -102,6 +130,17 @@ impl Suite {
 struct Downloaded {
     dir: Option<PathBuf>,
     error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
 }
 
 fn only_entry(folder: &Path) -> Result<PathBuf> {

@@ -87,6 +87,9 @@ pub(crate) enum Registry {
     /// The proxy of Go's modules.
     #[serde(rename = "go")]
     Go,
+    /// crates.io.
+    #[serde(rename = "crates")]
+    Rust,
 }
 
 /// When a peer is needed.

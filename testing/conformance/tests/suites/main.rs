@@ -7,6 +7,7 @@ mod consul_template;
 mod go_api;
 mod patroni;
 mod py_consul;
+mod rs_consul;
 mod schemathesis;
 
 use std::sync::Mutex;
