@@ -23,6 +23,7 @@ pub mod http;
 mod lab;
 mod leftovers;
 mod load;
+mod sshd;
 mod switch;
 
 pub use clock::Clock;
@@ -33,6 +34,7 @@ pub use error::{Failure, Missing};
 pub use host::{Door, Host};
 pub use lab::Lab;
 pub use load::{History, Load};
+pub use sshd::{SshTools, Sshd};
 pub use switch::{Link, Switch};
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use portolan_netns::{Daemon, Host, Lab, Start, need};
+use portolan_netns::{Daemon, Host, Lab, SshTools, Sshd, Start, need};
 use serde_json::{Value, json};
 
 /// The token that may do everything.
@@ -34,7 +34,18 @@ const PROOFS: [(Shows, bool); 6] = [
     (Shows::Certificate("other"), false),
 ];
 
-const SCHEMES: [&str; 6] = ["http", "connect", "connect by TLS", "socks", "ws", "tls"];
+const SCHEMES: [&str; 10] = [
+    "http",
+    "connect",
+    "connect by TLS",
+    "socks",
+    "ws",
+    "tls",
+    "ncat by CONNECT",
+    "ncat by SOCKS",
+    "ssh by CONNECT",
+    "ssh by TLS",
+];
 
 struct Place<'a> {
     client: &'a Host,
@@ -44,6 +55,10 @@ struct Place<'a> {
     curl: PathBuf,
     openssl: PathBuf,
     python: PathBuf,
+    ncat: PathBuf,
+    ssh: PathBuf,
+    /// What ssh shows to the sshd behind the gateway, which lets it in.
+    key: PathBuf,
 }
 
 /// Answers every connection with HTTP, and with the same bytes to whoever speaks otherwise.
@@ -76,7 +91,7 @@ fn papers(openssl: &Path, folder: &Path, domain: &str) {
         &[&["req", "-x509"], &key[..], &["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca"]].concat(),
     );
     for (name, proves) in [
-        ("gateway", "DNS:gateway.test,DNS:web.svc.internal".to_owned()),
+        ("gateway", "DNS:gateway.test,DNS:web.svc.internal,DNS:shell.svc.internal".to_owned()),
         ("shop", format!("URI:spiffe://{domain}/service/shop")),
         ("other", format!("URI:spiffe://{domain}/service/other")),
     ] {
@@ -106,6 +121,21 @@ impl Place<'_> {
         command
     }
 
+    /// A program that somebody may not run here.
+    fn forbidden(&self) -> Option<&Path> {
+        let all = [&self.curl, &self.openssl, &self.python, &self.ncat, &self.ssh];
+        let runs = |program: &Path| {
+            let version = match program {
+                openssl if openssl == self.openssl => "version",
+                ssh if ssh == self.ssh => "-V",
+                _ => "--version",
+            };
+            let output = self.somebody(program).arg(version).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        all.into_iter().map(PathBuf::as_path).find(|program| !runs(program))
+    }
+
     fn secret(&self, shows: Shows) -> Option<&str> {
         match shows {
             Shows::Token(name) => {
@@ -124,8 +154,19 @@ impl Place<'_> {
             "http" | "connect" | "connect by TLS" | "socks" => self.curl(scheme, shows),
             "ws" if by_certificate => return None,
             "ws" => self.websocket(shows),
+            "ncat by CONNECT" | "ncat by SOCKS" | "ssh by CONNECT" if by_certificate => return None,
+            "ncat by CONNECT" => run(self.ncat("http", shows).args(["web", "80"])),
+            "ncat by SOCKS" => run(self.ncat("socks5", shows).args(["web", "80"])),
+            "ssh by CONNECT" => {
+                let ncat = self.ncat_words("http", shows);
+                self.ssh(&format!("{} {} %h %p", self.ncat.display(), ncat.join(" ")))
+            }
             // Nothing but certificates comes before the service's own bytes.
             _ if matches!(shows, Shows::Token(_) | Shows::Wrong) => return None,
+            "ssh by TLS" => {
+                let words = self.s_client_words("shell.svc.internal", shows);
+                self.ssh(&format!("{} {}", self.openssl.display(), words.join(" ")))
+            }
             _ => self.straight(shows),
         };
         Some(heard.contains("web\n"))
@@ -170,13 +211,54 @@ impl Place<'_> {
         run(&mut command)
     }
 
+    fn ncat_words(&self, kind: &str, shows: Shows) -> Vec<String> {
+        let mut words = vec!["--proxy".to_owned(), format!("{}:9480", self.gateway)];
+        words.extend(["--proxy-type".to_owned(), kind.to_owned()]);
+        let secret = self.secret(shows);
+        words
+            .extend(secret.into_iter().flat_map(|secret| ["--proxy-auth".to_owned(), format!("x:{secret}")]));
+        words
+    }
+
+    fn ncat(&self, kind: &str, shows: Shows) -> Command {
+        let mut command = self.somebody(&self.ncat);
+        command.args(self.ncat_words(kind, shows));
+        command
+    }
+
+    fn s_client_words(&self, name: &str, shows: Shows) -> Vec<String> {
+        let gateway = format!("{}:9443", self.gateway);
+        let mut words =
+            ["s_client", "-quiet", "-servername", name, "-connect", &gateway].map(String::from).to_vec();
+        if let Shows::Certificate(name) = shows {
+            words.extend([
+                "-cert".to_owned(),
+                format!("{name}.pem"),
+                "-key".to_owned(),
+                format!("{name}.key"),
+            ]);
+        }
+        words
+    }
+
+    /// A command at the sshd behind the gateway.
+    fn ssh(&self, proxy: &str) -> String {
+        let mut command = self.somebody(&self.ssh);
+        command.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        command.args([
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=60",
+            "-o",
+            &format!("ProxyCommand={proxy}"),
+        ]);
+        run(command.arg("-i").arg(&self.key).args(["root@shell", "echo", "web"]))
+    }
+
     fn straight(&self, shows: Shows) -> String {
         let mut command = self.somebody(&self.openssl);
-        command.args(["s_client", "-quiet", "-servername", "web.svc.internal"]);
-        command.args(["-connect", &format!("{}:9443", self.gateway)]);
-        if let Shows::Certificate(name) = shows {
-            command.args(["-cert", &format!("{name}.pem"), "-key", &format!("{name}.key")]);
-        }
+        command.args(self.s_client_words("web.svc.internal", shows));
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
@@ -197,12 +279,30 @@ fn token(daemon: &Daemon<'_>, service: &str) -> String {
     made["SecretID"].as_str().unwrap().to_owned()
 }
 
+/// What is behind the gateway, for `shop` alone.
+fn services(daemon: &Daemon<'_>, host: &Host, tools: &SshTools, folder: &Path) -> Sshd {
+    web(host);
+    let sshd = Sshd::start(tools, host, &folder.join("sshd"), &[format!("{}:22", host.address)]).unwrap();
+    // Another user shows it, and ssh looks at the mode of one's own keys only.
+    std::fs::set_permissions(sshd.key(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(folder.join("sshd"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    for (service, port) in [("web", 80), ("shell", 22)] {
+        let definition = json!({ "Name": service, "Address": host.address, "Port": port });
+        daemon.put("/v1/agent/service/register", &definition.to_string()).unwrap();
+        let rule = json!({ "Action": "allow", "Source": "shop", "Service": service });
+        daemon.put("/v1/portolan/rule", &rule.to_string()).unwrap();
+    }
+    sshd
+}
+
 #[test]
 fn every_protocol_and_every_proof_allowed_and_denied() {
     let lab = need!(Lab::new(&["a", "b"]));
     let [curl, openssl] = ["curl", "openssl"].map(peers::tool);
     let (curl, openssl) = (need!(curl), need!(openssl));
     let python = need!(peers::python(&["websockets"]));
+    let (ncat, tools) = (need!(peers::tool("ncat")), need!(SshTools::find()));
     let folder = tempfile::tempdir().unwrap();
     let papers_folder = folder.path().join("papers");
     std::fs::create_dir(&papers_folder).unwrap();
@@ -225,23 +325,29 @@ fn every_protocol_and_every_proof_allowed_and_denied() {
         .with_token(OPERATOR)
         .run()
         .unwrap();
-    web(a);
-    let definition = json!({ "Name": "web", "Address": a.address, "Port": 80 });
-    daemon.put("/v1/agent/service/register", &definition.to_string()).unwrap();
-    daemon.put("/v1/portolan/rule", r#"{"Action":"allow","Source":"shop","Service":"web"}"#).unwrap();
+    let sshd = services(&daemon, a, &tools, folder.path());
     let tokens = ["shop", "other"].map(|name| (name, token(&daemon, name)));
-    let place = Place { client: b, gateway: a.address, folder: papers_folder, tokens, curl, openssl, python };
-    for program in [&place.curl, &place.openssl, &place.python] {
-        let version = if *program == place.openssl { "version" } else { "--version" };
-        if !place.somebody(program).arg(version).output().is_ok_and(|output| output.status.success()) {
-            return println!("skipped: another user may not run {}", program.display());
-        }
+    let (ssh, key) = (tools.ssh, sshd.key());
+    let place = Place {
+        client: b,
+        gateway: a.address,
+        folder: papers_folder,
+        tokens,
+        curl,
+        openssl,
+        python,
+        ncat,
+        ssh,
+        key,
+    };
+    if let Some(program) = place.forbidden() {
+        return println!("skipped: another user may not run {}", program.display());
     }
-    daemon
-        .eventually("the service is reached", |_| {
-            place.passes("http", Shows::Token("shop")).filter(|passes| *passes)
-        })
-        .unwrap();
+    for scheme in ["http", "ssh by CONNECT"] {
+        let shop = Shows::Token("shop");
+        let reached = daemon.eventually(scheme, |_| place.passes(scheme, shop).filter(|passes| *passes));
+        reached.unwrap_or_else(|failure| panic!("{failure}\n{}", sshd.log()));
+    }
     let mut asked = 0;
     for scheme in SCHEMES {
         for (shows, may) in PROOFS {
@@ -252,5 +358,5 @@ fn every_protocol_and_every_proof_allowed_and_denied() {
         }
     }
     println!("{asked} of {} combinations can be asked, and were", SCHEMES.len() * PROOFS.len());
-    assert_eq!(asked, 4 + 4 + 6 + 4 + 4 + 3);
+    assert_eq!(asked, 4 + 4 + 6 + 4 + 4 + 3 + 4 + 4 + 4 + 3);
 }

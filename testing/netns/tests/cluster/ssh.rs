@@ -4,9 +4,9 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use portolan_netns::{Cluster, Host, Lab, need};
+use portolan_netns::{Cluster, Host, Lab, SshTools, Sshd, need};
 
 use crate::support::{NAMES, take_up};
 
@@ -20,44 +20,13 @@ impl Drop for Ending {
     }
 }
 
-/// What sshd needs of a host, without installing it: a user of its own, a folder of its own, keys. It listens on 22 for
-/// everybody, and on loopback's 2222.
-fn prepare(folder: &Path, address: &str, keygen: &Path) {
-    for name in ["host_key", "user_key"] {
-        let mut command = Command::new(keygen);
-        let made = command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(name)).status();
-        assert!(made.unwrap().success());
-    }
-    fs::copy(folder.join("user_key.pub"), folder.join("authorized")).unwrap();
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let mut users: Vec<_> = users.lines().filter(|line| !line.starts_with("sshd:")).collect();
-    users.push("sshd:x:109:65534::/run/sshd:/usr/sbin/nologin\n");
-    fs::write(folder.join("passwd"), users.join("\n")).unwrap();
-    fs::write(folder.join("shadow"), "root:*:19000:0:99999:7:::\n").unwrap();
-    let folder = folder.display();
-    let config = format!(
-        "ListenAddress {address}:22\nListenAddress 127.0.0.1:2222\nHostKey {folder}/host_key\nPidFile none\n\
-         AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPasswordAuthentication no\n\
-         PermitRootLogin prohibit-password\nUsePAM no\n"
-    );
-    fs::write(format!("{folder}/sshd_config"), config).unwrap();
-}
-
-fn sshd(program: &Path, host: &Host, folder: &Path) -> Ending {
-    let script = "mount --bind \"$F/passwd\" /etc/passwd && mount --bind \"$F/shadow\" /etc/shadow && \
-                  mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec \"$SSHD\" -D -e -f \"$F/sshd_config\"";
-    let mut command = host.command("unshare");
-    command.args(["-m", "sh", "-c", script]).env("F", folder).env("SSHD", program);
-    let log = fs::File::create(folder.join("sshd.log")).unwrap();
-    Ending(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
-}
-
 struct Client<'a> {
     host: &'a Host,
     ssh: PathBuf,
     ss: PathBuf,
     folder: &'a Path,
     broker: &'a Path,
+    sshd: &'a Sshd,
 }
 
 impl Client<'_> {
@@ -67,7 +36,7 @@ impl Client<'_> {
         command.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
         let proxy = format!("ProxyCommand={} ssh-proxy %h %p", peers::portolan().unwrap().display());
         command.args(["-o", "BatchMode=yes", "-o", "ProxyUseFdpass=yes", "-o", &proxy]);
-        command.arg("-i").arg(self.folder.join("user_key"));
+        command.arg("-i").arg(self.sshd.key());
         command.args([&format!("root@{name}"), "cat"]).env("PORTOLAN_BROKER", self.broker);
         let log = fs::File::create(self.folder.join("ssh.log")).unwrap();
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -88,18 +57,15 @@ impl Client<'_> {
         lines.lines().filter(|line| line.contains(&owner)).map(str::to_owned).collect()
     }
 
-    fn logs(&self) -> [String; 2] {
-        ["ssh.log", "sshd.log"].map(|log| fs::read_to_string(self.folder.join(log)).unwrap_or_default())
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("ssh.log")).unwrap_or_default()
     }
 }
 
 #[test]
 fn ssh_reaches_a_service_of_another_host_and_holds_the_connection_itself() {
-    let tools = ["ssh", "sshd", "ssh-keygen", "ss", "unshare"].map(peers::tool);
-    if let Some(missing) = tools.iter().find_map(|tool| tool.as_ref().err()) {
-        return println!("{missing}");
-    }
-    let [ssh, program, keygen, ss, _] = tools.map(Result::unwrap);
+    let tools = need!(SshTools::find());
+    let ss = need!(peers::tool("ss"));
     let lab = need!(Lab::new(&NAMES[..2]));
     let folder = tempfile::tempdir().unwrap();
     let broker = folder.path().join("broker.sock");
@@ -109,17 +75,24 @@ fn ssh_reaches_a_service_of_another_host_and_holds_the_connection_itself() {
     }));
     cluster.form(2).unwrap();
     let there = lab.hosts[1].address.to_string();
-    prepare(folder.path(), &there, &keygen);
-    let _sshd = sshd(&program, &lab.hosts[1], folder.path());
+    let listens = [format!("{there}:22"), "127.0.0.1:2222".to_owned()];
+    let sshd = Sshd::start(&tools, &lab.hosts[1], &folder.path().join("sshd"), &listens).unwrap();
     for (name, address, port) in [("shell", there.as_str(), 22), ("inner-shell", "127.0.0.1", 2222)] {
         take_up(&cluster, 1, name, address, port);
     }
-    let client = Client { host: &lab.hosts[0], ssh, ss, folder: folder.path(), broker: &broker };
+    let client = Client {
+        host: &lab.hosts[0],
+        ssh: tools.ssh.clone(),
+        ss,
+        folder: folder.path(),
+        broker: &broker,
+        sshd: &sshd,
+    };
 
     // sshd may not listen yet, and the service not be known yet.
     let connect = |name: &str| {
         let connected = cluster.eventually("ssh gets through", || client.connect(name));
-        connected.unwrap_or_else(|error| panic!("{error}: {:?}", client.logs()))
+        connected.unwrap_or_else(|error| panic!("{error}: {} {}", client.log(), sshd.log()))
     };
     let direct = connect("shell.svc.internal");
     let held = client.held_by(&direct);
