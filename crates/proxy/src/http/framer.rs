@@ -4,7 +4,8 @@
 //! drops a `Content-Length` beside `Transfer-Encoding`, and tells nobody. Here every byte of a head, a chunk
 //! line and a trailer is looked at first, and hyper is handed only what passed. Bodies are skipped by count.
 
-use super::chunked::Chunked;
+use relay::http::chunks::{Chunks, MostTrailers, Piece};
+
 use super::head;
 use super::refusal::Refusal;
 
@@ -15,6 +16,13 @@ pub(crate) struct HeadLimits {
     pub(crate) bytes: usize,
     /// Header fields.
     pub(crate) fields: usize,
+}
+
+impl HeadLimits {
+    /// The same for a trailer section.
+    fn trailers(self) -> MostTrailers {
+        MostTrailers { bytes: self.bytes, fields: self.fields }
+    }
 }
 
 /// How the body that follows a head is delimited (RFC 9112 section 6.3).
@@ -50,7 +58,7 @@ pub(crate) enum Then {
 enum Phase {
     Head,
     Body(u64),
-    Chunks(Chunked),
+    Chunks(Chunks),
     /// No HTTP/1 any more: HTTP/2, or an upgraded connection.
     Raw,
 }
@@ -127,11 +135,11 @@ impl Framer {
                     Ok(Some(taken))
                 }
                 Phase::Chunks(chunks) => {
-                    let step = chunks.scan(rest, self.limits);
+                    let step = chunks.next(rest, self.limits.trailers());
                     if chunks.is_over() {
                         self.phase = Phase::Head;
                     }
-                    step
+                    step.map(|piece| piece.map(Piece::length)).map_err(Refusal::from)
                 }
             };
             match step {
@@ -174,7 +182,7 @@ impl Framer {
         self.phase = match head::check(&bytes[..length], self.limits)? {
             Framing::Length(0) => Phase::Head,
             Framing::Length(length) => Phase::Body(length),
-            Framing::Chunked => Phase::Chunks(Chunked::default()),
+            Framing::Chunked => Phase::Chunks(Chunks::default()),
         };
         self.heads += 1;
         Ok(Some(length))

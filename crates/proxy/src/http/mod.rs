@@ -6,7 +6,6 @@
 
 pub(crate) mod answer;
 pub(crate) mod authority;
-mod chunked;
 pub(crate) mod conn;
 mod counted;
 pub(crate) mod explain;

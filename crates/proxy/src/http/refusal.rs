@@ -3,6 +3,7 @@
 
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelValue;
+use relay::http::chunks::NotChunks;
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $text:literal;)*) => {
@@ -85,4 +86,16 @@ refusals! {
     SlowHead = REQUEST_TIMEOUT, "the request head did not arrive in time";
     /// The body stopped coming.
     SlowBody = REQUEST_TIMEOUT, "the request body did not arrive in time";
+}
+
+impl From<NotChunks> for Refusal {
+    fn from(why: NotChunks) -> Refusal {
+        match why {
+            NotChunks::BareLineFeed => Refusal::BareLineFeed,
+            NotChunks::Chunk => Refusal::Chunk,
+            NotChunks::Field => Refusal::FieldName,
+            NotChunks::Forbidden => Refusal::Trailer,
+            NotChunks::TooMany => Refusal::TooManyFields,
+        }
+    }
 }

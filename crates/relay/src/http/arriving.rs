@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::{Body, BodyError};
-use super::head::{self, Framing, Head, Malformed};
+use super::framing::{Framing, Malformed};
+use super::head::{self, Head};
 use super::plain::Plain;
 use crate::local::Local;
 use crate::stream::Stream;
@@ -54,7 +55,8 @@ pub(super) async fn ask(
     let mut asking = Asking::default();
     let (head, left) = poll_fn(|cx| asking.poll(cx, local, &mut up.stream, request, bodiless)).await?;
     let Head { response, framing, keeps, .. } = head;
-    let mut arriving = Arriving { local: local.clone(), up: Some(up), left, framing, keeps };
+    let (local, trailers) = (local.clone(), HeaderMap::new());
+    let mut arriving = Arriving { local, up: Some(up), left, framing, trailers, keeps };
     // Most answers are whole by now: then the connection is free for others before this one is passed on.
     let body = match arriving.whole() {
         Some(whole) => Body::from(whole),
@@ -139,6 +141,8 @@ pub(super) struct Arriving {
     /// Read, and not passed on.
     left: Bytes,
     framing: Framing,
+    /// Those that have come.
+    trailers: HeaderMap,
     /// The endpoint keeps the connection.
     keeps: bool,
 }
@@ -176,7 +180,7 @@ impl Arriving {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.framing, Framing::Over)
+        self.framing.is_over()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -214,7 +218,7 @@ impl Arriving {
 
     /// What can be passed on of what was read.
     fn at_hand(&mut self) -> Result<Option<Frame<Bytes>>, Malformed> {
-        let frame = self.framing.next(&mut self.left)?;
+        let frame = self.framing.frame(&mut self.left, &mut self.trailers)?;
         if self.is_over() {
             self.end();
         }
@@ -225,14 +229,15 @@ impl Arriving {
 /// What an answer that comes in `parts` comes down to, for [`super::fuzz_answer`]: its status and body, and what is left;
 /// `None` where it is none or breaks off.
 pub(super) fn followed(parts: &[&[u8]]) -> Option<(u16, Vec<u8>, Vec<u8>)> {
-    let (mut head, mut left, mut body) = (None::<Head>, Bytes::new(), Vec::new());
+    let (mut head, mut left, mut body, mut trailers) =
+        (None::<Head>, Bytes::new(), Vec::new(), HeaderMap::new());
     for part in parts {
         left = [&left[..], part].concat().into();
         if head.is_none() {
             head = head::take(&mut left, false).ok()?;
         }
         while let Some(head) = &mut head
-            && let Some(frame) = head.framing.next(&mut left).ok()?
+            && let Some(frame) = head.framing.frame(&mut left, &mut trailers).ok()?
         {
             body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }

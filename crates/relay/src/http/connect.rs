@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::body::Body;
-use super::head::{MOST_HEAD, MOST_HEADERS};
+use super::framing::{MOST_HEAD, MOST_HEADERS};
 use crate::balance::Flight;
 use crate::stream::Stream;
 

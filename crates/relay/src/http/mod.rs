@@ -10,8 +10,9 @@
 mod arriving;
 mod attempt;
 mod body;
+pub mod chunks;
 mod connect;
-mod dechunk;
+pub mod framing;
 mod head;
 mod outgoing;
 pub mod plain;

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use relay::balance::{Failure, Flight};
+use relay::http::framing::Framing;
 use relay::http::plain::{self, Plain};
 use relay::{Local, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::answer::{self, Begun, Body, Head};
+use super::answer::{self, Begun, Head};
 use super::rounds::Order;
 use super::{End, Fast, Ready};
 use crate::metrics::Miss;
@@ -45,7 +46,7 @@ struct Asking {
 
 /// How far an answer was passed on.
 struct Passing {
-    body: Body,
+    body: Framing,
     /// For the client, who would not take it yet.
     rest: Vec<u8>,
     /// Came, and is not understood yet.
@@ -226,7 +227,7 @@ impl Fast<'_> {
         client.context.face.metrics.answered(status);
         self.held.drain(..taken);
         self.unseen = !self.held.is_empty();
-        let until_closed = matches!(head.body, Body::UntilClosed);
+        let until_closed = matches!(head.body, Framing::UntilClosed);
         let mut passing = Passing { body: head.body, rest, part: Vec::new(), extra };
         let is_out = passing.rest.is_empty() && self.stream.as_tcp().is_some();
         if !(passing.body.is_over() && is_out) {
@@ -282,8 +283,8 @@ impl Fast<'_> {
         ready!(Pin::new(&mut up.stream).poll_read(cx, &mut read)).map_err(drop)?;
         if read.filled().is_empty() {
             return Poll::Ready(match passing.body {
-                Body::UntilClosed => {
-                    passing.body = Body::Over;
+                Framing::UntilClosed => {
+                    passing.body = Framing::Over;
                     Ok(())
                 }
                 _ => Err(()),
