@@ -109,8 +109,12 @@ impl Leases {
             return Ok(self.take_report(&tables, at, &check, status, output, tick));
         }
         drop(tables);
+        // Its registration is so new that nobody followed it yet. Afterwards it would undo the report.
+        self.follow(snapshot, now);
         let mut tables = self.tables_mut();
-        tables.admit_check(None, &check, tick);
+        if tables.reports.find(node, id).is_none() {
+            tables.admit_check(None, &check, tick);
+        }
         let at = tables.reports.find(node, id);
         Ok(at.and_then(|at| self.take_report(&tables, at, &check, status, output, tick)))
     }

@@ -303,6 +303,22 @@ fn outputs_are_held_back_and_not_lost() {
 }
 
 #[test]
+fn a_report_is_not_undone_by_the_registration_before_it() {
+    let mut world = World::new();
+    world.apply(registration("web-1", None, vec![ttl_check(Status::Critical, None)]));
+    let registered = world.snapshot();
+    assert!(world.report_and_apply(Status::Passing, "fine", 1_000));
+    world.leases.follow(&registered, world.at(1_001));
+    assert_eq!(&*world.leases.output("n1", "alive").unwrap(), "fine");
+    world.sweep(1_002);
+    assert_eq!(
+        (&*world.leases.output("n1", "alive").unwrap(), world.status("alive")),
+        ("fine", Status::Passing)
+    );
+    assert_eq!(world.sweep_and_apply(11_100), 1, "and it lasts its term");
+}
+
+#[test]
 fn only_ttl_checks_take_reports() {
     let mut world = World::new();
     let mut external = ttl_check(Status::Passing, None);
