@@ -88,7 +88,7 @@ impl Default for Config {
             retry_percent: 20,
             retry_reserve: 10,
             max_buffered: 256 * 1024 * 1024,
-            pool_size: 64,
+            pool_size: 512,
             pool_idle: Duration::from_secs(30),
         }
     }
