@@ -48,12 +48,10 @@ fn run() -> Result<ExitCode> {
     let portolan = options.portolan.unwrap_or_default();
     ensure!(!needed || portolan.is_file(), "--portolan names no file: {}", portolan.display());
     let rounds = if options.quick { 1 } else { options.rounds };
-    let context = Context { portolan, scratch, rounds, quick: options.quick };
-
     let cores = Cores::split()?;
     cores.take_loaders()?;
-    let awake = cores.keep_awake();
-    let machine = describe(&context, &cores, awake.len());
+    let context = Context { portolan, scratch, rounds, quick: options.quick, awake: cores.keep_awake() };
+    let machine = describe(&context, &cores);
     let mut failed = 0;
     for group in &options.groups {
         eprintln!("{}: {}", group.name, group.about);
@@ -74,9 +72,9 @@ fn publish(root: &Path, context: &Context, section: Section, machine: &str) -> R
     if context.quick { Ok(()) } else { report::write(root, &[section], machine) }
 }
 
-fn describe(context: &Context, cores: &Cores, awake: usize) -> String {
+fn describe(context: &Context, cores: &Cores) -> String {
     let machine = machine::describe(&context.scratch);
-    let awake = if awake == 0 { ", processors not kept awake (no chrt)" } else { "" };
+    let awake = if context.awake.is_missing() { ", processors not kept awake (no chrt)" } else { "" };
     let rounds = context.rounds;
     format!("{machine}; {}{awake}; medians of {rounds} rounds", cores.describe())
 }

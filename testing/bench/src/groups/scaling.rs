@@ -1,7 +1,8 @@
-//! What an operation costs while something else grows: services, endpoints of one service, connections.
+//! What an operation costs while something else grows: services, rules, endpoints of one service, connections.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -13,21 +14,25 @@ use crate::harness::{Context, process};
 use crate::load::dns::Resolver;
 use crate::load::dns::burst::{Queries, burst};
 use crate::load::streams::{self, Backends};
-use crate::load::{Span, registrations, runtime};
+use crate::load::{Span, pages, registrations, runtime};
 use crate::report::plot::{Curve, Panel, svg};
 use crate::report::{Goal, Row, Section};
-use crate::subject::relay::{Kind, Protocol, Relay};
-use crate::subject::zone;
+use crate::subject::relay::{self, Relay};
+use crate::subject::{ask, zone};
 
 /// Beside `docs/benchmarks.md`.
 const PICTURE: &str = "scaling.svg";
 const SERVICES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
+const RULES: [u64; 4] = [1, 10, 100, 1_000];
 const ENDPOINTS: [u64; 4] = [1, 10, 100, 1_000];
 const CONNECTIONS: [u64; 4] = [1, 10, 100, 1_000];
 /// Connections and clients where something else grows.
 const PINGS: usize = 32;
 const CALLERS: usize = 16;
-/// Growth that is allowed from the smallest to the largest, in percent; of services, up to this many.
+/// The service with pages.
+const SITE: &str = "relayed-2";
+const LIMIT: Duration = Duration::from_secs(20);
+/// Growth of services and rules that is allowed from the smallest to the largest, in percent; of services, up to this many.
 const ALLOWED: f64 = 15.0;
 const UP_TO: u64 = 10_000;
 
@@ -35,6 +40,7 @@ const UP_TO: u64 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
     Services(u64),
+    Rules(u64),
     Endpoints(u64),
     Connections(u64),
 }
@@ -43,6 +49,7 @@ impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Size::Services(count) => write!(f, "{count} services"),
+            Size::Rules(count) => write!(f, "{count} rules"),
             Size::Endpoints(count) => write!(f, "{count} endpoints"),
             Size::Connections(count) => write!(f, "{count} connections"),
         }
@@ -55,6 +62,7 @@ struct Costs {
     query: Figure,
     ping: Figure,
     call: Figure,
+    request: Figure,
 }
 
 type Line = (&'static str, fn(&Costs) -> &Figure);
@@ -62,24 +70,31 @@ type Line = (&'static str, fn(&Costs) -> &Figure);
 const QUERY: Line = ("DNS query", |costs| &costs.query);
 const PING: Line = ("ping by TCP", |costs| &costs.ping);
 const CALL: Line = ("new connection", |costs| &costs.call);
+const REQUEST: Line = ("HTTP request", |costs| &costs.request);
 
 pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
     let sizes: Vec<Size> = SERVICES
         .map(Size::Services)
         .into_iter()
+        .chain(RULES.map(Size::Rules))
         .chain(ENDPOINTS.map(Size::Endpoints))
         .chain(CONNECTIONS.map(Size::Connections))
         .filter(|size| !context.quick || !matches!(size, Size::Services(10_001..)))
         .collect();
-    let backends = Backends::start()?;
-    let many = streams::answer_once(ENDPOINTS[ENDPOINTS.len() - 1] as usize)?;
+    let most = ENDPOINTS[ENDPOINTS.len() - 1] as usize;
+    let behind =
+        Behind { streams: Backends::start()?, site: pages::serve()?, many: streams::answer_once(most)? };
     let mut costs: Vec<Costs> = sizes.iter().map(|_| Costs::default()).collect();
-    interleave(context, &sizes, |at, size| measure(context, cores, *size, &backends, &many, &mut costs[at]))?;
+    interleave(context, &sizes, |at, size| measure(context, cores, *size, &behind, &mut costs[at]))?;
 
     let measured: Vec<(Size, Costs)> = sizes.into_iter().zip(costs).collect();
     let panels = [
-        panel("services", &measured, &[QUERY, PING, CALL], |size| match size {
+        panel("services", &measured, &[QUERY, PING, CALL, REQUEST], |size| match size {
             Size::Services(count) => Some(count),
+            _ => None,
+        }),
+        panel("rules", &measured, &[QUERY, PING, CALL, REQUEST], |size| match size {
+            Size::Rules(count) => Some(count),
             _ => None,
         }),
         panel("endpoints of the service", &measured, &[QUERY, CALL], |size| match size {
@@ -101,7 +116,9 @@ pub(super) fn run(context: &Context, cores: &Cores) -> Result<Section> {
         how: format!(
             "What an operation costs the daemon in CPU while something grows, relative to the smallest: a DNS query \
              for a random service, or for the one with many endpoints; 64 bytes there and back through the TCP \
-             relay; a new connection through it.\n\n![Costs over sizes, relative to the smallest]({PICTURE})"
+             relay; a new connection through it; a small page through the HTTP proxy, on kept connections. Rules are about \
+             users, networks, services and nodes in turn, and the last one, which allows everybody, decides; without \
+             growing there is one.\n\n![Costs over sizes, relative to the smallest]({PICTURE})"
         ),
         rows: panels.iter().flat_map(rows).collect(),
         facts: vec![],
@@ -133,44 +150,42 @@ fn rows(panel: &Panel) -> Vec<Row> {
             let growth = (cost / first - 1.0) * 100.0;
             let what = format!("{}: growth to {at} {}", curve.name, panel.title);
             let row = Row::new(what, "%", Figure::from_iter([growth]));
-            rows.push(if panel.title == "services" { row.goal(Goal::Below(ALLOWED)) } else { row });
+            rows.push(if matches!(&*panel.title, "services" | "rules") {
+                row.goal(Goal::Below(ALLOWED))
+            } else {
+                row
+            });
         }
     }
     rows
 }
 
-fn measure(
-    context: &Context,
-    cores: &Cores,
-    size: Size,
-    backends: &Backends,
-    many: &[SocketAddr],
-    costs: &mut Costs,
-) -> Result<()> {
-    let relay = Kind::Portolan.start(context, cores, Protocol::Tcp, &[backends.echo, backends.once])?;
+/// What stands behind the daemon.
+struct Behind {
+    streams: Backends,
+    site: SocketAddr,
+    /// As many as a service may have endpoints.
+    many: Vec<SocketAddr>,
+}
+
+fn measure(context: &Context, cores: &Cores, size: Size, behind: &Behind, costs: &mut Costs) -> Result<()> {
+    let site = relay::port()?;
+    let relay = started(context, cores, size, behind, site)?;
     let portolan = relay.portolan().context("our own relay is the daemon")?;
-    let (api, dns, pid) = (portolan.api, portolan.dns, relay.pid);
-    let services = match size {
-        Size::Services(count) => count,
-        _ => 10,
-    };
-    runtime()?.block_on(registrations::fill(api, services, services, 16))?;
-    Resolver::new(dns)?.wait_for(&zone::name(services - 1), Duration::from_secs(60))?;
-    if let Size::Endpoints(count) = size {
-        grow(&relay, &many[..count as usize])?;
-    }
+    let (dns, pid) = (portolan.dns, relay.pid);
     let time = context.size(Duration::from_secs(1), Duration::from_millis(300));
     let span = Span { warmup: time / 4, measured: time };
     let (echo, once) = (relay.listeners[0], relay.listeners[1]);
     if !matches!(size, Size::Connections(_)) {
         let queries = match size {
             Size::Endpoints(_) => Queries::draw(1, |_| "relayed-1.service.consul".to_owned()),
-            _ => Queries::draw(services, zone::name),
+            _ => Queries::draw(services(size), zone::name),
         };
         burst(dns, &queries, time / 4)?;
         let (answered, cpu_us) = process::cpu_us(pid, || burst(dns, &queries, time))?;
         costs.query.push(cpu_us / (answered.good + answered.bad) as f64);
         costs.call.push(looped(pid, |start| streams::connects(once, CALLERS, span, start))?.1);
+        costs.request.push(looped(pid, |start| pages::requests(site, SITE, PINGS, span, start))?.1);
     }
     let connections = match size {
         Size::Connections(count) => count as usize,
@@ -178,6 +193,52 @@ fn measure(
     };
     costs.ping.push(looped(pid, |start| streams::pings(echo, connections, span, start))?.1);
     relay.stop()
+}
+
+fn services(size: Size) -> u64 {
+    match size {
+        Size::Services(count) => count,
+        _ => 10,
+    }
+}
+
+/// The daemon, with as much of everything as is asked for, once it serves that.
+fn started(context: &Context, cores: &Cores, size: Size, behind: &Behind, site: SocketAddr) -> Result<Relay> {
+    let servers = [behind.streams.echo, behind.streams.once, behind.site];
+    let count = match size {
+        Size::Rules(count) => count,
+        _ => 1,
+    };
+    let relay = Relay::ours(context, cores, &servers, site, &rules(count))?;
+    let portolan = relay.portolan().context("our own relay is the daemon")?;
+    let mode = ask::status(portolan.api, LIMIT, "PUT", "/v1/portolan/mode/observe", "");
+    ensure!(mode == Some(200), "the rules' mode was answered with {mode:?}");
+    let services = services(size);
+    runtime()?.block_on(registrations::fill(portolan.api, services, services, 16))?;
+    Resolver::new(portolan.dns)?.wait_for(&zone::name(services - 1), Duration::from_secs(60))?;
+    if let Size::Endpoints(count) = size {
+        grow(&relay, &behind.many[..count as usize])?;
+    }
+    let begin = Instant::now();
+    while let Err(cause) = pages::once(site, SITE) {
+        ensure!(begin.elapsed() < LIMIT, "the proxy has no page: {cause:#}");
+    }
+    Ok(relay)
+}
+
+/// Rules about others, in the file's form, and the one that lets everybody.
+fn rules(count: u64) -> String {
+    let mut text = String::new();
+    for number in 1..count {
+        let source = match number % 4 {
+            0 => format!("uid:{}", 100_000 + number),
+            1 => format!("192.0.{}.{}/32", number / 250, number % 250),
+            2 => format!("service-{number}"),
+            _ => format!("node:node-{number}"),
+        };
+        let _ = writeln!(text, "[[rules]]\naction = \"deny\"\nsource = \"{source}\"\nservice = \"any\"");
+    }
+    text + "[[rules]]\naction = \"allow\"\nsource = \"any\"\nservice = \"any\"\n"
 }
 
 /// Gives the second relayed service so many endpoints, and waits until the name has some of them.

@@ -1,12 +1,14 @@
 //! Servers on the first half of the processors, load on the second, and none of them asleep.
 //!
 //! An idle virtual processor halts, and each wake-up is then charged to whoever wakes it: figures vary by a
-//! factor of two. A loop of the lowest class on each processor keeps them awake and takes nothing from anybody.
+//! factor of two. A loop of the lowest class on each processor keeps them awake and takes no CPU from anybody. It takes
+//! time: whoever wakes beside it may wait for the scheduler's next tick, so latencies are measured while it stands still.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use peers::Running;
+use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Which processors do what.
@@ -14,6 +16,31 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 pub(crate) struct Cores {
     servers: Vec<usize>,
     loaders: Vec<usize>,
+}
+
+/// The loops that keep processors awake.
+pub(crate) struct Awake(Vec<Running>);
+
+impl Awake {
+    /// None.
+    #[cfg(test)]
+    pub(crate) fn missing() -> Awake {
+        Awake(Vec::new())
+    }
+
+    /// There is none: processors halt when nobody has work.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Does `work` while the loops stand still.
+    pub(crate) fn halting<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let tell = |signal| self.0.iter().try_for_each(|one| one.signal(signal)).context("signal a loop");
+        tell(Signal::STOP)?;
+        let done = work();
+        tell(Signal::CONT)?;
+        done
+    }
 }
 
 impl Cores {
@@ -69,7 +96,7 @@ impl Cores {
 
     /// Starts the loops; they end with what is returned, and by themselves when this process is gone. None
     /// where `chrt` is missing.
-    pub(crate) fn keep_awake(&self) -> Vec<Running> {
+    pub(crate) fn keep_awake(&self) -> Awake {
         let own = std::process::id().to_string();
         let loops = self.all().into_iter().map(|cpu| {
             let mut command = Command::new("taskset");
@@ -87,7 +114,7 @@ impl Cores {
             ]);
             Running::start(&mut command)
         });
-        loops.filter_map(Result::ok).collect()
+        Awake(loops.filter_map(Result::ok).collect())
     }
 
     /// For the report.

@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) rounds: usize,
     /// Shorter and smaller, to see that everything works; figures are not to be trusted.
     pub(crate) quick: bool,
+    /// What keeps the processors awake.
+    pub(crate) awake: cores::Awake,
 }
 
 impl Context {

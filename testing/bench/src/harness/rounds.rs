@@ -23,10 +23,17 @@ pub(crate) fn interleave<C: std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::{Context, interleave};
+    use crate::harness::cores::Awake;
 
     #[test]
     fn everybody_begins_once_in_a_while() {
-        let context = Context { portolan: "".into(), scratch: "".into(), rounds: 3, quick: true };
+        let context = Context {
+            portolan: "".into(),
+            scratch: "".into(),
+            rounds: 3,
+            quick: true,
+            awake: Awake::missing(),
+        };
         let mut order = String::new();
         interleave(&context, &["a", "b"], |_, name| {
             order.push_str(name);

@@ -8,6 +8,7 @@ pub(crate) mod etcd;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod keys;
+pub(crate) mod pages;
 pub(crate) mod registrations;
 pub(crate) mod streams;
 pub(crate) mod tunnels;

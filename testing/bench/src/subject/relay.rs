@@ -82,17 +82,11 @@ impl Kind {
         protocol: Protocol,
         servers: &[SocketAddr],
     ) -> Result<Relay> {
-        let listeners = servers.iter().map(|_| {
-            let port = reserve_port().context("find a port")?;
-            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        });
-        let listeners: Vec<SocketAddr> = listeners.collect::<Result<_>>()?;
-        let routes: Vec<_> = listeners.iter().copied().zip(servers.iter().copied()).collect();
-        let relay = match self {
-            Kind::Portolan => ours(context, cores, protocol, &routes)?,
-            _ => self.peer(context, cores, protocol, &routes)?,
-        };
-        Ok(Relay { listeners, ..relay })
+        let routes = servers.iter().map(|server| Ok((port()?, *server))).collect::<Result<Vec<_>>>()?;
+        match self {
+            Kind::Portolan => ours(context, cores, protocol, &routes, (port()?, "")),
+            _ => self.peer(context, cores, protocol, &routes),
+        }
     }
 
     fn peer(
@@ -124,11 +118,23 @@ impl Kind {
                 .map_err(|error| anyhow!("{error}"))?;
         }
         let pid = process.pid();
-        Ok(Relay { pid, listeners: Vec::new(), running: Program::Peer(process, folder) })
+        Ok(Relay { pid, listeners: listeners(routes), running: Program::Peer(process, folder) })
     }
 }
 
 impl Relay {
+    /// Our own for TCP, with the HTTP proxy at `http` and further lines of configuration.
+    pub(crate) fn ours(
+        context: &Context,
+        cores: &Cores,
+        servers: &[SocketAddr],
+        http: SocketAddr,
+        more: &str,
+    ) -> Result<Relay> {
+        let routes = servers.iter().map(|server| Ok((port()?, *server))).collect::<Result<Vec<_>>>()?;
+        ours(context, cores, Protocol::Tcp, &routes, (http, more))
+    }
+
     /// The daemon, when it is ours.
     pub(crate) fn portolan(&self) -> Option<&Portolan> {
         match &self.running {
@@ -152,6 +158,15 @@ impl Relay {
             }
         }
     }
+}
+
+/// A free one, for now.
+pub(crate) fn port() -> Result<SocketAddr> {
+    Ok((Ipv4Addr::LOCALHOST, reserve_port().context("find a port")?).into())
+}
+
+fn listeners(routes: &[(SocketAddr, SocketAddr)]) -> Vec<SocketAddr> {
+    routes.iter().map(|(listener, _)| *listener).collect()
 }
 
 fn haproxy(splices: bool, routes: &[(SocketAddr, SocketAddr)]) -> String {
@@ -186,13 +201,14 @@ fn ours(
     cores: &Cores,
     protocol: Protocol,
     routes: &[(SocketAddr, SocketAddr)],
+    (http, more): (SocketAddr, &str),
 ) -> Result<Relay> {
     let key = if protocol == Protocol::Udp { "proxy.udp" } else { "proxy.tcp" };
-    let listeners = routes.iter().enumerate().map(|(number, (listener, _))| {
+    let lines = routes.iter().enumerate().map(|(number, (listener, _))| {
         format!("{{ listen = \"{listener}\", service = \"relayed-{number}\" }}")
     });
-    let listeners = listeners.collect::<Vec<_>>().join(", ");
-    let home = Home::with(&context.scratch, &format!("{RANGE}\n{key} = [{listeners}]"))?;
+    let lines = lines.collect::<Vec<_>>().join(", ");
+    let home = Home::serving(&context.scratch, http, &format!("{RANGE}\n{key} = [{lines}]\n{more}"))?;
     let portolan = home.start(context, cores)?;
     for (number, (_, server)) in routes.iter().enumerate() {
         let service = format!("relayed-{number}");
@@ -200,7 +216,7 @@ fn ours(
         ensure!(registered == Some(200), "a registration was answered with {registered:?}");
     }
     let pid = portolan.process.pid();
-    Ok(Relay { pid, listeners: Vec::new(), running: Program::Portolan(portolan, home) })
+    Ok(Relay { pid, listeners: listeners(routes), running: Program::Portolan(portolan, home) })
 }
 
 /// The status of the answer.

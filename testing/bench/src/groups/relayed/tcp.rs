@@ -108,9 +108,10 @@ fn measure(
     figures.bulk_cpu_ms.push(cpu_us / 1e3 / (bytes as f64 / 1e9));
 
     let span = Span { warmup: time / 4, measured: time };
-    let (mut outcome, each) = looped(relay.pid, |start| streams::pings(echo, PINGS, span, start))?;
+    let (outcome, each) = looped(relay.pid, |start| streams::pings(echo, PINGS, span, start))?;
     figures.ping_rate.push(outcome.per_second());
     figures.ping_cpu_us.push(each);
+    let mut outcome = context.awake.halting(|| streams::pings(echo, PINGS, span, || Ok(())))?;
     figures.ping_p99_ms.push(outcome.latencies.percentile_ms(0.99));
     let (outcome, each) = looped(relay.pid, |start| streams::connects(once, CALLERS, span, start))?;
     figures.call_rate.push(outcome.per_second());

@@ -162,7 +162,13 @@ mod tests {
             return println!("{missing}");
         }
         let scratch = tempfile::tempdir().unwrap();
-        let context = Context { portolan: "".into(), scratch: scratch.path().into(), rounds: 1, quick: true };
+        let context = Context {
+            portolan: "".into(),
+            scratch: scratch.path().into(),
+            rounds: 1,
+            quick: true,
+            awake: crate::harness::cores::Awake::missing(),
+        };
         let cores = Cores::split().unwrap();
         let mut trio = Trio::start(Kind::Etcd, &context, &cores).unwrap();
         runtime().unwrap().block_on(async {
