@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -129,12 +130,30 @@ impl Drop for Running {
     }
 }
 
-/// A TCP port of the loopback that was free a moment ago, for programs that cannot choose one themselves.
+/// Ports that the kernel gives to nobody who asks for any: those below its default range.
+const RESERVED: std::ops::Range<u16> = 20_000..32_768;
+
+/// A port of the loopback that was free a moment ago, by TCP and by UDP, for programs that cannot choose one themselves. No
+/// outgoing connection and no listener on port 0 takes it meanwhile.
 ///
 /// # Errors
 /// No port is free.
 pub fn reserve_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Processes begin at different places, so that those of one test run do not meet.
+    let begin = std::process::id().wrapping_mul(977);
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in RESERVED {
+        let number =
+            begin.wrapping_add(TAKEN.fetch_add(1, Relaxed)) % u32::from(RESERVED.end - RESERVED.start);
+        let port = RESERVED.start + u16::try_from(number).unwrap_or_default();
+        let address = (Ipv4Addr::LOCALHOST, port);
+        match TcpListener::bind(address).and_then(|_| UdpSocket::bind(address)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

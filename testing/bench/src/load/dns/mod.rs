@@ -36,13 +36,18 @@ impl Resolver {
         }
     }
 
-    /// Asks until there is an address.
+    /// Asks until there is an address, again when no answer comes, as resolvers do.
     pub(crate) fn wait_for(&mut self, name: &str, limit: Duration) -> Result<()> {
         let begin = Instant::now();
-        while self.addresses(name)? == 0 {
-            ensure!(begin.elapsed() < limit, "{name} is not in DNS after {limit:?}");
+        loop {
+            match self.addresses(name) {
+                Ok(1..) => return Ok(()),
+                answer if begin.elapsed() > limit => {
+                    bail!("{name} is not in DNS after {limit:?}; the last answer: {answer:?}")
+                }
+                _ => {}
+            }
         }
-        Ok(())
     }
 }
 
