@@ -11,8 +11,10 @@ import re
 import socket
 import struct
 import sys
-import time
 import urllib.request
+from functools import partial
+
+import beside
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33, "OPT": 41, "ANY": 255}
 NAMES = {number: name for name, number in TYPES.items()}
@@ -148,8 +150,7 @@ for port in http:
         send(port, *step)
 listed = json.loads(pathlib.Path(__file__).with_suffix(".json").read_text())
 rules = [(re.compile(row["question"]), re.compile(row["place"])) for row in listed]
-PATIENCE, PAUSE = 10, 0.2
-used, failures, count = set(), [], 0
+account = beside.Account(listed)
 
 
 def compare(name, kind, how, label):
@@ -165,19 +166,6 @@ def compare(name, kind, how, label):
 
 for name, kind in ASKED:
     for manner, how in (("udp", {}), ("edns", {"size": 4096}), ("tcp", {"tcp": True})):
-        label = f"{manner} {name} {kind}"
-        count += 1
-        needed, unlisted = compare(name, kind, how, label)
-        # What a catalog was told a moment ago is in its names a moment later.
-        until = time.monotonic() + (PATIENCE if count == 1 else 1)
-        while unlisted and time.monotonic() < until:
-            time.sleep(PAUSE)
-            needed, unlisted = compare(name, kind, how, label)
-        used |= needed
-        failures += unlisted
-for at, row in enumerate(listed):
-    if at not in used and not row.get("sometimes"):
-        failures.append(f"listed, and no difference needs it: {row}")
-print("\n".join(failures))
-print(f"beside Consul: {count} questions, {len(listed)} reasons to differ, {len(failures)} failures")
-sys.exit(1 if failures else 0)
+        question = partial(compare, name, kind, how, f"{manner} {name} {kind}")
+        account.take(question, patience=1 if account.count else 10)
+account.close("questions")

@@ -13,7 +13,7 @@ fn beside(script: &str, more: &str, ready: (&str, &str), variables: &[(&str, &st
     let real = need!(Consul::start(more, ready));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
     let ports = [real.http, daemon.api, real.dns, daemon.dns].map(|port| port.to_string());
-    let output = Command::new(python).arg(script).args(ports).output().unwrap();
+    let output = Command::new(python).arg("-B").arg(script).args(ports).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{out}");
     assert!(output.status.success(), "{out}{err}\n{}", daemon.said());
