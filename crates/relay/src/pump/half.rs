@@ -101,20 +101,23 @@ impl Half {
         self.done = true;
     }
 
-    /// Moves what can be moved; ready when the end of `from` was passed on to `to`.
+    /// Moves what can be moved; ready when the end of `from` was passed on to `to`. With `last` that is done by whoever closes
+    /// the sockets, which is now: the other direction has ended.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         local: &Rc<Local>,
-        from: &mut Stream,
-        to: &mut Stream,
+        (from, to): (&mut Stream, &mut Stream),
+        last: bool,
     ) -> Poll<Result<(), Fault>> {
         let mut turn = 0;
         loop {
             ready!(self.poll_deliver(cx, local, to)).map_err(Fault::Write)?;
             if self.ended {
-                // An error here says that the peer is gone already, which ends this direction as well.
-                let _ = ready!(Pin::new(to).poll_shutdown(cx));
+                if !(last && to.as_tcp().is_some()) {
+                    // An error here says that the peer is gone already, which ends this direction as well.
+                    let _ = ready!(Pin::new(to).poll_shutdown(cx));
+                }
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }

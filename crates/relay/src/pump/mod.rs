@@ -203,11 +203,11 @@ impl Pump {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let Pump { local, down, up, sent, received, write_fault, .. } = self;
         if !sent.is_done() {
-            let polled = sent.poll(cx, local, down, up);
+            let polled = sent.poll(cx, local, (down, up), received.is_done());
             settle(polled, sent, Side::Downstream, Side::Upstream, write_fault)?;
         }
         if !received.is_done() {
-            let polled = received.poll(cx, local, up, down);
+            let polled = received.poll(cx, local, (up, down), sent.is_done());
             settle(polled, received, Side::Upstream, Side::Downstream, write_fault)?;
         }
         if !(sent.is_done() && received.is_done()) {
