@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use catalog::virtual_ip::Range;
+use route::Network6;
 use serde::{Deserialize, Serialize};
 
 /// Settings of virtual addresses on this host.
@@ -14,11 +15,11 @@ pub struct Config {
     /// with `transparent`. Unset: what the registry has agreed on before, 127.77.0.0/16 at first. Services keep the
     /// address that they have.
     pub range: Option<Virtual>,
-    /// One listener for all virtual addresses and ports of TCP: the kernel leads connections there (TPROXY). No
+    /// One listener for all virtual addresses and ports: the kernel leads connections and datagrams there (TPROXY). No
     /// program's own port is in the way then. Needs CAP_NET_ADMIN and nft.
     pub transparent: bool,
     /// The same by IPv6 with `transparent`: a unique local range like `fd00:77::/64`, of which each service has the address
-    /// that ends in its IPv4 one. For this host alone, so nodes need not have the same. Only for services of TCP.
+    /// that ends in its IPv4 one. For this host alone, so nodes need not have the same.
     pub range_v6: Option<Range6>,
     /// Interfaces, such as `docker0`, whose hosts may reach the virtual addresses too. This host always may, and
     /// nobody else.
@@ -109,7 +110,12 @@ pub struct Range6 {
 impl Range6 {
     /// The address of a service with this virtual one.
     pub fn address(&self, virtual_ip: Ipv4Addr) -> Ipv6Addr {
-        Ipv6Addr::from_bits(self.base.to_bits() | u128::from(virtual_ip.to_bits()))
+        self.network().like(virtual_ip)
+    }
+
+    /// The same for those who know no settings.
+    pub fn network(&self) -> Network6 {
+        Network6 { base: self.base, prefix: self.prefix }
     }
 }
 

@@ -7,7 +7,7 @@
 //! there are.
 //!
 //! What is absent: privilege. With CAP_NET_ADMIN one transparent socket serves any range of addresses
-//! ([`transparent`]); then no TCP listener is opened here, and what is decided is only which port a service has.
+//! ([`transparent`]); then no listener is opened here, and what is decided is only which port a service has.
 
 mod config;
 pub mod endings;
@@ -18,7 +18,7 @@ pub mod transparent;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -46,6 +46,13 @@ pub trait Listeners: Send + Sync {
 
     /// Closes one. The address is free once it resolves; accepted connections live on.
     fn close(&self, address: SocketAddrV4) -> BoxFuture<'_, ()>;
+
+    /// Whether answers to datagrams could leave from there, where one listener takes them for all addresses: nothing stays
+    /// open.
+    ///
+    /// # Errors
+    /// The kernel's: somebody's wildcard socket is in the way.
+    fn may_answer(&self, from: SocketAddr) -> io::Result<()>;
 }
 
 /// Somebody wants to know where a service's virtual address listens.

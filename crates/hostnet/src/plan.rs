@@ -62,15 +62,29 @@ pub struct Observed {
     pub registered: BTreeMap<u16, Arc<str>>,
     /// Our user.
     pub uid: u32,
-    /// What the kernel leads to one listener: no port of TCP there has to be bound.
+    /// What the kernel leads to one listener: no port there has to be listened on.
     pub led: Led,
 }
 
 impl Observed {
-    /// What has to be listened on at an address for somebody who takes these.
+    /// What has to be listened on at an address for somebody who takes these: nothing where one listener takes all.
     pub fn bound(&self, address: Ipv4Addr, transports: Transports) -> Transports {
-        let is_led = self.led.ranges.iter().any(|range| range.contains(address));
-        Transports { tcp: transports.tcp && !is_led, ..transports }
+        if self.is_led(address) { Transports { tcp: false, udp: false } } else { transports }
+    }
+
+    /// What must not be somebody else's there: what is listened on, and where answers to datagrams leave.
+    fn needed(&self, address: Ipv4Addr, transports: Transports) -> Transports {
+        Transports { tcp: transports.tcp && !self.is_led(address), ..transports }
+    }
+
+    fn is_led(&self, address: Ipv4Addr) -> bool {
+        self.led.ranges.iter().any(|range| range.contains(address))
+    }
+
+    /// True of the sockets that answer datagrams of clients who need not have asked for the name.
+    fn is_answering(&self, other: &Listening) -> bool {
+        let SocketAddr::V4(at) = other.address else { return false };
+        other.transport == Transport::Udp && other.uid == self.uid && self.is_led(*at.ip())
     }
 }
 
@@ -107,26 +121,25 @@ pub fn place(
         return Placement::Avoid(why);
     }
     let at = |port| SocketAddrV4::new(wish.address, port);
-    let bound = host.bound(wish.address, wish.transports);
-    if !bound.any() {
-        // Datagrams are not led, and by IPv6 nobody would take them.
-        let six = host.led.six.map(|range| range.address(wish.address));
+    let needed = host.needed(wish.address, wish.transports);
+    let six = host.led.six.filter(|_| host.is_led(wish.address)).map(|range| range.address(wish.address));
+    if !needed.any() {
         return Placement::At(VirtualSocket { address: at(wish.port), moved: None, six });
     }
-    let conflict = |port| conflict(at(port), bound, host, known);
+    let conflict = |port| conflict(at(port), needed, host, known);
     if let Some(held) = held.filter(|held| *held.address.ip() == wish.address)
         && conflict(held.address.port()).is_none()
     {
-        return Placement::At(VirtualSocket { six: None, ..held.clone() });
+        return Placement::At(VirtualSocket { six, ..held.clone() });
     }
     let Some(why) = conflict(wish.port) else {
-        return Placement::At(VirtualSocket { address: at(wish.port), moved: None, six: None });
+        return Placement::At(VirtualSocket { address: at(wish.port), moved: None, six });
     };
     match fallback(&wish.service, config).find(|port| conflict(*port).is_none()) {
         Some(port) => Placement::At(VirtualSocket {
             address: at(port),
             moved: Some(format!("port {} is not taken: {why}", wish.port).into()),
-            six: None,
+            six,
         }),
         None => Placement::Nowhere(format!(
             "{why}, and no port from {} to {} is free",
@@ -158,6 +171,7 @@ fn conflict(at: SocketAddrV4, transports: Transports, host: &Observed, known: &K
         other.address.port() == port
             && transports.takes(other.transport)
             && !matches!(other.address, SocketAddr::V4(v4) if known.ours.contains_key(&v4))
+            && !host.is_answering(other)
     };
     let mut others = host.listening.iter().filter(relevant).peekable();
     let somebody = others.peek().is_some();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -208,6 +208,12 @@ impl Reconciler {
         }
         if bound.any() {
             self.listeners.open(socket.address, wish.service.clone(), bound).await?;
+        } else if wish.transports.udp {
+            let six = socket.six.map(|six| SocketAddr::from((six, socket.address.port())));
+            [Some(socket.address.into()), six]
+                .into_iter()
+                .flatten()
+                .try_for_each(|at| self.listeners.may_answer(at))?;
         }
         let VirtualSocket { address, moved, .. } = &socket;
         match moved {
@@ -316,7 +322,8 @@ impl Reconciler {
         let sockets = self.open.iter().map(|(key, open)| (key.clone(), open.socket.clone()));
         let own_addresses = self.observed.addresses.clone();
         let virtual_sockets: OrdMap<Arc<str>, VirtualSocket> = sockets.collect();
-        self.work.facts.publish_if_changed(Facts { virtual_sockets, own_addresses });
+        let six = self.observed.led.six.map(|range| range.network());
+        self.work.facts.publish_if_changed(Facts { virtual_sockets, own_addresses, six });
         let failures = self.failures.values().cloned().collect();
         self.work.reports.publish_if_changed(Report { generation: self.routes.now().index(), failures });
     }
@@ -332,12 +339,7 @@ fn wish(backend: &Backend, open: Option<Transports>) -> Option<Wish> {
 }
 
 fn transports(backend: &Backend) -> Transports {
-    let speaks = |wanted: &str| backend.endpoints.iter().any(|e| e.protocol.as_deref() == Some(wanted));
-    match (speaks("tcp+udp"), speaks("udp")) {
-        (true, _) => Transports { tcp: true, udp: true },
-        (_, true) => Transports { tcp: false, udp: true },
-        _ => Transports { tcp: true, udp: false },
-    }
+    Transports { tcp: backend.takes_connections(), udp: backend.takes_datagrams() }
 }
 
 fn failure(wish: &Wish, cause: String) -> Failure {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +45,13 @@ impl Listeners for FakeListeners {
     fn close(&self, address: SocketAddrV4) -> BoxFuture<'_, ()> {
         assert!(self.open.lock().unwrap().remove(&address).is_some(), "{address} was not open");
         Box::pin(std::future::ready(()))
+    }
+
+    fn may_answer(&self, from: SocketAddr) -> io::Result<()> {
+        match self.refuses.lock().unwrap().contains(&from.port()) {
+            true => Err(io::ErrorKind::AddrInUse.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -245,5 +252,27 @@ async fn where_the_kernel_leads_connections_no_port_is_in_the_way_and_none_is_bo
     world.led.publish(Led::default());
     world.eventually("it has stepped aside again", |world| is_at(world, aside.address)).await;
     assert_eq!(world.held(), [aside.address]);
+    world.trigger.start();
+}
+
+#[tokio::test]
+async fn datagrams_that_are_led_need_no_listener_but_a_port_to_answer_from() {
+    let world = world().await;
+    world.led.publish(Led { ranges: vec![Range::default()], six: None });
+    world.register_at("far", "dns", 53, Some("udp")).await;
+    let socket = world.open("dns").await;
+    assert_eq!((socket.address.port(), socket.moved.clone()), (53, None));
+    assert!(world.held().is_empty());
+    // Whoever was not told of it by name may speak already: that socket is the relay's.
+    let speaks =
+        Listening { transport: Transport::Udp, ..listens(&socket.address.to_string(), sys::process::user()) };
+    world.host.set_listening(vec![speaks]);
+    world.listeners.refuses.lock().unwrap().insert(67);
+    world.register_at("far", "dhcp", 67, Some("udp")).await;
+    let aside = world.open("dhcp").await;
+    assert!((20_000..30_000).contains(&aside.address.port()));
+    assert!(aside.moved.is_some_and(|why| why.contains("another program holds it")));
+    assert!(world.held().is_empty());
+    assert_eq!(world.open("dns").await, socket);
     world.trigger.start();
 }

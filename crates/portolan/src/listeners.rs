@@ -109,9 +109,10 @@ impl Listeners {
             let by = if error.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
             refused(&error.purpose, "proxy", by, error.address, error.cause)
         })?;
-        for (address, sockets) in leader.into_iter().flat_map(Leader::listeners) {
-            let sockets = sockets.context("take the listener of virtual addresses")?;
-            proxy.lead(address, sockets);
+        for group in leader.into_iter().flat_map(Leader::listeners) {
+            let group = group.context("take the listener of virtual addresses")?;
+            proxy.lead(group.address, group.tcp);
+            proxy.lead_datagrams(group.address, group.udp);
         }
         let gost = config.gost.listen.map(|address| tcp("GOST", "gost.listen", address)).transpose()?;
         let netsel =

@@ -13,6 +13,7 @@ mod first_line;
 pub mod fuzz;
 mod http;
 mod listeners;
+mod meant;
 mod metrics;
 mod preface;
 mod public;
@@ -29,6 +30,7 @@ use relay::Relay;
 use relay::accept::Accept;
 use relay::limit::Limits;
 use relay::tls::Certificates;
+use relay::udp::Toward;
 use route::Facts;
 use state::{Drain, Reader};
 
@@ -45,7 +47,7 @@ pub use virtuals::{Openings, Transports, VirtualListeners, virtual_listeners};
 
 use http::headers::Signature;
 use listeners::Group;
-use serve::{Entrance, Face, Live, Role, udp_config};
+use serve::{Entrance, Face, Live, Role, toward_meant, udp_config};
 use tls::keep::Keep;
 
 /// What connections get to end in once they are told to.
@@ -131,7 +133,7 @@ fn face(config: &Config, inputs: &Inputs, drain: Drain, cut: Drain) -> Face {
 
 /// Gives each data thread its socket of every listener.
 fn open(entrance: &Entrance, listeners: Listeners) {
-    let Listeners { named, http, tls, public_http, public_tls, tcp, udp, transparent } = listeners;
+    let Listeners { named, http, tls, public_http, public_tls, tcp, udp, transparent, led } = listeners;
     let roles = named.into_iter().map(|group| (Role::Named, group));
     let roles = roles.chain(http.into_iter().map(|group| (Role::Http, group)));
     let roles = roles.chain(tls.into_iter().map(|group| (Role::Tls, group)));
@@ -152,9 +154,11 @@ fn open(entrance: &Entrance, listeners: Listeners) {
             });
         }
     }
-    for (service, Group { address, sockets }) in udp {
+    let datagrams = udp.into_iter().map(|(service, group)| (Toward::Service(service), group));
+    let datagrams = datagrams.chain(led.into_iter().map(|group| (toward_meant(face), group)));
+    for (toward, Group { address, sockets }) in datagrams {
         for (thread, socket) in sockets.into_iter().enumerate() {
-            let (config, drain) = (udp_config(face, service.clone()), face.drain.clone());
+            let (config, drain) = (udp_config(face, toward.clone()), face.drain.clone());
             face.relay.run_on(thread % face.relay.threads(), move |local| {
                 let never = std::future::pending();
                 let serving = relay::udp::serve(local.clone(), socket, config, drain, never);

@@ -44,6 +44,7 @@ pub struct Listeners {
     pub(crate) tcp: Vec<(Arc<ServiceListener>, Group<TcpListener>)>,
     pub(crate) udp: Vec<(Arc<str>, Group<UdpSocket>)>,
     pub(crate) transparent: Vec<Group<TcpListener>>,
+    pub(crate) led: Vec<Group<UdpSocket>>,
 }
 
 impl Listeners {
@@ -75,12 +76,19 @@ impl Listeners {
             tcp: tcp.collect::<Result<_, _>>()?,
             udp: udp.collect::<Result<_, _>>()?,
             transparent: Vec::new(),
+            led: Vec::new(),
         })
     }
 
-    /// Serves all virtual addresses that the kernel leads to these sockets, all of which are bound to `address`.
+    /// Serves connections to all virtual addresses that the kernel leads to these sockets, each of which is bound to
+    /// `address`.
     pub fn lead(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
         self.transparent.push(Group { address, sockets });
+    }
+
+    /// The same for their datagrams, by sockets of [`sys::listen::transparent_udp`].
+    pub fn lead_datagrams(&mut self, address: SocketAddr, sockets: Vec<UdpSocket>) {
+        self.led.push(Group { address, sockets });
     }
 
     /// Where services are named in the first line.

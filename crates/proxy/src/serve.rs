@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use relay::accept::Accept;
 use relay::limit::{Limits, Place};
 use relay::pump::{Broken, Outcome};
+use relay::udp::Toward;
 use relay::{Keeping, Local, Relay, Stream};
 use route::{Facts, Principal};
 use state::{Drain, Reader};
@@ -18,6 +19,7 @@ use crate::http::conn::Arrival;
 use crate::http::headers::Signature;
 use crate::http::log::Log;
 use crate::http::table::Table;
+use crate::meant;
 use crate::metrics::{Metrics, Miss};
 use crate::preface;
 use crate::public::{Door, Shown};
@@ -261,11 +263,20 @@ impl Accept for Entrance {
     }
 }
 
-pub(crate) fn udp_config(face: &Face, service: Arc<str>) -> relay::udp::Config {
+/// Whichever service has the virtual address that was meant, and takes datagrams.
+pub(crate) fn toward_meant(face: &Face) -> Toward {
+    let facts = face.facts.clone();
+    Toward::Meant(Arc::new(move |routes, at| {
+        let backend = meant::backend(routes, &facts.now(), at)?;
+        backend.takes_datagrams().then(|| backend.service.clone())
+    }))
+}
+
+pub(crate) fn udp_config(face: &Face, toward: Toward) -> relay::udp::Config {
     let live = face.live.load();
     let (node, facts) = (face.node.clone(), face.facts.clone());
     relay::udp::Config {
-        service,
+        toward,
         idle: live.config.udp_idle_timeout.max(Duration::from_millis(1)),
         per_client: live.config.max_udp_sessions_per_address,
         total: live.config.max_udp_sessions,

@@ -1,6 +1,6 @@
 //! TCP connections toward one service.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::config::ServiceListener;
 use crate::first_line;
+use crate::meant;
 use crate::metrics::Miss;
 use crate::preface;
 use crate::serve::Context;
@@ -76,7 +77,7 @@ pub(crate) async fn to_service(
 /// every other the client is told that nobody listens, as far as an accepted connection can tell it.
 pub(crate) async fn by_address(context: Context, stream: TcpStream, peer: SocketAddr) {
     let meant = stream.local_addr().ok();
-    let Some((service, at)) = meant.and_then(|meant| Some((meant_service(&context, meant)?, meant))) else {
+    let Some((service, at)) = meant.and_then(|meant| Some((service_at(&context, meant)?, meant))) else {
         context.face.metrics.missed(Miss::Named);
         tracing::debug!(client = %peer, ?meant, "closed a connection: no service has this virtual address and port");
         let _ = sys::listen::reset_on_close(&stream);
@@ -85,23 +86,9 @@ pub(crate) async fn by_address(context: Context, stream: TcpStream, peer: Socket
     to_service(context, service, stream, peer, at).await;
 }
 
-fn meant_service(context: &Context, meant: SocketAddr) -> Option<Arc<str>> {
-    // Of IPv6 a range is led in which each address ends in a virtual one of IPv4.
-    let address = match meant.ip().to_canonical() {
-        IpAddr::V4(v4) => v4,
-        IpAddr::V6(v6) => Ipv4Addr::from_bits(v6.to_bits() as u32),
-    };
-    let found = context.local.with_routes(|routes| {
-        routes.backend_of(address).map(|backend| (backend.service.clone(), backend.port))
-    });
-    let (service, port) = found?;
-    // The port that is told of the service may be another one, where its own is taken for datagrams.
-    let is_told = || {
-        let facts = context.face.facts.now();
-        let told = facts.virtual_sockets.get(&*service.to_ascii_lowercase());
-        told.is_some_and(|socket| *socket.address.ip() == address && socket.address.port() == meant.port())
-    };
-    (port == meant.port() || is_told()).then_some(service)
+fn service_at(context: &Context, meant: SocketAddr) -> Option<Arc<str>> {
+    let facts = context.face.facts.now();
+    context.local.with_routes(|routes| Some(meant::backend(routes, &facts, meant)?.service.clone()))
 }
 
 /// Relays a connection of somebody to a service. `first` was read of it already; `at` is the service's own listener.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use relay::accept::Accept;
+use relay::udp::Toward;
 use sys::listen::{self, Sharing};
 use tokio::sync::{mpsc, oneshot};
 
@@ -152,7 +153,7 @@ fn open(
     }
     if let Some(socket) = udp {
         let (stop, end) = switch();
-        let config = udp_config(&entrance.face, service);
+        let config = udp_config(&entrance.face, Toward::Service(service));
         let drain = entrance.face.drain.clone();
         relay.run_on(thread, move |local| {
             let serving = relay::udp::serve(local.clone(), socket, config, drain, stop);

@@ -16,6 +16,6 @@ mod routes;
 pub use caller::{Caller, PeerHost, Principal};
 pub use catalog::Mode;
 pub use decide::{Decision, Denial, Permit, Step};
-pub use facts::{Facts, OpenVirtual, VirtualSocket};
+pub use facts::{Facts, Network6, OpenVirtual, VirtualSocket};
 pub use policy::{Aim, End, Facets, Here, Hop, Lead, Policy, RuleSet, RuleShown, RuleView, Ruling, Witness};
 pub use routes::{Backend, Endpoint, Routes, Target};

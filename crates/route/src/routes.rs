@@ -67,6 +67,20 @@ impl Backend {
             index: service.touched_index,
         }
     }
+
+    /// True when some endpoint is reached by datagrams.
+    pub fn takes_datagrams(&self) -> bool {
+        self.speaks("udp") || self.speaks("tcp+udp")
+    }
+
+    /// True when some endpoint is reached by connections: all are that say nothing else.
+    pub fn takes_connections(&self) -> bool {
+        self.speaks("tcp+udp") || !self.speaks("udp")
+    }
+
+    fn speaks(&self, wanted: &str) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.protocol.as_deref() == Some(wanted))
+    }
 }
 
 /// Every service by its name in lower case. Cloning costs a reference count; successors share structure.

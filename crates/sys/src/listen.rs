@@ -1,7 +1,10 @@
 //! Listening and datagram sockets, with the options that must be set before they are bound.
 
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::ptr;
 use std::time::Duration;
 
 use rustix::net::SocketFlags;
@@ -42,11 +45,15 @@ pub fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
 /// As [`tcp`].
 pub fn transparent(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = open(address, Type::STREAM, Protocol::TCP, sharing)?;
-    match address {
-        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
-        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
-    }
+    make_transparent(&socket, address)?;
     listening(socket, address)
+}
+
+fn make_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true),
+    }
 }
 
 fn listening(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
@@ -89,13 +96,65 @@ pub fn connect_at_once(address: SocketAddr) -> io::Result<Option<TcpStream>> {
 /// # Errors
 /// As [`tcp`].
 pub fn udp(address: SocketAddr, sharing: Sharing, buffer: usize) -> io::Result<UdpSocket> {
+    bound(open(address, Type::DGRAM, Protocol::UDP, sharing)?, address, buffer)
+}
+
+/// The same, and datagrams to any other address and port may be led to it, as connections to [`transparent`]; which one a
+/// client meant, [`crate::mmsg::Datagram::meant`] says. Needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// As [`tcp`].
+pub fn transparent_udp(address: SocketAddr, sharing: Sharing, buffer: usize) -> io::Result<UdpSocket> {
     let socket = open(address, Type::DGRAM, Protocol::UDP, sharing)?;
+    make_transparent(&socket, address)?;
+    tell_meant(&socket, address)?;
+    bound(socket, address, buffer)
+}
+
+/// A UDP socket whose datagrams leave from `address`: no interface need have it, a local route that leads there is enough
+/// (`IP_FREEBIND`), and others of this user may bind it too. It is for sending alone and keeps next to nothing of what
+/// arrives.
+///
+/// # Errors
+/// The kernel's: address in use, by somebody's wildcard socket too; permission denied.
+pub fn udp_from(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(address, Type::DGRAM, Protocol::UDP, Sharing::ReusePort)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    // The kernel makes the least of it that it has.
+    socket.set_recv_buffer_size(1)?;
+    bound(socket, address, 0)
+}
+
+fn bound(socket: Socket, address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     if buffer > 0 {
         socket.set_recv_buffer_size(buffer)?;
         socket.set_send_buffer_size(buffer)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Has the kernel say of each datagram where it was sent to (`IP_RECVORIGDSTADDR`, `IPV6_RECVORIGDSTADDR`).
+pub(crate) fn tell_meant(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR),
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int, and the kernel reads as many bytes of it as it is told.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(&on).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn open(address: SocketAddr, kind: Type, protocol: Protocol, sharing: Sharing) -> io::Result<Socket> {
@@ -194,6 +253,23 @@ mod tests {
         tcp(address, Sharing::ReusePort).unwrap();
         let first = udp("127.0.0.1:0".parse().unwrap(), Sharing::ReusePort, 1 << 20).unwrap();
         udp(first.local_addr().unwrap(), Sharing::ReusePort, 0).unwrap();
+    }
+
+    #[test]
+    fn several_speak_from_an_address_that_no_interface_has() {
+        let first = udp_from("127.9.8.7:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        udp_from(address).unwrap();
+        let hears = udp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive, 0).unwrap();
+        first.send_to(b"x", hears.local_addr().unwrap()).unwrap();
+        hears.set_nonblocking(false).unwrap();
+        hears.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert_eq!(hears.recv_from(&mut [0; 8]).unwrap().1, address);
+        // Of IPv6 too, where there is any.
+        match udp_from("[fd00:77::9]:0".parse().unwrap()) {
+            Ok(socket) => assert!(socket.local_addr().unwrap().to_string().starts_with("[fd00:77::9]")),
+            Err(cause) => println!("skipped: no IPv6 here: {cause}"),
+        }
     }
 
     #[test]

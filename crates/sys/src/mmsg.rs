@@ -20,9 +20,17 @@ struct Headers {
     messages: Box<[libc::mmsghdr]>,
     parts: Box<[libc::iovec]>,
     names: Box<[libc::sockaddr_storage]>,
+    /// What the kernel says of each, where it is asked; none where nobody reads it.
+    notes: Box<[Notes]>,
     bytes: Box<[u8]>,
     datagram: usize,
 }
+
+/// Room for one note of the kernel's, a socket address: CMSG_SPACE of one of IPv6 is 48 bytes at most. Aligned as headers
+/// of such notes are.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Notes([u8; 64]);
 
 // SAFETY: the raw pointers lead only into the boxes beside them, which are `Send`.
 unsafe impl Send for Headers {}
@@ -37,6 +45,7 @@ impl Headers {
             messages: vec![message; batch].into(),
             parts: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; batch].into(),
             names: vec![name; batch].into(),
+            notes: Box::default(),
             bytes: vec![0; batch * datagram].into(),
             datagram,
         };
@@ -57,6 +66,14 @@ impl Headers {
         headers
     }
 
+    fn take_notes(mut self) -> Headers {
+        self.notes = vec![Notes([0; 64]); self.messages.len()].into();
+        for (message, notes) in self.messages.iter_mut().zip(&mut self.notes) {
+            message.msg_hdr.msg_control = notes.0.as_mut_ptr().cast();
+        }
+        self
+    }
+
     fn capacity(&self) -> usize {
         self.messages.len()
     }
@@ -74,6 +91,9 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// Who sent it. `None` on a connected socket whose kernel names nobody.
     pub from: Option<SocketAddr>,
+    /// Where it was sent to, when it came by [`crate::listen::transparent_udp`] into an inbox that asks
+    /// ([`Inbox::that_asks`]).
+    pub meant: Option<SocketAddr>,
     /// True when it was longer than the buffer and its tail is lost.
     pub truncated: bool,
 }
@@ -90,6 +110,11 @@ impl Inbox {
         Inbox { headers: Headers::new(batch, datagram), filled: 0 }
     }
 
+    /// The same with room for what the kernel says of each, see [`Datagram::meant`].
+    pub fn that_asks(batch: usize, datagram: usize) -> Inbox {
+        Inbox { headers: Headers::new(batch, datagram).take_notes(), filled: 0 }
+    }
+
     /// Receives what has arrived, at most one batch, and forgets what was here before. Waits for nothing
     /// beyond the first datagram, and not for that when the socket does not block. Returns how many came.
     ///
@@ -100,6 +125,9 @@ impl Inbox {
         for message in &mut headers.messages {
             message.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             message.msg_hdr.msg_flags = 0;
+            if !headers.notes.is_empty() {
+                message.msg_hdr.msg_controllen = mem::size_of::<Notes>() as _;
+            }
         }
         self.filled = 0;
         // SAFETY: the headers point into memory that `self` owns, with the lengths that they state, and the
@@ -136,6 +164,7 @@ impl Inbox {
         Some(Datagram {
             bytes: self.headers.slot(at, message.msg_len as usize),
             from: address_of(&self.headers.names[at], message.msg_hdr.msg_namelen),
+            meant: if message.msg_hdr.msg_controllen == 0 { None } else { meant(&message.msg_hdr) },
             truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         })
     }
@@ -255,6 +284,34 @@ impl Outbox {
     }
 }
 
+/// Where a datagram was sent to, as its notes say (`IP_ORIGDSTADDR`, `IPV6_ORIGDSTADDR`).
+fn meant(header: &libc::msghdr) -> Option<SocketAddr> {
+    // SAFETY: control and its length are as the kernel left them, in memory that lives as long as the header; these
+    // macros stay within it.
+    let mut note = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !note.is_null() {
+        // SAFETY: a note that the kernel wrote, whole.
+        let (about, data) = unsafe { (&*note, libc::CMSG_DATA(note)) };
+        let length = match (about.cmsg_level, about.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) => mem::size_of::<libc::sockaddr_in>(),
+            (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => mem::size_of::<libc::sockaddr_in6>(),
+            _ => 0,
+        };
+        // SAFETY: arithmetic alone.
+        let whole = unsafe { libc::CMSG_LEN(length as libc::c_uint) } as _;
+        if length > 0 && about.cmsg_len >= whole {
+            // SAFETY: a plain C structure for which all zeroes is a valid value.
+            let mut name: libc::sockaddr_storage = unsafe { mem::zeroed() };
+            // SAFETY: the note has `length` bytes after its header, and the storage is larger than either address.
+            unsafe { ptr::copy_nonoverlapping(data, ptr::from_mut(&mut name).cast(), length) };
+            return address_of(&name, length as libc::socklen_t);
+        }
+        // SAFETY: as above.
+        note = unsafe { libc::CMSG_NXTHDR(header, note) };
+    }
+    None
+}
+
 fn address_of(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
     let (name, length) = (ptr::from_ref(name), length as usize);
     // SAFETY: `sockaddr_storage` is at least as large and as aligned as either; the kernel's length says how
@@ -360,6 +417,37 @@ mod tests {
         let got = inbox.get(0).unwrap();
         assert_eq!((got.bytes, got.truncated), (&[7; 64][..], true));
         assert_eq!(inbox.get(1), None);
+    }
+
+    #[test]
+    fn says_where_a_datagram_was_sent_to() {
+        for (any, one) in [("0.0.0.0:0", "127.3.2.1"), ("[::]:0", "[::1]")] {
+            let (Ok(a), Ok(b)) = (UdpSocket::bind(any), UdpSocket::bind(any)) else {
+                println!("skipped: cannot bind {any} here");
+                continue;
+            };
+            let port = b.local_addr().unwrap().port();
+            crate::listen::tell_meant(&b, b.local_addr().unwrap()).unwrap();
+            let to: SocketAddr = format!("{one}:{port}").parse().unwrap();
+            let (mut asks, mut plain) = (Inbox::that_asks(4, 64), Inbox::new(4, 64));
+            for _ in 0..2 {
+                a.send_to(b"x", to).unwrap();
+            }
+            b.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+            let mut seen = 0;
+            while seen < 2 {
+                seen += asks.receive(&b).unwrap();
+                assert!(asks.iter().all(|datagram| datagram.meant == Some(to) && datagram.bytes == b"x"));
+            }
+            a.send_to(b"x", to).unwrap();
+            assert_eq!(plain.receive(&b).unwrap(), 1);
+            assert_eq!(plain.get(0).unwrap().meant, None);
+            // A socket that was not asked to say it.
+            let (a, b) = pair("127.0.0.1:0").unwrap();
+            a.send_to(b"x", b.local_addr().unwrap()).unwrap();
+            assert_eq!(asks.receive(&b).unwrap(), 1);
+            assert_eq!(asks.get(0).unwrap().meant, None);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! All virtual addresses by one listener: the kernel leads their connections to a transparent socket (TPROXY), looped
-//! over `lo`. The address that a client meant is the accepted socket's own; no mark, no rule of routing, no translation.
+//! All virtual addresses by one listener: the kernel leads their connections and datagrams to a transparent socket each
+//! (TPROXY), looped over `lo`. The address that a client meant is the accepted socket's own, and of a datagram the kernel
+//! tells it; no mark, no rule of routing, no translation.
 //!
 //! [`lead`] is done by the process that may, [`run`] is the daemon's end of it. With the route alone, hosts that route or
 //! ask for the range on our network would reach it; so everybody but this host and the named interfaces is dropped.
 //!
-//! What is absent: UDP. An answer must leave from a socket that is bound to the virtual address, one for each, so there
-//! the listeners are what they are without this.
+//! What is absent: listeners for each address. Answers to datagrams must leave from a socket that is bound to the virtual
+//! address, though: the relay has one where somebody speaks, and somebody else's wildcard socket may be in its way.
 
 mod follow;
 
@@ -28,7 +29,7 @@ const TABLE: &str = "inet portolan_virtual";
 pub struct Lead {
     /// Virtual addresses.
     pub ranges: Vec<Range>,
-    /// Port of the transparent listener, on loopback.
+    /// Port of the transparent listener, on loopback: of both protocols.
     pub port: u16,
     /// The same by IPv6.
     pub six: Option<(Range6, u16)>,
@@ -139,11 +140,12 @@ fn rules(wanted: &Lead, ranges: &[String]) -> String {
     for range in ranges {
         let _ = writeln!(text, "  iifname != {{ \"lo\"{from} }} ip daddr {range} drop");
         let port = wanted.port;
-        let _ = writeln!(text, "  ip daddr {range} meta l4proto tcp tproxy ip to 127.0.0.1:{port}");
+        let _ =
+            writeln!(text, "  ip daddr {range} meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{port}");
     }
     if let Some((range, port)) = wanted.six {
         let _ = writeln!(text, "  iifname != {{ \"lo\"{from} }} ip6 daddr {range} drop");
-        let _ = writeln!(text, "  ip6 daddr {range} meta l4proto tcp tproxy ip6 to [::1]:{port}");
+        let _ = writeln!(text, "  ip6 daddr {range} meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{port}");
     }
     text.push_str(" }\n}\n");
     text
@@ -157,8 +159,8 @@ fn is_led(listing: &str, wanted: &Lead, ranges: &[String]) -> bool {
     let names = wanted.from.iter().map(|name| format!("\"{}\"", name.as_str()));
     let count = listing.lines().filter(|line| line.contains("tproxy")).count();
     let six = wanted.six.map(|(range, port)| (range.to_string(), format!("tproxy ip6 to [::1]:{port}")));
-    ranges.iter().all(|range| has(&[range, &to]) && has(&[range, "drop"]))
-        && six.iter().all(|(range, to)| has(&[range, to]) && has(&[range, "drop"]))
+    ranges.iter().all(|range| has(&[range, "udp", &to]) && has(&[range, "drop"]))
+        && six.iter().all(|(range, to)| has(&[range, "udp", to]) && has(&[range, "drop"]))
         && names.into_iter().all(|name| has(&["iifname", &name]))
         && count == ranges.len() + six.iter().len()
 }
@@ -184,7 +186,10 @@ mod tests {
         let (drop, led) =
             (text.find("iifname != { \"lo\", \"docker0\" } ip daddr 10.77.0.0/16 drop"), text.find("tproxy"));
         assert!(drop.is_some() && drop < led, "{text}");
-        assert!(text.contains("ip6 daddr fd00:77::/64 meta l4proto tcp tproxy ip6 to [::1]:15002"), "{text}");
+        assert!(
+            text.contains("ip6 daddr fd00:77::/64 meta l4proto { tcp, udp } tproxy ip6 to [::1]:15002"),
+            "{text}"
+        );
         assert!(is_led(&text, &wanted, &ranges));
         assert!(!is_led(&text, &Lead { six: None, ..wanted.clone() }, &ranges));
         assert!(!is_led(&text, &Lead { port: 15002, ..wanted.clone() }, &ranges));

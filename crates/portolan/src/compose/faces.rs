@@ -1,7 +1,7 @@
 //! How each face is handed what it needs, and nothing else.
 
 use std::io;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -371,5 +371,9 @@ impl hostnet::Listeners for VirtualSockets {
 
     fn close(&self, address: SocketAddrV4) -> hostnet::BoxFuture<'_, ()> {
         Box::pin(self.0.close(address.into()))
+    }
+
+    fn may_answer(&self, from: SocketAddr) -> io::Result<()> {
+        sys::listen::udp_from(from).map(drop)
     }
 }

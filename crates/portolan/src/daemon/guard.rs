@@ -2,7 +2,7 @@
 //! is spoken of over their standard input, the second over their standard output.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -45,8 +45,17 @@ pub(crate) struct Leader {
     six: Option<Group>,
 }
 
-/// Sockets of one address.
-type Group = (SocketAddr, Vec<TcpListener>);
+/// Sockets of one address and port, one of each protocol for every data thread.
+pub(crate) struct Group {
+    pub(crate) address: SocketAddr,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) udp: Vec<UdpSocket>,
+}
+
+/// How often the kernel is asked for another port, where the one that it chose is somebody's for datagrams.
+const MOST_CHOICES: usize = 50;
+/// Bytes of datagrams that may wait.
+const UDP_BUFFER: usize = 1 << 20;
 
 impl Guards {
     /// Starts those that the configuration needs, then gives the right up in this process: to be called before there
@@ -121,24 +130,23 @@ impl Leader {
             );
         }
         let threads = config.relay.thread_count().context("count the data threads")?;
-        let take =
-            |at: IpAddr| sockets(at, threads).context("take a transparent socket for virtual addresses");
+        let take = |at: IpAddr| {
+            Group::take(at, threads).context("take the transparent sockets of virtual addresses")
+        };
         let four = take(Ipv4Addr::LOCALHOST.into())?;
         let wants_six = config.hostnet.range_v6.is_some();
         let six = wants_six.then(|| take(Ipv6Addr::LOCALHOST.into())).transpose()?;
         Ok(Leader { guard: Guard::spawn()?, four, six })
     }
 
-    /// The sockets, by their address; the kernel's error where one cannot be had again.
-    pub(crate) fn listeners(&self) -> impl Iterator<Item = (SocketAddr, io::Result<Vec<TcpListener>>)> {
-        let again =
-            |(address, sockets): &Group| (*address, sockets.iter().map(TcpListener::try_clone).collect());
-        std::iter::once(&self.four).chain(&self.six).map(again)
+    /// The sockets; the kernel's error where one cannot be had again.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = io::Result<Group>> {
+        std::iter::once(&self.four).chain(&self.six).map(Group::again)
     }
 
     /// Where packets of IPv4 are to be led, and those of IPv6.
     pub(crate) fn ports(&self) -> (u16, Option<u16>) {
-        (self.four.0.port(), self.six.as_ref().map(|(address, _)| address.port()))
+        (self.four.address.port(), self.six.as_ref().map(|group| group.address.port()))
     }
 
     /// The way to who does it.
@@ -150,14 +158,40 @@ impl Leader {
     }
 }
 
-fn sockets(at: IpAddr, threads: usize) -> io::Result<Group> {
-    let first = listen::transparent((at, 0).into(), Sharing::ReusePort)?;
-    let address = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..threads {
-        sockets.push(listen::transparent(address, Sharing::ReusePort)?);
+impl Group {
+    /// All of them on one port, which the kernel chooses.
+    fn take(at: IpAddr, threads: usize) -> io::Result<Group> {
+        let mut taken = Group::take_once(at, threads);
+        for _ in 0..MOST_CHOICES {
+            match &taken {
+                Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+                    taken = Group::take_once(at, threads)
+                }
+                _ => break,
+            }
+        }
+        taken
     }
-    Ok((address, sockets))
+
+    fn take_once(at: IpAddr, threads: usize) -> io::Result<Group> {
+        let first = listen::transparent((at, 0).into(), Sharing::ReusePort)?;
+        let address = first.local_addr()?;
+        let mut tcp = vec![first];
+        for _ in 1..threads {
+            tcp.push(listen::transparent(address, Sharing::ReusePort)?);
+        }
+        // Before the first of ours, somebody else's of the same user would be joined in silence.
+        drop(listen::udp(address, Sharing::Exclusive, 0)?);
+        let udp =
+            (0..threads.max(1)).map(|_| listen::transparent_udp(address, Sharing::ReusePort, UDP_BUFFER));
+        Ok(Group { address, tcp, udp: udp.collect::<io::Result<_>>()? })
+    }
+
+    fn again(&self) -> io::Result<Group> {
+        let tcp = self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        let udp = self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+        Ok(Group { address: self.address, tcp, udp })
+    }
 }
 
 /// The same by this process itself.

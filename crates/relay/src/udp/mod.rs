@@ -3,6 +3,9 @@
 //!
 //! Each session has one connected socket toward its endpoint, so that ICMP errors reach it and nobody else
 //! can answer in its name. Buffers take 64 KiB datagrams and are shared by all sessions of a thread.
+//!
+//! A socket may be for one service, or for all that have an address ([`Toward`]): then answers leave from a socket that is
+//! bound to the address which the client meant, as long as there are sessions there.
 
 mod session;
 
@@ -11,12 +14,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use route::{Caller, Principal};
+use route::{Caller, Principal, Routes};
 use state::Drain;
 use sys::mmsg::{BATCH, Inbox, Outbox};
 use tokio::io::Interest;
@@ -40,21 +43,33 @@ pub(crate) struct Batches {
 
 impl Default for Batches {
     fn default() -> Self {
-        Batches { inbox: Inbox::new(BATCH, DATAGRAM), outbox: Outbox::new(BATCH, DATAGRAM) }
+        Batches { inbox: Inbox::that_asks(BATCH, DATAGRAM), outbox: Outbox::new(BATCH, DATAGRAM) }
     }
 }
 
 /// Who speaks from an address.
 pub type Identify = Arc<dyn Fn(IpAddr) -> Principal + Send + Sync>;
 
+/// The service that has an address and port and takes datagrams, if any has.
+pub type Meant = Arc<dyn Fn(&Routes, SocketAddr) -> Option<Arc<str>> + Send + Sync>;
+
+/// Whom datagrams are for.
+#[derive(Clone)]
+pub enum Toward {
+    /// One service, wherever they were sent to.
+    Service(Arc<str>),
+    /// Whichever has the address that they were sent to; for a socket of [`sys::listen::transparent_udp`].
+    Meant(Meant),
+}
+
 /// Settings of one UDP listener.
 #[derive(Clone)]
 pub struct Config {
-    /// Service that it leads to.
-    pub service: Arc<str>,
+    /// Where it leads.
+    pub toward: Toward,
     /// A session ends after so long without a datagram in either direction.
     pub idle: Duration,
-    /// Most sessions of one client address.
+    /// Most sessions of one client address with one service.
     pub per_client: usize,
     /// Most sessions of all listeners and threads.
     pub total: usize,
@@ -92,19 +107,31 @@ pub async fn serve(
 /// A session with the task that brings its answers.
 struct Open(Rc<Session>, JoinHandle<()>);
 
+/// Who speaks, and with which address; the listener's own where that is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ends {
+    client: SocketAddr,
+    at: Option<SocketAddr>,
+}
+
+/// Where answers leave; `None` by the listener itself.
+type Mouth = Option<Rc<std::net::UdpSocket>>;
+
 /// The sessions of one listener on one thread.
 pub(crate) struct Table {
     local: Rc<Local>,
     socket: UdpSocket,
     config: Config,
-    sessions: RefCell<HashMap<SocketAddr, Open>>,
-    by_client: RefCell<HashMap<IpAddr, usize>>,
+    sessions: RefCell<HashMap<Ends, Open>>,
+    by_client: RefCell<HashMap<(IpAddr, Option<SocketAddr>), usize>>,
+    /// Sockets that answer from an address, while there are sessions with it.
+    mouths: RefCell<HashMap<SocketAddr, Weak<std::net::UdpSocket>>>,
 }
 
 impl Table {
     fn new(local: Rc<Local>, socket: UdpSocket, config: Config) -> Rc<Table> {
-        let (sessions, by_client) = Default::default();
-        Rc::new(Table { local, socket, config, sessions, by_client })
+        let (sessions, by_client, mouths) = Default::default();
+        Rc::new(Table { local, socket, config, sessions, by_client, mouths })
     }
 
     async fn receive(self: Rc<Self>) {
@@ -123,14 +150,15 @@ impl Table {
         let mut lent = self.local.datagrams.borrow_mut();
         let Batches { inbox, outbox } = lent.get_or_insert_default();
         inbox.receive(&self.socket)?;
-        let mut open: Option<(SocketAddr, Rc<Session>)> = None;
+        let mut open: Option<(Ends, Rc<Session>)> = None;
         for datagram in inbox.iter() {
-            let Some(from) = datagram.from else { continue };
-            if open.as_ref().is_none_or(|(holder, _)| *holder != from) {
+            let Some(client) = datagram.from else { continue };
+            let ends = Ends { client, at: datagram.meant };
+            if open.as_ref().is_none_or(|(holder, _)| *holder != ends) {
                 if let Some((_, session)) = open.take() {
                     session.send(outbox, &self.local);
                 }
-                open = self.session(from).map(|session| (from, session));
+                open = self.session(ends).map(|session| (ends, session));
             }
             match &open {
                 Some(_) if outbox.push_bytes(datagram.bytes, None) => {}
@@ -144,52 +172,86 @@ impl Table {
     }
 
     /// The session of a client, begun if there is none and the limits allow it.
-    fn session(self: &Rc<Self>, client: SocketAddr) -> Option<Rc<Session>> {
-        if let Some(Open(session, _)) = self.sessions.borrow().get(&client) {
+    fn session(self: &Rc<Self>, ends: Ends) -> Option<Rc<Session>> {
+        if let Some(Open(session, _)) = self.sessions.borrow().get(&ends) {
             return Some(session.clone());
         }
+        let client = ends.client;
+        let service = self.service(ends.at).or_else(|| {
+            tracing::debug!(%client, meant = ?ends.at, "dropped a datagram: no service has this address and port");
+            None
+        })?;
         let principal = (self.config.identify)(client.ip());
         let caller = Caller::by(&principal, UDP).from_address(client.ip());
         let (backend, permit) = self
             .local
-            .with_routes(|routes| routes.permit(caller, &self.config.service))
+            .with_routes(|routes| routes.permit(caller, &service))
             .inspect_err(|denial| tracing::debug!(%client, %denial, "no UDP session"))
             .ok()?;
-        let seat = self.seat(client.ip())?;
+        let seat = self.seat(ends)?;
         let session = Session::begin(&self.local, &backend, permit, seat)
             .inspect_err(|cause| tracing::debug!(%client, %cause, "no UDP session"))
             .ok()?;
         self.local.metrics().udp_sessions.inc();
-        let task = tokio::task::spawn_local(session::answer(self.clone(), client, session.clone()));
-        self.sessions.borrow_mut().insert(client, Open(session.clone(), task));
+        let task = tokio::task::spawn_local(session::answer(self.clone(), ends, session.clone()));
+        self.sessions.borrow_mut().insert(ends, Open(session.clone(), task));
         Some(session)
     }
 
-    fn seat(self: &Rc<Self>, client: IpAddr) -> Option<Seat> {
+    fn service(&self, at: Option<SocketAddr>) -> Option<Arc<str>> {
+        match &self.config.toward {
+            Toward::Service(service) => Some(service.clone()),
+            Toward::Meant(meant) => self.local.with_routes(|routes| meant(routes, at?)),
+        }
+    }
+
+    fn seat(self: &Rc<Self>, ends: Ends) -> Option<Seat> {
         let total = self.local.udp_sessions();
         if total.load(Relaxed) >= self.config.total {
             self.local.metrics().refused(Full::Total);
             return None;
         }
+        let mouth = self
+            .mouth(ends.at)
+            .inspect_err(
+                |cause| tracing::debug!(client = %ends.client, at = ?ends.at, %cause, "nobody could answer"),
+            )
+            .ok()?;
         let mut by_client = self.by_client.borrow_mut();
-        let held = by_client.entry(client).or_default();
+        let held = by_client.entry((ends.client.ip(), ends.at)).or_default();
         if *held >= self.config.per_client {
             self.local.metrics().refused(Full::Address);
             return None;
         }
         *held += 1;
         total.fetch_add(1, Relaxed);
-        Some(Seat::new(self.clone(), client))
+        Some(Seat::new(self.clone(), ends, mouth))
     }
 
-    fn leave(&self, client: IpAddr) {
+    /// What answers from `at`: bound when the first session there begins.
+    fn mouth(&self, at: Option<SocketAddr>) -> io::Result<Mouth> {
+        let Some(at) = at else { return Ok(None) };
+        let mut mouths = self.mouths.borrow_mut();
+        if let Some(mouth) = mouths.get(&at).and_then(Weak::upgrade) {
+            return Ok(Some(mouth));
+        }
+        let mouth = Rc::new(sys::listen::udp_from(at)?);
+        mouths.insert(at, Rc::downgrade(&mouth));
+        Ok(Some(mouth))
+    }
+
+    fn leave(&self, ends: Ends, is_last: bool) {
         self.local.udp_sessions().fetch_sub(1, Relaxed);
         let mut by_client = self.by_client.borrow_mut();
-        if let Some(held) = by_client.get_mut(&client) {
+        let place = (ends.client.ip(), ends.at);
+        if let Some(held) = by_client.get_mut(&place) {
             *held -= 1;
             if *held == 0 {
-                by_client.remove(&client);
+                by_client.remove(&place);
             }
+        }
+        if let Some(at) = ends.at.filter(|_| is_last) {
+            self.mouths.borrow_mut().remove(&at);
         }
     }
 }

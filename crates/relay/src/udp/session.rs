@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,25 +14,37 @@ use sys::mmsg::Outbox;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{Batches, Table};
+use super::{Batches, Ends, Mouth, Table};
 use crate::balance::{Failure, Flight};
 use crate::local::{Busy, Local};
 
-/// A session's place among those that its client and everybody may have; free again when dropped.
+/// A session's place among those that its client and everybody may have, and what answers from there; free again when
+/// dropped.
 pub(super) struct Seat {
     table: Rc<Table>,
-    client: IpAddr,
+    ends: Ends,
+    mouth: Mouth,
 }
 
 impl Seat {
-    pub(super) fn new(table: Rc<Table>, client: IpAddr) -> Seat {
-        Seat { table, client }
+    pub(super) fn new(table: Rc<Table>, ends: Ends, mouth: Mouth) -> Seat {
+        Seat { table, ends, mouth }
+    }
+
+    /// Sends answers to the client.
+    fn answer(&self, outbox: &mut Outbox) {
+        let local = &self.table.local;
+        match &self.mouth {
+            Some(mouth) => push_out(&**mouth, outbox, local),
+            None => push_out(&self.table.socket, outbox, local),
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.table.leave(self.client);
+        let is_last = self.mouth.as_ref().is_some_and(|mouth| Rc::strong_count(mouth) == 1);
+        self.table.leave(self.ends, is_last);
     }
 }
 
@@ -40,7 +53,7 @@ pub(super) struct Session {
     flight: Flight,
     /// Proof that this conversation was allowed; kept as long as it lasts.
     permit: Permit,
-    _seat: Seat,
+    seat: Seat,
     _busy: Busy,
     /// When a datagram last passed.
     active: Cell<Instant>,
@@ -69,7 +82,7 @@ impl Session {
             socket: UdpSocket::from_std(socket)?,
             flight,
             permit,
-            _seat: seat,
+            seat,
             _busy: local.busy(),
             active: Cell::new(Instant::now()),
             answered: Cell::new(false),
@@ -83,7 +96,7 @@ impl Session {
     }
 }
 
-fn push_out(socket: &UdpSocket, outbox: &mut Outbox, local: &Local) {
+fn push_out(socket: &impl AsFd, outbox: &mut Outbox, local: &Local) {
     while !outbox.is_empty() {
         match outbox.send(socket) {
             Ok(sent) => drop(local.metrics().datagrams.inc_by(sent as u64)),
@@ -98,7 +111,8 @@ fn push_out(socket: &UdpSocket, outbox: &mut Outbox, local: &Local) {
 
 /// Brings the endpoint's answers to the client, until the session is idle or fails, or is aborted because its
 /// listener ends.
-pub(super) async fn answer(table: Rc<Table>, client: SocketAddr, session: Rc<Session>) {
+pub(super) async fn answer(table: Rc<Table>, ends: Ends, session: Rc<Session>) {
+    let client = ends.client;
     let idle = table.config.idle;
     // What ICMP brings back ("port unreachable") makes a socket erroneous and not readable.
     let interest = Interest::READABLE | Interest::ERROR;
@@ -124,7 +138,7 @@ pub(super) async fn answer(table: Rc<Table>, client: SocketAddr, session: Rc<Ses
             Err(_) => break,
         }
     }
-    table.sessions.borrow_mut().remove(&client);
+    table.sessions.borrow_mut().remove(&ends);
 }
 
 fn receive_batch(table: &Rc<Table>, client: SocketAddr, session: &Session) -> io::Result<()> {
@@ -137,6 +151,6 @@ fn receive_batch(table: &Rc<Table>, client: SocketAddr, session: &Session) -> io
     for datagram in inbox.iter() {
         outbox.push_bytes(datagram.bytes, Some(client));
     }
-    push_out(&table.socket, outbox, &table.local);
+    session.seat.answer(outbox);
     Ok(())
 }
