@@ -84,13 +84,12 @@ pub(crate) fn virtual_of(api: &Api, service: &Service) -> Option<Virtual> {
     Some(match opened(api, service) {
         Some(socket) => Virtual {
             address: socket.address.ip().to_string().into(),
+            address_v6: socket.six.map(|six| six.to_string()).unwrap_or_default().into(),
             port: socket.address.port(),
             open: true,
             moved: socket.moved.unwrap_or_default(),
         },
-        None => {
-            Virtual { address: address.to_string().into(), port: service.port, open: false, moved: "".into() }
-        }
+        None => Virtual { address: address.to_string().into(), port: service.port, ..Virtual::default() },
     })
 }
 

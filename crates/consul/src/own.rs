@@ -25,6 +25,9 @@ pub struct StatusCounts {
 pub struct Virtual {
     /// Address.
     pub address: Text,
+    /// The same by IPv6, with the same port; empty where there is none.
+    #[serde(rename = "AddressV6", skip_serializing_if = "str::is_empty")]
+    pub address_v6: Text,
     /// Port to connect to on that host.
     pub port: u16,
     /// True when somebody listens there now; `?open` opens it.

@@ -170,16 +170,17 @@ impl Turned<'_> {
                 self.endpoints(selection, writer);
                 selection.apex
             }
-            Found::Virtual { entry, socket, apex } => {
+            Found::Virtual { entry, spot, apex } => {
                 let ttl = self.responder.service_ttl(entry, *apex);
-                let ip = IpAddr::V4(*socket.ip());
                 match qtype {
-                    rtype::A => drop(writer.address(ttl, ip)),
-                    rtype::AAAA => drop(entry.six.map(|six| writer.address(ttl, IpAddr::V6(six)))),
+                    rtype::A | rtype::AAAA => {
+                        let mut wanted = spot.ips().filter(|ip| is_family(*ip, qtype));
+                        wanted.all(|ip| writer.address(ttl, ip));
+                    }
                     rtype::SRV => {
                         let target = |out: &mut [u8]| self.responder.virtual_target(entry, out);
-                        if let Some(name) = writer.srv(ttl, 1, socket.port(), target) {
-                            writer.additional_address(name, ttl, ip);
+                        if let Some(name) = writer.srv(ttl, 1, spot.socket.port(), target) {
+                            spot.ips().all(|ip| writer.additional_address(name, ttl, ip));
                         }
                     }
                     _ => {}

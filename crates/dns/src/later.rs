@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::Shared;
 use crate::guard::Now;
-use crate::lookup::WhenClosed;
+use crate::lookup::{Spot, WhenClosed};
 use crate::metrics::Dropped;
 use crate::slow::{self, Query, Transport, Verdict};
 
@@ -20,6 +20,8 @@ pub(crate) const MOST_WAITING: usize = 1024;
 const MOST_HELPED: usize = 256;
 /// Longest wait for a virtual address; its listener is on this host.
 const OPEN_WITHIN: Duration = Duration::from_millis(1500);
+/// Longest wait for routes to know what the zone knows.
+const CATCH_UP_WITHIN: Duration = Duration::from_millis(500);
 /// Do not wait for room in the socket's buffer: `MSG_DONTWAIT` of Linux.
 const MSG_DONTWAIT: i32 = 0x40;
 
@@ -88,13 +90,21 @@ async fn help(shared: &Shared, query: Query<'_>, why: Why) -> Option<Vec<u8>> {
         Why::Open(service) => service,
         Why::Forward => return forward(shared, query).await,
     };
+    // One that is long in coming is asked all the same.
+    let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up(shared)).await;
     let opened = tokio::time::timeout(OPEN_WITHIN, shared.open_virtual.open(&service)).await;
-    let socket = opened.ok().flatten().map(|socket| socket.address);
-    shared.metrics.opened(socket.is_some());
-    let when_closed = socket.map_or(WhenClosed::Endpoints, WhenClosed::Use);
+    let spot = opened.ok().flatten().map(|socket| Spot::of(&socket));
+    shared.metrics.opened(spot.is_some());
+    let when_closed = spot.map_or(WhenClosed::Endpoints, WhenClosed::Use);
     let query = Query { when_closed, ..query };
     let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
     settle(shared, verdict)
+}
+
+/// Whoever opens goes by routes, which may be a moment behind the zone that has just learned of the service.
+async fn caught_up(shared: &Shared) {
+    let (index, mut routes) = (shared.zone.load().index(), shared.routes.clone());
+    while routes.now().index() < index && routes.next().await.is_some() {}
 }
 
 async fn forward(shared: &Shared, query: Query<'_>) -> Option<Vec<u8>> {

@@ -106,6 +106,7 @@ pub(crate) struct Shared {
     zone: Arc<ArcSwap<Zone>>,
     metrics: Metrics,
     open_virtual: Arc<dyn OpenVirtual>,
+    routes: Reader<Routes>,
     forwarder: Option<Forwarder>,
 }
 
@@ -136,14 +137,14 @@ pub async fn run(
         plan: Plan::new(&config),
         views: inputs.views,
         facts: inputs.facts,
-        routes: inputs.routes,
+        routes: inputs.routes.clone(),
         zone: zone.clone(),
         metrics: metrics.clone(),
     };
     zoner.first();
     let zoner = start_zoner(zoner, drain.clone())?;
-    let open_virtual = inputs.open_virtual;
-    let shared = Arc::new(Shared { responder, zone, metrics, open_virtual, forwarder });
+    let (open_virtual, routes) = (inputs.open_virtual, inputs.routes);
+    let shared = Arc::new(Shared { responder, zone, metrics, open_virtual, routes, forwarder });
     for listener in listeners.tcp {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|cause| RunError::Start { attempted: "serve DNS by TCP", cause })?;

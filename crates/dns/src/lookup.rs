@@ -1,7 +1,9 @@
 //! What stands at a name, for whoever asks. Both answer paths ask here, so they cannot disagree on it.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
+
+use route::VirtualSocket;
 
 use crate::names::{Apex, Asked, Names, Otherwise, Tag};
 use crate::zone::Zone;
@@ -25,7 +27,26 @@ pub(crate) enum WhenClosed {
     /// Give endpoints: it cannot be opened.
     Endpoints,
     /// It was opened just now, and the zone does not know it yet.
-    Use(SocketAddrV4),
+    Use(Spot),
+}
+
+/// Where a virtual address is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) socket: SocketAddrV4,
+    /// The same by IPv6, where there is one.
+    pub(crate) six: Option<Ipv6Addr>,
+}
+
+impl Spot {
+    pub(crate) fn of(socket: &VirtualSocket) -> Spot {
+        Spot { socket: socket.address, six: socket.six }
+    }
+
+    /// Its addresses.
+    pub(crate) fn ips(self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(IpAddr::V4(*self.socket.ip())).chain(self.six.map(IpAddr::V6))
+    }
 }
 
 /// What stands at a name.
@@ -34,7 +55,7 @@ pub(crate) enum Found<'z> {
     /// Endpoints of a service.
     Endpoints(Selection<'z>),
     /// A service's virtual address, with the port that is open here.
-    Virtual { entry: &'z Arc<ServiceEntry>, socket: SocketAddrV4, apex: Apex },
+    Virtual { entry: &'z Arc<ServiceEntry>, spot: Spot, apex: Apex },
     /// The same before anybody listens there.
     Closed { entry: &'z Arc<ServiceEntry> },
     /// What a prepared query finds: it is run on the slow path.
@@ -183,13 +204,13 @@ fn service<'z>(
 }
 
 fn virtual_address(entry: &Arc<ServiceEntry>, client: Client, apex: Apex) -> Option<Found<'_>> {
-    match entry.socket {
+    match entry.spot {
         _ if !client.is_local || entry.virtual_ip.is_none() => None,
-        Some(socket) => Some(Found::Virtual { entry, socket, apex }),
+        Some(spot) => Some(Found::Virtual { entry, spot, apex }),
         None => match client.when_closed {
             WhenClosed::Open => Some(Found::Closed { entry }),
             WhenClosed::Endpoints => None,
-            WhenClosed::Use(socket) => Some(Found::Virtual { entry, socket, apex }),
+            WhenClosed::Use(spot) => Some(Found::Virtual { entry, spot, apex }),
         },
     }
 }
@@ -205,7 +226,11 @@ fn reverse(zone: &Zone, ip: IpAddr) -> Found<'_> {
             let octets = usize::from(range.prefix / 8);
             Found::Missing(Apex::Reverse(octets + 2))
         }
-        _ => Found::Foreign,
+        IpAddr::V6(v6) => match zone.six.filter(|network| network.contains(v6)) {
+            Some(network) => Found::Missing(Apex::Reverse(usize::from(network.prefix / 4) + 2)),
+            None => Found::Foreign,
+        },
+        IpAddr::V4(_) => Found::Foreign,
     }
 }
 

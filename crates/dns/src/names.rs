@@ -64,7 +64,7 @@ pub(crate) enum Apex {
     Consul,
     /// A bare name or an address under `arpa`: a zone of its own.
     Own,
-    /// The octets of the range of virtual addresses, as many labels from the right.
+    /// The octets, or hexadecimal digits, of the range of virtual addresses: as many labels from the right.
     Reverse(usize),
 }
 

@@ -12,6 +12,7 @@ use imbl::ordmap::DiffItem;
 use route::{Facts, Policy};
 
 use crate::config::{Config, seconds};
+use crate::lookup::Spot;
 use crate::zone::entry::{NodeEntry, ServiceEntry, node_key};
 use crate::zone::redirected::Redirected;
 use crate::zone::table::Change;
@@ -96,6 +97,7 @@ impl<'p> Turn<'p> {
         });
         self.services.extend(changed.cloned());
         self.zone.virtual_sockets = facts.virtual_sockets.clone();
+        self.zone.six = facts.six;
     }
 
     fn note_service(&mut self, name: &Arc<str>) {
@@ -173,9 +175,7 @@ impl<'p> Turn<'p> {
         }
         let Some(mut entry) = entry else { return Change::Remove(name.as_bytes().into()) };
         entry.ttl = self.plan.service_ttl_s.get(name.as_bytes()).copied().unwrap_or(self.plan.ttl_s);
-        let socket = self.zone.virtual_sockets.get(name);
-        (entry.socket, entry.six) =
-            (socket.map(|socket| socket.address), socket.and_then(|socket| socket.six));
+        entry.spot = self.zone.virtual_sockets.get(name).map(Spot::of);
         Change::Put(Arc::new(entry))
     }
 

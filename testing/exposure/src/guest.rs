@@ -13,7 +13,7 @@ pub struct Guest {
 
 impl Home {
     /// Adds one behind `interface`, in a network whose first three bytes are `network`; the client's host is `.1` and its
-    /// gateway.
+    /// gateway, and `fd00:30::1` by IPv6.
     ///
     /// # Errors
     /// What `ip` said.
@@ -26,8 +26,10 @@ impl Home {
             "set -e
             ip link add eth0 netns {name} type veth peer name {interface} netns {client}
             ip -n {client} addr add {network}.1/24 dev {interface}; ip -n {client} link set {interface} up
+            ip -n {client} addr add fd00:30::1/64 dev {interface} nodad
             ip -n {name} addr add {network}.2/24 dev eth0; ip -n {name} link set eth0 up
-            ip -n {name} route add default via {network}.1"
+            ip -n {name} addr add fd00:30::2/64 dev eth0 nodad
+            ip -n {name} route add default via {network}.1; ip -n {name} -6 route add default via fd00:30::1"
         ))?;
         Ok(container)
     }

@@ -54,8 +54,7 @@ fn assemble(
     ServiceEntry {
         label,
         virtual_ip: service.virtual_ip.map(|virtual_ip| virtual_ip.0),
-        socket: None,
-        six: None,
+        spot: None,
         ttl: 0,
         has_hosts: endpoints.iter().any(|endpoint| endpoint.ip().is_none()),
         hides: false,

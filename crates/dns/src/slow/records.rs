@@ -106,15 +106,14 @@ impl Collector<'_> {
     fn answers(&self, owner: &Owned, qtype: Rtype, found: &Found<'_>, to: &mut Sections) -> Apex {
         match found {
             Found::Endpoints(selection) => self.endpoints(owner, qtype, selection, to),
-            Found::Virtual { entry, socket, apex } => {
+            Found::Virtual { entry, spot, apex } => {
                 let ttl = self.responder.service_ttl(entry, *apex);
-                let ip = IpAddr::V4(*socket.ip());
                 match qtype {
                     Rtype::SRV => {
                         let target = wire_name(|out| self.responder.virtual_target(entry, out));
                         let Some(target) = target else { return *apex };
-                        to.additionals.push(address(&target, ttl, ip));
-                        let data = Srv::new(PRIORITY, 1, socket.port(), target);
+                        to.additionals.extend(spot.ips().map(|ip| address(&target, ttl, ip)));
+                        let data = Srv::new(PRIORITY, 1, spot.socket.port(), target);
                         to.answers.push(Record { owner: owner.clone(), ttl, data: data.into() });
                     }
                     Rtype::TXT => {
@@ -122,10 +121,7 @@ impl Collector<'_> {
                         let selection = Selection { entry, which, tag: None, apex: *apex, ttl_s: None };
                         self.texts(owner, ttl, &selection, to);
                     }
-                    _ => {
-                        let all = std::iter::once(ip).chain(entry.six.map(IpAddr::V6));
-                        push_addresses(owner, qtype, ttl, all, 2, to);
-                    }
+                    _ => push_addresses(owner, qtype, ttl, spot.ips(), 2, to),
                 }
                 *apex
             }

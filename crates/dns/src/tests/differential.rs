@@ -31,7 +31,9 @@ fn world(config: Config) -> World {
             ));
         }
         if number % 2 == 0 {
-            world.run(&format!("socket service-{number} 127.77.0.{}:{}", number + 1, 8000 + number));
+            let six =
+                if number % 4 == 0 { format!(" fd00:77::7f4d:{:x}", number + 1) } else { String::new() };
+            world.run(&format!("socket service-{number} 127.77.0.{}:{}{six}", number + 1, 8000 + number));
         }
     }
     world

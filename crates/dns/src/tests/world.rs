@@ -1,7 +1,7 @@
 //! A catalog, facts and a zone that follows them, driven by lines of text.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use catalog::{
@@ -9,7 +9,7 @@ use catalog::{
     InstanceDef, InstanceRegistration, NodeDef, NodeRegistration, Outcome, Probe, QueryCommand, QueryDef,
     Redirection, RedirectionCommand, Register, Status, Weights,
 };
-use route::{Facts, Policy, VirtualSocket};
+use route::{Facts, Network6, Policy, VirtualSocket};
 
 use crate::config::Config;
 use crate::plan::Plan;
@@ -49,12 +49,12 @@ impl World {
     /// deregister ID@NODE      status ID@NODE S      status @NODE S
     /// redirect NAME TO[=WEIGHT] ...      redirect NAME
     /// query NAME SERVICE [tag,!tag] [ttl=10s] [template]
-    /// socket SERVICE ADDRESS:PORT      close SERVICE      local ADDRESS
+    /// socket SERVICE ADDRESS:PORT [IPV6]      close SERVICE      local ADDRESS      six BASE-OF-A-/64
     /// ```
     pub(crate) fn run(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["socket" | "close" | "local", ..] => self.fact(line),
+            ["socket" | "close" | "local" | "six", ..] => self.fact(line),
             ["node", name, address, ref meta @ ..] => self.node(name, address, meta),
             ["gone", node] => self.apply(Command::Deregister(Deregister::Node { node: node.into() })),
             ["register", what, place, ref options @ ..] => self.register(what, place, options),
@@ -74,14 +74,20 @@ impl World {
     /// One of the lines about what the host observes, without bringing the zone up to date.
     pub(crate) fn fact(&mut self, line: &str) {
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["socket", service, address] => {
-                let socket = VirtualSocket { address: address.parse().unwrap(), moved: None, six: None };
-                self.facts.virtual_sockets.insert(service.into(), socket);
+            ["socket", service, address] => self.open(service, address, None),
+            ["socket", service, address, six] => self.open(service, address, Some(six.parse().unwrap())),
+            ["six", base] => {
+                self.facts.six = Some(Network6 { base: base.parse().unwrap(), prefix: 64 });
             }
             ["close", service] => drop(self.facts.virtual_sockets.remove(service)),
             ["local", address] => self.facts.own_addresses.push(address.parse().unwrap()),
             _ => panic!("what is \"{line}\"?"),
         }
+    }
+
+    fn open(&mut self, service: &str, address: &str, six: Option<Ipv6Addr>) {
+        let socket = VirtualSocket { address: address.parse().unwrap(), moved: None, six };
+        self.facts.virtual_sockets.insert(service.into(), socket);
     }
 
     fn redirect(&mut self, name: &str, to: &[&str]) {

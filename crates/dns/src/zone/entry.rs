@@ -1,10 +1,11 @@
 //! One name's facts, compact: answers are written from them, not copied.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use catalog::{InstanceDef, NodeDef};
 
+use crate::lookup::Spot;
 use crate::wire::name::LowerName;
 use crate::zone::table::Keyed;
 
@@ -15,9 +16,7 @@ pub(crate) struct ServiceEntry {
     /// Its stable address.
     pub(crate) virtual_ip: Option<Ipv4Addr>,
     /// Where programs on this host reach it by that, once somebody listens.
-    pub(crate) socket: Option<SocketAddrV4>,
-    /// The same by IPv6, where there is one.
-    pub(crate) six: Option<Ipv6Addr>,
+    pub(crate) spot: Option<Spot>,
     /// Seconds that answers from our zone may be cached.
     pub(crate) ttl: u32,
     /// Some endpoint is a host name: answers are made on the slow path.

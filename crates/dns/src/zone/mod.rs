@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use catalog::Snapshot;
 use imbl::{OrdMap, OrdSet};
-use route::VirtualSocket;
+use route::{Network6, VirtualSocket};
 
 pub(crate) use crate::zone::case::{MixedCase, lower};
 use crate::zone::entry::{NodeEntry, ServiceEntry};
@@ -33,6 +33,8 @@ pub struct Zone {
     pub(crate) node_case: MixedCase,
     pub(crate) virtual_sockets: OrdMap<Arc<str>, VirtualSocket>,
     pub(crate) own_addresses: Arc<[IpAddr]>,
+    /// Where virtual addresses have their like.
+    pub(crate) six: Option<Network6>,
     /// Names that lead elsewhere; `None` where none does, so that asking costs nothing.
     pub(crate) redirected: Option<Arc<Redirected>>,
 }
@@ -80,10 +82,11 @@ impl Zone {
         let mut nodes = names_at(&self.node_addresses, ip).map(Holder::Node).peekable();
         let has_node = nodes.peek().is_some();
         let virtual_ip = match ip {
-            IpAddr::V4(ip) => self.snapshot.service_of_virtual_ip(ip).map(|service| &*service.name),
-            IpAddr::V6(_) => None,
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(ip) => self.six.and_then(|network| network.virtual_ip(ip)),
         };
-        let services = names_at(&self.service_addresses, ip).chain(virtual_ip);
+        let holder = virtual_ip.and_then(|ip| self.snapshot.service_of_virtual_ip(ip));
+        let services = names_at(&self.service_addresses, ip).chain(holder.map(|service| &*service.name));
         nodes.chain(services.map(Holder::Service).filter(move |_| !has_node))
     }
 

@@ -76,8 +76,7 @@ fn place(name: &Arc<str>, target: &Target, ttl: u32) -> Option<ServiceEntry> {
     Some(ServiceEntry {
         label: Label::new(name)?,
         virtual_ip: None,
-        six: None,
-        socket: None,
+        spot: None,
         ttl,
         has_hosts: is_host,
         hides: false,

@@ -15,7 +15,7 @@ use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::AllRecordData;
 use portolan_dns as dns;
 use prometheus_client::registry::Registry;
-use route::{Facts, OpenVirtual, Routes, VirtualSocket};
+use route::{Facts, Network6, OpenVirtual, Routes, VirtualSocket};
 use state::{DrainTrigger, Publisher};
 use store::View;
 
@@ -44,7 +44,8 @@ impl OpenVirtual for Opener {
         let found = self.views.now().service(service).cloned();
         let socket = found.and_then(|service| {
             let address = SocketAddrV4::new(service.virtual_ip?.0, service.port + 10_000);
-            Some((service.name.clone(), VirtualSocket { address, moved: None, six: None }))
+            let six = self.facts.now().six.map(|network| network.like(*address.ip()));
+            Some((service.name.clone(), VirtualSocket { address, moved: None, six }))
         });
         if let Some((name, socket)) = &socket {
             let mut facts = (*self.facts.now()).clone();
@@ -109,6 +110,12 @@ impl Face {
 
     pub(crate) fn virtual_ip(&self, service: &str) -> String {
         self.views.now().service(service).unwrap().virtual_ip.unwrap().0.to_string()
+    }
+
+    /// Virtual addresses have their like there.
+    pub(crate) fn lead_six(&self, network: Network6) {
+        let facts = (*self.opener.facts.now()).clone();
+        self.opener.facts.publish(Facts { six: Some(network), ..facts });
     }
 
     pub(crate) fn opened(&self) -> Vec<String> {

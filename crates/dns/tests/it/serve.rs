@@ -1,8 +1,10 @@
 //! The face as clients see it: real sockets, real `dig`.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use portolan_dns as dns;
+use route::Network6;
 
 use crate::common::{self, Face, query, records};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +35,34 @@ async fn the_first_question_opens_the_virtual_address() {
     assert_eq!(face.opened(), ["web"]);
     assert_eq!(records(&face.ask("web.svc.internal", "SRV")), ["SRV 1 1 18080 web.svc.internal"]);
     assert_eq!(records(&face.ask("web.endpoints.svc.internal", "A")), ["A 10.0.0.2"]);
+    face.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_question_may_be_for_ipv6_and_addresses_lead_back() {
+    let face = Face::start(dns::Config::default()).await;
+    let network = Network6 { base: "fd00:77::".parse().unwrap(), prefix: 64 };
+    face.lead_six(network);
+    face.register("web", "10.0.0.2", 8080);
+    face.until(|face| (!records(&face.ask("web.service.consul", "A")).is_empty()).then_some(())).await;
+    let like = network.like(face.virtual_ip("web").parse().unwrap());
+    // Before anybody has asked for anything, and by who has not: a host's log holds addresses of all services.
+    let nibbles = |address: Ipv6Addr| {
+        let digits: Vec<String> =
+            (0..32).map(|at| format!("{:x}", address.to_bits() >> (4 * at) & 15)).collect();
+        format!("{}.ip6.arpa", digits.join("."))
+    };
+    let answer = face.until(|face| {
+        let found = records(&face.ask(&nibbles(like), "PTR"));
+        (!found.is_empty()).then_some(found)
+    });
+    assert_eq!(answer.await, ["PTR web.svc.internal."]);
+    assert!(face.opened().is_empty());
+    assert_eq!(records(&face.ask("web.svc.internal", "AAAA")), [format!("AAAA {like}")]);
+    assert_eq!(face.opened(), ["web"]);
+    // Of the rest of the network nobody else can say anything.
+    let nobody = face.ask(&nibbles("fd00:77::1:2".parse().unwrap()), "PTR");
+    assert_eq!((nobody[3] & 15, records(&nobody).len()), (3, 0), "no such name");
     face.stop().await;
 }
 

@@ -49,6 +49,9 @@ fn human(resolution: &Resolution) -> String {
             (true, false) => format!("  ({})", address.moved),
         };
         lines.push(format!("  virtual   {}:{}{moved}", address.address, address.port));
+        if !address.address_v6.is_empty() {
+            lines.push(format!("  virtual   [{}]:{}", address.address_v6, address.port));
+        }
     }
     for endpoint in &resolution.endpoints {
         lines.push(format!(
