@@ -31,6 +31,11 @@ impl Stream {
             Stream::Unix(_) | Stream::Other(_) => None,
         }
     }
+
+    /// True when what is written may not be on its way before it is flushed: TLS takes bytes that its socket does not.
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Stream::Other(_))
+    }
 }
 
 impl fmt::Debug for Stream {

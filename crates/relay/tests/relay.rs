@@ -17,7 +17,7 @@ use portolan_relay::pump::{self, Broken, Outcome, Prefix};
 use portolan_relay::{Config, Local, Relay, Stream, TcpDial};
 use prometheus_client::registry::Registry;
 use route::{Permit, Principal, Routes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 
 /// One service, so that there is something to permit.
 fn routes() -> Routes {
@@ -106,6 +106,30 @@ fn everything_arrives_in_order_however_little_room_there_is() {
             assert!(outcome.broken.is_none());
             assert_eq!((outcome.moved.sent, outcome.moved.received), (50_006, 50_003));
         }
+    });
+}
+
+/// As under TLS, where a write may be taken before the socket has room for it.
+#[test]
+fn what_a_side_holds_back_is_flushed() {
+    on_thread(|local| async move {
+        let ((mut client, down), (up, mut server)) = (duplex(64), duplex(64));
+        let (down, up) = (BufWriter::new(down), BufWriter::new(up));
+        let (permit, there) = (permit(&local), local.clone());
+        let running = tokio::task::spawn_local(async move {
+            let (down, up) = (Stream::Other(Box::new(down)), Stream::Other(Box::new(up)));
+            pump::run(&there, permit, down, up, Prefix::default(), None).await
+        });
+        for round in 0..3 {
+            let (asks, answers) = ([round; 300], [round; 500]);
+            let (mut question, mut answer) = ([0; 300], [0; 500]);
+            let (said, heard) = tokio::join!(client.write_all(&asks), server.read_exact(&mut question));
+            assert!(said.is_ok() && heard.is_ok());
+            let (said, heard) = tokio::join!(server.write_all(&answers), client.read_exact(&mut answer));
+            assert!(said.is_ok() && heard.is_ok());
+        }
+        drop((client, server));
+        running.await.unwrap();
     });
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Half {
     streak: u64,
     ended: bool,
     done: bool,
+    /// Bytes may wait within the other side itself: TLS takes more than its socket does.
+    unflushed: bool,
     /// Follows the frames of a WebSocket.
     frames: Option<Box<Frames>>,
     /// The other side is to be told that we leave.
@@ -113,6 +115,10 @@ impl Half {
         let mut turn = 0;
         loop {
             ready!(self.poll_deliver(cx, local, to)).map_err(Fault::Write)?;
+            if self.unflushed {
+                ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Fault::Write)?;
+                self.unflushed = false;
+            }
             if self.ended {
                 if !(last && to.as_tcp().is_some()) {
                     // An error here says that the peer is gone already, which ends this direction as well.
@@ -155,6 +161,7 @@ impl Half {
             match &mut self.waiting {
                 Waiting::Nothing => return Poll::Ready(Ok(())),
                 Waiting::Bytes { bytes, .. } => {
+                    self.unflushed |= to.holds_back();
                     let written = ready!(Pin::new(&mut *to).poll_write(cx, bytes))?;
                     if written == 0 {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -209,6 +216,7 @@ impl Half {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(0));
             }
+            self.unflushed |= to.holds_back();
             let written = match Pin::new(to).poll_write(cx, bytes) {
                 Poll::Ready(written) => written.map_err(Fault::Write)?,
                 Poll::Pending => 0,
