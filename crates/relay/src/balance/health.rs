@@ -1,7 +1,7 @@
 //! When an endpoint that answers badly is left alone, and how it comes back.
 //!
 //! Two triggers: a run of failures, and a share of failures among the answers of ten seconds. An endpoint that was
-//! left alone comes back on probation: one request at a time until one goes well; a failure sends it away for twice
+//! left alone comes back on probation: one request a second until one goes well; a failure sends it away for twice
 //! as long.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -12,6 +12,8 @@ use crate::config::Config;
 const WINDOW_NS: u64 = 10_000_000_000;
 /// Answers in a window below which its share of failures says nothing.
 const ENOUGH: u32 = 20;
+/// On probation it is asked so often. By the clock and not by what is under way: a connection may stay for days.
+const PROBE_EVERY_NS: u64 = 1_000_000_000;
 /// Longest absence.
 const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -42,6 +44,8 @@ pub(super) struct Health {
     sent_away: AtomicU32,
     until_ns: AtomicU64,
     probation: AtomicBool,
+    /// When it was asked last on probation.
+    asked_ns: AtomicU64,
 }
 
 impl Health {
@@ -49,9 +53,17 @@ impl Health {
         Health { rules, ..Health::default() }
     }
 
-    /// True while it should be left alone; on probation, while it has a request already.
-    pub(super) fn is_away(&self, now_ns: u64, in_flight: u32) -> bool {
-        self.until_ns.load(Relaxed) > now_ns || (self.probation.load(Relaxed) && in_flight > 0)
+    /// True while it should be left alone; on probation, when it was asked a moment ago.
+    pub(super) fn is_away(&self, now_ns: u64) -> bool {
+        let asked = || now_ns.saturating_sub(self.asked_ns.load(Relaxed)) < PROBE_EVERY_NS;
+        self.until_ns.load(Relaxed) > now_ns || (self.probation.load(Relaxed) && asked())
+    }
+
+    /// It was chosen.
+    pub(super) fn is_asked(&self, now_ns: u64) {
+        if self.probation.load(Relaxed) {
+            self.asked_ns.store(now_ns, Relaxed);
+        }
     }
 
     pub(super) fn went_well(&self, now_ns: u64) {
@@ -117,10 +129,13 @@ mod tests {
         let health = health();
         assert!(!(1..7).any(|run| health.went_badly(SECOND, run)));
         assert!(health.went_badly(SECOND, 7));
-        assert!(health.is_away(5 * SECOND, 0));
-        assert!(!health.is_away(7 * SECOND, 0) && health.is_away(7 * SECOND, 1), "one at a time");
+        assert!(health.is_away(5 * SECOND));
+        assert!(!health.is_away(7 * SECOND));
+        health.is_asked(7 * SECOND);
+        assert!(health.is_away(7 * SECOND + SECOND / 2), "one at a time");
+        assert!(!health.is_away(8 * SECOND), "whatever became of it");
         health.went_well(7 * SECOND);
-        assert!(!health.is_away(7 * SECOND, 9));
+        assert!(!health.is_away(7 * SECOND));
     }
 
     #[test]
@@ -128,12 +143,12 @@ mod tests {
         let health = health();
         assert!(health.went_badly(SECOND, 7));
         assert!(health.went_badly(7 * SECOND, 8), "one failure is enough now");
-        assert!(health.is_away(16 * SECOND, 0) && !health.is_away(18 * SECOND, 0));
+        assert!(health.is_away(16 * SECOND) && !health.is_away(18 * SECOND));
         let mut now = 18 * SECOND;
         for _ in 0..40 {
             assert!(health.went_badly(now, 9));
             now += 61 * SECOND;
-            assert!(!health.is_away(now, 0));
+            assert!(!health.is_away(now));
         }
     }
 

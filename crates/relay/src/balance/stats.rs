@@ -67,7 +67,7 @@ impl Stats {
 
     /// True while it should be left alone because it answers badly.
     pub fn is_away(&self, now_ns: u64) -> bool {
-        self.health.is_away(now_ns, self.in_flight())
+        self.health.is_away(now_ns)
     }
 
     /// Requests and connections on their way.
@@ -135,6 +135,7 @@ impl Flight {
     /// Counts one more toward `stats`.
     pub(super) fn new(stats: Arc<Stats>, now_ns: u64) -> Flight {
         stats.in_flight.fetch_add(1, Relaxed);
+        stats.health.is_asked(now_ns);
         Flight { stats, started_ns: now_ns }
     }
 
