@@ -4,7 +4,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
@@ -82,8 +82,9 @@ impl Call<'_> {
         flight: Flight,
         (head, bodiless): (&[u8], bool),
     ) -> Result<Answer, Lost> {
+        let mut kept = plain::kept(self.local, &flight);
         loop {
-            let up = match plain::kept(self.local, &flight) {
+            let up = match kept.take() {
                 Some(up) => up,
                 None => {
                     let stream = Box::pin(self.dial(at, store, &flight, Speak::Http1)).await;
@@ -93,7 +94,7 @@ impl Call<'_> {
             let used = up.used;
             let lost = match in_time(store.timeout, pin!(ask(self.local, up, head, bodiless))).await {
                 Ok(Ok(response)) => return self.answer(store, response, None, flight),
-                // It tells of the connection and not of the endpoint.
+                // It tells of the connection and not of the endpoint, once.
                 Ok(Err(arriving::Failed::Lost(_))) if used => {
                     self.local.metrics().retries.inc();
                     continue;
@@ -108,16 +109,21 @@ impl Call<'_> {
 
     async fn over_http1(&self, at: usize, store: &mut Store, flight: Flight) -> Result<Answer, Lost> {
         let pools = &self.local.pools;
-        // Kept connections first, the freshest on top. Each may turn out to be dead: that tells of the
-        // connection and not of the endpoint, so a new one is tried before another endpoint is.
+        // Kept connections first, the freshest on top. One may turn out to be dead: that tells of the connection and not of
+        // the endpoint, so a new one is tried before another endpoint is. Not a second kept one, unless nothing was sent:
+        // whoever ends connections on a request would be sent it over all of them.
         let fresh = (!store.repeatable).then_some(FRESH);
         while let Some(mut kept) = pools.take(flight.stats(), fresh) {
             let Some(request) = store.take_http1() else { return Err(gone()) };
             match sent(store, kept.connection.sender.try_send_request(request)).await {
                 Ok(response) => return self.of_hyper(store, response, kept, flight).await,
-                Err(Lost::Unsent(_) | Lost::Broke(_)) => self.local.metrics().retries.inc(),
+                Err(Lost::Unsent(_)) => drop(self.local.metrics().retries.inc()),
+                Err(Lost::Broke(_)) => {
+                    self.local.metrics().retries.inc();
+                    break;
+                }
                 Err(lost) => return Err(self.give_up(&flight, lost)),
-            };
+            }
         }
         let connecting = async {
             let stream = self.dial(at, store, &flight, Speak::Http1).await?;
@@ -173,18 +179,26 @@ impl Call<'_> {
         Err(self.give_up(&flight, last))
     }
 
-    /// The thread's HTTP/2 connection to an endpoint, made if there is none. Others wait meanwhile.
+    /// The thread's HTTP/2 connection to an endpoint, made if there is none. Others wait meanwhile, for one try at most.
     async fn shared(&self, place: &Place, at: usize, store: &Store, flight: &Flight) -> io::Result<Shared> {
-        let mut held = place.lock().await;
+        let begin = Instant::now();
+        let mut held = place.shared.lock().await;
         if let Some(shared) = held.as_ref().filter(|shared| !shared.is_closed()) {
             return Ok(shared.clone());
+        }
+        if place.has_failed_since(begin) {
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the connection that others waited for failed",
+            ));
         }
         // Boxed here and below: connecting is rare, and would be the largest part of every request's task.
         let connecting = async {
             let stream = self.dial(at, store, flight, Speak::Http2).await?;
             shared::connect(stream).await
         };
-        Ok(held.insert(Box::pin(connecting).await?).clone())
+        let made = Box::pin(connecting).await.inspect_err(|_| place.fails())?;
+        Ok(held.insert(made).clone())
     }
 
     async fn dial(&self, at: usize, store: &Store, flight: &Flight, speak: Speak) -> io::Result<Stream> {
@@ -250,7 +264,7 @@ impl Call<'_> {
 
 /// Gives up a connection that others would be given.
 async fn leave(place: &Place, shared: &Shared) {
-    let mut held = place.lock().await;
+    let mut held = place.shared.lock().await;
     if held.as_ref().is_some_and(|there| there.is(shared)) {
         *held = None;
     }

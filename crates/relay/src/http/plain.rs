@@ -4,12 +4,14 @@
 //! without a system call: the thread's poller was told.
 
 use std::io;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
 use route::{Endpoint, Permit};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::pool::Inner;
 use crate::balance::{Flight, Stats};
@@ -36,12 +38,16 @@ pub(super) struct IdlePlain {
 
 impl IdlePlain {
     /// True when nothing came since the last answer. Anything is wrong: an end, a reset, or bytes that nobody asked for.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        match &self.stream {
+        match &mut self.stream {
             Stream::Tcp(stream) => stream.poll_read_ready(&mut cx).is_pending(),
             Stream::Unix(stream) => stream.poll_read_ready(&mut cx).is_pending(),
-            Stream::Other(_) => true,
+            // Read, since what came may be none of ours: session tickets of TLS are taken up by this.
+            Stream::Other(stream) => {
+                let mut byte = [0];
+                Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
         }
     }
 }
@@ -65,7 +71,8 @@ pub fn name(endpoint: &Endpoint) -> String {
     show(&endpoint.target)
 }
 
-/// The kept bare connection to the endpoint of `flight` that was used last.
+/// The kept bare connection to the endpoint of `flight` that was used last. If it turns out to be dead, take a fresh one: whoever
+/// ends connections on a request would be sent it over all of them.
 pub fn kept(local: &Local, flight: &Flight) -> Option<Plain> {
     let pools = &local.pools.0;
     let stream = pools.pop_plain(flight.stats())?.stream;

@@ -90,8 +90,8 @@ impl Pools {
             pool.idle.retain(|idle| {
                 !idle.connection.sender.is_closed() && now.duration_since(idle.since) < self.0.patience
             });
-            pool.plain.retain(|idle| idle.is_quiet() && now.duration_since(idle.since) < self.0.patience);
-            if let Ok(mut shared) = pool.shared.try_lock()
+            pool.plain.retain_mut(|idle| idle.is_quiet() && now.duration_since(idle.since) < self.0.patience);
+            if let Ok(mut shared) = pool.shared.shared.try_lock()
                 && shared.as_ref().is_some_and(Shared::is_closed)
             {
                 *shared = None;
@@ -99,7 +99,7 @@ impl Pools {
             // The statistics are held by nobody else once the endpoint is gone from the routes: then an
             // HTTP/2 connection that stands idle goes too.
             let gone = Arc::strong_count(&pool._endpoint) <= 2 && Rc::strong_count(&pool.shared) == 1;
-            let empty = pool.shared.try_lock().is_ok_and(|shared| shared.is_none());
+            let empty = pool.shared.shared.try_lock().is_ok_and(|shared| shared.is_none());
             !pool.idle.is_empty() || !pool.plain.is_empty() || !(empty || gone)
         });
     }
@@ -136,7 +136,7 @@ impl Inner {
     pub(super) fn pop_plain(&self, endpoint: &Arc<Stats>) -> Option<IdlePlain> {
         let mut pools = self.pools.borrow_mut();
         let idle = &mut pools.get_mut(&(Arc::as_ptr(endpoint) as usize))?.plain;
-        while let Some(kept) = idle.pop() {
+        while let Some(mut kept) = idle.pop() {
             if kept.is_quiet() {
                 return Some(kept);
             }

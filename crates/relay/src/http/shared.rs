@@ -11,7 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
@@ -49,8 +49,29 @@ struct State {
     answers: Cell<u64>,
 }
 
-/// Its place in the pool; locked while the connection is made.
-pub(super) type Place = Rc<tokio::sync::Mutex<Option<Shared>>>;
+/// Its place in the pool.
+pub(super) type Place = Rc<Seat>;
+
+/// Where the connection to one endpoint is.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// Locked while the connection is made.
+    pub(super) shared: tokio::sync::Mutex<Option<Shared>>,
+    /// When one could not be made.
+    failed: Cell<Option<Instant>>,
+}
+
+impl Seat {
+    /// None could be made since then: whoever waited for it does not try once more.
+    pub(super) fn has_failed_since(&self, then: Instant) -> bool {
+        self.failed.get().is_some_and(|failed| failed > then)
+    }
+
+    /// None could be made.
+    pub(super) fn fails(&self) {
+        self.failed.set(Some(Instant::now()));
+    }
+}
 
 /// Begins to speak HTTP/2.
 pub(super) async fn connect(stream: Stream) -> io::Result<Shared> {
