@@ -67,6 +67,10 @@ struct FromFiles {
     stamps: Stamps,
     /// What was good last.
     pair: Option<Pair>,
+    /// Pairs that were good so far.
+    read: u64,
+    /// Why the last reading failed; read again until it does not, since that may pass: no descriptors, no permission yet.
+    failed: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -117,7 +121,13 @@ impl Certificates {
         let mut known = std::mem::take(&mut sources.files);
         for files in wanted {
             let at = known.iter().position(|known| known.files == *files);
-            let fresh = || FromFiles { files: files.clone(), stamps: Stamps::default(), pair: None };
+            let fresh = || FromFiles {
+                files: files.clone(),
+                stamps: Stamps::default(),
+                pair: None,
+                read: 0,
+                failed: None,
+            };
             sources.files.push(at.map_or_else(fresh, |at| known.swap_remove(at)));
         }
         let errors = sources.files.iter_mut().filter_map(FromFiles::refresh).collect();
@@ -125,12 +135,12 @@ impl Certificates {
         errors
     }
 
-    /// Reads the files that changed since they were read.
+    /// Reads the files that changed since they were read, and those that could not be. An error is told once.
     pub fn refresh(&self) -> Vec<TlsError> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let before: Vec<Stamps> = sources.files.iter().map(|from| from.stamps).collect();
+        let before: Vec<u64> = sources.files.iter().map(|from| from.read).collect();
         let errors = sources.files.iter_mut().filter_map(FromFiles::refresh).collect();
-        if sources.files.iter().map(|from| from.stamps).ne(before) {
+        if sources.files.iter().map(|from| from.read).ne(before) {
             self.publish(&sources);
         }
         errors
@@ -197,17 +207,22 @@ impl FromFiles {
     fn refresh(&mut self) -> Option<TlsError> {
         let stamp = |path: &Path| files::stamp(path);
         let stamps = [stamp(&self.files.certificate), stamp(&self.files.key)];
-        if stamps == self.stamps && (self.pair.is_some() || stamps != Stamps::default()) {
+        if stamps == self.stamps && self.pair.is_some() && self.failed.is_none() {
             return None;
         }
-        let news = stamps != self.stamps || self.pair.is_none();
         self.stamps = stamps;
         match Pair::from_files(&self.files) {
             Ok(pair) => {
                 self.pair = Some(pair);
+                self.read += 1;
+                self.failed = None;
                 None
             }
-            Err(error) => news.then_some(error),
+            Err(error) => {
+                let why = format!("{error:?}");
+                let is_news = self.failed.replace(why.clone()) != Some(why);
+                is_news.then_some(error)
+            }
         }
     }
 }
