@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,6 +54,17 @@ impl Drop for Held {
     }
 }
 
+/// What limits by address count: an IPv4 address, or the network of an IPv6 address, since whoever has one of those has 2^64.
+pub fn holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
 /// One connection's place, free again when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -62,7 +73,7 @@ pub struct Place {
 }
 
 impl Limits {
-    /// At most `total` at once, at most `per_address` of them from one address.
+    /// At most `total` at once, at most `per_address` of them from one [`holder`] of addresses.
     pub fn new(total: usize, per_address: usize) -> Arc<Limits> {
         Arc::new(Limits {
             total,
@@ -82,6 +93,7 @@ impl Limits {
             self.taken.fetch_sub(1, Relaxed);
             return Err(Full::Total);
         }
+        let address = holder(address);
         let mut part = self.part(address).lock().unwrap_or_else(PoisonError::into_inner);
         let held = part.entry(address).or_default();
         if *held >= self.per_address {
@@ -118,6 +130,15 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_holder() {
+        let of = |text: &str| holder(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
 
     #[test]
     fn both_limits_hold_and_places_come_free() {

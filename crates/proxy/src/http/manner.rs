@@ -92,9 +92,9 @@ fn key(by: &By, headers: &HeaderMap, peer: IpAddr) -> Option<u64> {
 
 /// Whoever has one IPv6 address has 2^64 of them.
 fn address_key(peer: IpAddr) -> u64 {
-    match peer.to_canonical() {
+    match relay::limit::holder(peer) {
         IpAddr::V4(address) => relay::balance::key(&address.octets()),
-        IpAddr::V6(address) => relay::balance::key(&address.octets()[..8]),
+        IpAddr::V6(address) => relay::balance::key(&address.octets()),
     }
 }
 

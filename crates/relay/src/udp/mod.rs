@@ -26,7 +26,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use crate::limit::Full;
+use crate::limit::{Full, holder};
 use crate::local::Local;
 use session::{Seat, Session};
 
@@ -218,7 +218,7 @@ impl Table {
             )
             .ok()?;
         let mut by_client = self.by_client.borrow_mut();
-        let held = by_client.entry((ends.client.ip(), ends.at)).or_default();
+        let held = by_client.entry((holder(ends.client.ip()), ends.at)).or_default();
         if *held >= self.config.per_client {
             self.local.metrics().refused(Full::Address);
             return None;
@@ -243,7 +243,7 @@ impl Table {
     fn leave(&self, ends: Ends, is_last: bool) {
         self.local.udp_sessions().fetch_sub(1, Relaxed);
         let mut by_client = self.by_client.borrow_mut();
-        let place = (ends.client.ip(), ends.at);
+        let place = (holder(ends.client.ip()), ends.at);
         if let Some(held) = by_client.get_mut(&place) {
             *held -= 1;
             if *held == 0 {
