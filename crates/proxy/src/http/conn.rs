@@ -40,7 +40,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 /// After a refusal: how much of what the client still sends is read, so that it can read the answer.
 const LINGER_BYTES: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+/// Longest farewell to a client that takes nothing.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Where a connection comes from.
 pub(crate) struct Arrival {
@@ -154,6 +155,8 @@ async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
         return;
     }
     match client.upgrade.take() {
+        // Bytes behind the request were taken for another one, and are lost: there is nothing to relay.
+        Some(_) if client.state.is_refused() => close(stream, true).await,
         Some((upgraded, permit, speaks)) => {
             client.context.face.metrics.upgrades.inc();
             let upstream = [&parts.read_buf[..], &unread].concat();
@@ -192,7 +195,9 @@ pub(super) async fn tunnel(
 /// Closes in good order. A client that was refused in the middle of sending would be answered with a reset
 /// that takes the answer from it: so what it sends is read for a moment.
 async fn close(mut stream: Stream, refused: bool) {
-    if stream.shutdown().await.is_err() || !refused {
+    // Under TLS even that waits for a client who takes nothing.
+    let shut = tokio::time::timeout(LINGER, stream.shutdown()).await;
+    if !refused || !matches!(shut, Ok(Ok(()))) {
         return;
     }
     let drain = async {

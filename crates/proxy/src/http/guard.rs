@@ -444,8 +444,14 @@ impl hyper::rt::Write for Guard {
         self.stream.is_write_vectored()
     }
 
+    /// Under TLS it is here that a client who takes nothing is noticed: writes go to memory as long as there is some.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_flush(cx);
+        if this.stream.holds_back() {
+            this.state.write_blocked.set(polled.is_pending());
+        }
+        polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -112,9 +112,10 @@ pub(crate) struct Origin<'a> {
 pub(crate) fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     drop_aliases(headers);
     if origin.trusted.contains(&origin.peer) {
-        let before = headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok());
-        let all = before.map(|before| HeaderValue::from_str(&format!("{before}, {}", origin.peer)));
-        let all = all.and_then(Result::ok).unwrap_or_else(|| origin.peer_value.clone());
+        // Every line, in order (RFC 9110 section 5.2): some proxies add theirs below what the client sent.
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().chain([origin.peer_value]);
+        let all = lines.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        let all = HeaderValue::from_bytes(&all).unwrap_or_else(|_| origin.peer_value.clone());
         headers.insert(X_FORWARDED_FOR, all);
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| origin.host.clone());
         headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(origin.scheme));
@@ -293,6 +294,14 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 10.1.2.3");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "web");
+    }
+
+    #[test]
+    fn what_a_trusted_peer_added_in_a_line_of_its_own_counts() {
+        let mut headers = map(&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.1.1.1")]);
+        forward(&mut headers, &["10.1.2.3".parse().unwrap()]);
+        assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 1.1.1.1, 10.1.2.3");
     }
 
     #[test]

@@ -97,6 +97,43 @@ async fn a_kept_connection_that_died_is_not_noticed() {
     harness.stop().await;
 }
 
+/// A server whose worker dies of one request: it is sent once over a kept connection, where that might tell of the connection,
+/// and after that as often as the budget and the attempts of a request allow, not over all connections that are kept.
+#[tokio::test]
+async fn a_request_that_kills_is_not_sent_over_every_kept_connection() {
+    let fatal = Arc::new(AtomicUsize::new(0));
+    let counter = fatal.clone();
+    let server = serve(move |mut stream| {
+        let counter = counter.clone();
+        async move {
+            let mut buffer = [0; 1024];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                if buffer[..length].starts_with(b"GET /fatal") {
+                    counter.fetch_add(1, Relaxed);
+                    return;
+                }
+                // Others arrive meanwhile, so that each has a connection of its own.
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await;
+    let harness = Harness::start().await;
+    harness.register("web", Instance::at(server.address));
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        streams.push(TcpStream::connect(harness.http).await.unwrap());
+    }
+    let asked = streams.iter_mut().map(|stream| get(stream, "web", "/"));
+    futures_util::future::join_all(asked).await;
+    assert!(server.connections.load(Relaxed) >= 20, "kept: {}", server.connections.load(Relaxed));
+    let (status, _) = get(&mut streams[0], "web", "/fatal").await;
+    assert_eq!(status, 502);
+    assert!(fatal.load(Relaxed) <= 6, "{} times", fatal.load(Relaxed));
+    harness.stop().await;
+}
+
 #[tokio::test]
 async fn connections_are_kept() {
     let server = named_mirror("").await;

@@ -121,6 +121,37 @@ fn have_tools() -> bool {
     all
 }
 
+/// Its pipe fills up, and then it reads no more. Under TLS the last of an answer is in memory and not in the socket.
+#[tokio::test]
+async fn a_client_by_tls_that_does_not_read_is_cut_off() {
+    if !have_tools() {
+        return;
+    }
+    let server = echo::serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
+        let part = vec![0; 100_000];
+        while stream.write_all(&part).await.is_ok() {}
+    })
+    .await;
+    let authority = Authority::new();
+    let mut config = tls_config(vec![authority.sign("web", &["web"], None)], vec![]);
+    config.http.stall_timeout = std::time::Duration::from_millis(200);
+    let harness = Harness::with(config).await;
+    harness.register("web", Instance::at(server.address));
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-quiet", "-servername", "web", "-connect", &harness.tls.unwrap().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut client = command.spawn().unwrap();
+    let mut asks = client.stdin.take().unwrap();
+    asks.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    eventually("it is cut off", async || harness.count("proxy_slow_readers_total") == 1).await;
+    eventually("nothing is left of it", async || harness.count("relay_open") == 0).await;
+    drop(client);
+    harness.stop().await;
+}
+
 #[tokio::test]
 async fn curl_asks_by_https_in_both_versions_of_http() {
     if !have_tools() {

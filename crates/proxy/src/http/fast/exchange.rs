@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::answer::{self, Begun, Head};
 use super::rounds::Order;
 use super::{End, Fast, Ready};
+use crate::http::conn::LINGER;
 use crate::metrics::Miss;
 
 /// Most bytes of further requests that are read while one is answered.
@@ -86,8 +87,9 @@ impl Fast<'_> {
         if !plain::speaks_http1(endpoint) {
             return Some(End::Unusual);
         }
+        let mut kept = plain::kept(local, &flight);
         loop {
-            let mut up = match plain::kept(local, &flight) {
+            let mut up = match kept.take() {
                 Some(up) => up,
                 None => match plain::fresh(local, endpoint, &ready.permit, &flight).await {
                     Ok(up) => up,
@@ -99,7 +101,7 @@ impl Fast<'_> {
                 Asked::Begun { head, rest, extra } => {
                     return self.pass_on(up, &flight, ready.taken, head, (rest, extra)).await;
                 }
-                // It tells of the connection and not of the endpoint.
+                // It tells of the connection and not of the endpoint, once.
                 Asked::Lost if up.used => local.metrics().retries.inc(),
                 Asked::Lost => {
                     local.failed(&flight, Failure::Answer);
@@ -331,7 +333,9 @@ impl Fast<'_> {
         }
         // Under TLS a write is not out before it is flushed.
         if let Stream::Other(_) = self.stream {
-            ready!(Pin::new(&mut *self.stream).poll_flush(cx)).map_err(drop)?;
+            let polled = Pin::new(&mut *self.stream).poll_flush(cx);
+            self.client.state.set_write_blocked(polled.is_pending());
+            ready!(polled).map_err(drop)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -380,7 +384,7 @@ impl Fast<'_> {
             text.len()
         );
         // A client that takes nothing has none of it.
-        let _ = self.stream.write_all(answer.as_bytes()).await;
+        let _ = tokio::time::timeout(LINGER, self.stream.write_all(answer.as_bytes())).await;
         End::Closed
     }
 }

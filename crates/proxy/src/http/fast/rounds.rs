@@ -36,7 +36,6 @@ pub(crate) struct Visited {
     /// How long an endpoint may think, and since when it does.
     response: Option<Duration>,
     asked: Cell<Option<Instant>>,
-    now: Rc<Cell<Instant>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -46,8 +45,6 @@ struct Rounds {
     visited: RefCell<Vec<Weak<Visited>>>,
     /// Between two rounds; 0 while nobody goes round.
     every: Cell<Duration>,
-    /// When the last round began: exact enough for timeouts, and cheaper than asking the kernel.
-    now: Rc<Cell<Instant>>,
     sooner: tokio::sync::Notify,
 }
 
@@ -56,7 +53,6 @@ thread_local! {
     static ROUNDS: Rc<Rounds> = Rc::new(Rounds {
         visited: RefCell::default(),
         every: Cell::default(),
-        now: Rc::new(Cell::new(Instant::now())),
         sooner: tokio::sync::Notify::new(),
     });
     static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
@@ -73,7 +69,6 @@ pub(crate) fn visit(
     let interval = response.map_or(patience.interval(), |response| patience.interval().min(response / 2));
     ROUNDS.with(|rounds| {
         let now = Instant::now();
-        rounds.now.set(now);
         let visited = Rc::new(Visited {
             state: state.clone(),
             interval: patience.interval(),
@@ -81,7 +76,6 @@ pub(crate) fn visit(
             due: Cell::new(now),
             response,
             asked: Cell::new(None),
-            now: rounds.now.clone(),
             order: Cell::new(if face.drain.is_started() { Order::Leave } else { Order::GoOn }),
             waker: RefCell::default(),
         });
@@ -113,9 +107,9 @@ impl Visited {
         }
     }
 
-    /// An endpoint is asked.
+    /// An endpoint is asked. By the clock itself: counted from the round before, it would have a round less.
     pub(super) fn asks(&self) {
-        self.asked.set(Some(self.now.get()));
+        self.asked.set(Some(Instant::now()));
     }
 
     /// How long an endpoint may think; zero where that is its own affair.
@@ -197,7 +191,6 @@ async fn go_round(rounds: Rc<Rounds>, face: Remote<Face>) {
 /// One round; false when nobody was there.
 fn round(rounds: &Rounds, face: &Face, leaving: bool) -> bool {
     let now = Instant::now();
-    rounds.now.set(now);
     let cut = leaving && face.cut.is_started();
     let mut list = rounds.visited.borrow_mut();
     list.retain(|visited| visited.strong_count() > 0);
