@@ -19,10 +19,19 @@ pub(crate) struct Keep {
     pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) sites: ArcSwap<Sites>,
     relay: Relay,
-    /// The settings in use, with their files besides certificates.
-    settings: Mutex<(Tls, Watched)>,
+    settings: Mutex<Settings>,
     /// What is known of upstreams, each kept when its files go bad.
     clients: Mutex<HashMap<Arc<str>, (Upstream, Client)>>,
+}
+
+/// The settings in use.
+#[derive(Default)]
+struct Settings {
+    config: Tls,
+    /// Their files besides certificates.
+    files: Watched,
+    /// What could not be used of them when they were read last. It may pass, so they are read again.
+    errors: Vec<String>,
 }
 
 impl Keep {
@@ -33,7 +42,7 @@ impl Keep {
             handshakes: Handshakes::new(config.max_handshakes, relay.metrics()),
             sites: ArcSwap::default(),
             relay: relay.clone(),
-            settings: Mutex::new((config.clone(), Watched::default())),
+            settings: Mutex::default(),
             clients: Mutex::default(),
         };
         keep.follow(config);
@@ -45,24 +54,33 @@ impl Keep {
         self.handshakes.allow(config.max_handshakes);
         self.tell(self.certificates.use_files(&config.certificates));
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        *settings = (config.clone(), Watched::new(files(config)));
-        self.build(config);
+        *settings =
+            Settings { config: config.clone(), files: Watched::new(files(config)), errors: Vec::new() };
+        self.build(&mut settings);
     }
 
-    /// Reads what changed. Blocks on files, so not for a data thread.
+    /// Reads what changed, and what could not be read. Blocks on files, so not for a data thread.
     pub(crate) fn look(&self) {
         self.tell(self.certificates.refresh());
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let (config, watched) = &mut *settings;
-        if watched.changed() {
-            self.build(config);
+        if settings.files.changed() || !settings.errors.is_empty() {
+            self.build(&mut settings);
         }
     }
 
-    fn build(&self, config: &Tls) {
-        let (sites, errors) = Sites::new(config, &self.certificates);
-        self.tell(errors);
+    /// An error is told once, until it is another one.
+    fn build(&self, settings: &mut Settings) {
+        let (sites, mut errors) = Sites::new(&settings.config, &self.certificates);
         self.sites.store(Arc::new(sites));
+        self.connect(&settings.config, &mut errors);
+        let texts: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
+        let before = std::mem::replace(&mut settings.errors, texts.clone());
+        let news = errors.into_iter().zip(texts).filter(|(_, text)| !before.contains(text));
+        self.tell(news.map(|(error, _)| error).collect());
+    }
+
+    /// How services are reached.
+    fn connect(&self, config: &Tls, errors: &mut Vec<TlsError>) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *clients);
         for upstream in &config.upstreams {
@@ -72,7 +90,7 @@ impl Keep {
             let client = match (made, known) {
                 (Ok(client), _) => client,
                 (Err(error), known) => {
-                    self.tell(vec![error]);
+                    errors.push(error);
                     // A service that should be reached by TLS is never reached without.
                     known.map_or_else(Client::refusing, |(_, client)| client)
                 }
