@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::balance::{Failure, Flight};
 use crate::local::Local;
+use crate::resolve;
 use crate::stream::Stream;
 use crate::tls::Speak;
 
@@ -39,7 +40,7 @@ impl Dial for TcpDial {
         Box::pin(async move {
             let stream = match &endpoint.target {
                 Target::Ip(address) => TcpStream::connect(address).await?,
-                Target::Host(host, port) => TcpStream::connect((&**host, *port)).await?,
+                Target::Host(host, port) => by_name(host, *port).await?,
             };
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
@@ -52,6 +53,18 @@ impl Dial for TcpDial {
         let is_here = address.ip().to_canonical().is_loopback();
         is_here.then(|| sys::listen::connect_at_once(*address).ok().flatten()).flatten()
     }
+}
+
+/// Connects to the first address of a host that can be reached.
+async fn by_name(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+    for address in resolve::addresses(host).await?.iter() {
+        match TcpStream::connect((*address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(last)
 }
 
 /// A target as people write it.

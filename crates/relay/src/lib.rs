@@ -19,6 +19,7 @@ mod local;
 mod metrics;
 pub mod proxy_header;
 pub mod pump;
+mod resolve;
 mod stream;
 mod threads;
 pub mod tls;

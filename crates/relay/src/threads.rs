@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::dial::Dial;
 use crate::local::Local;
 use crate::metrics::Metrics;
+use crate::resolve;
 use crate::tls::Upstreams;
 
 /// Something to do on a data thread.
@@ -172,8 +173,9 @@ fn run(
     if let Err(cause) = sys::process::take_usual_turns() {
         tracing::debug!(thread = index, %cause, "a data thread keeps the turns that it was started with");
     }
-    // Only the resolver blocks, and a few lookups at once are plenty.
-    let runtime = match runtime.enable_all().max_blocking_threads(4).build_local(LocalOptions::default()) {
+    // Only the resolver blocks.
+    let runtime = runtime.enable_all().max_blocking_threads(resolve::THREADS);
+    let runtime = match runtime.build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(cause) => {
             tracing::error!(thread = index, %cause, "cannot make a data thread's runtime");
