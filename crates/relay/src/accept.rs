@@ -22,6 +22,8 @@ pub trait Accept: Send + Sync + 'static {
 /// How long accepting rests after it failed: there are no descriptors or no memory, and a busy loop would
 /// not bring them back.
 const REST: Duration = Duration::from_millis(100);
+/// Connections accepted, or taken from another thread, before those that there are have their turns.
+const MOST_IN_A_ROW: u32 = 16;
 
 /// Accepts on one socket until the drain starts or `stop` resolves; then the socket is closed, and what was
 /// accepted lives on.
@@ -37,6 +39,7 @@ pub async fn serve(
     tokio::pin!(stop);
     let drained = drain.started();
     tokio::pin!(drained);
+    let mut in_a_row = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -45,7 +48,10 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => deal(&local, &limits, &accept, socket, peer),
+            Ok((socket, peer)) => {
+                deal(&local, &limits, &accept, socket, peer);
+                give_way(&mut in_a_row).await;
+            }
             Err(cause) if is_the_peers(&cause) => {}
             Err(cause) => {
                 local.metrics().accept_failures.inc();
@@ -53,6 +59,15 @@ pub async fn serve(
                 tokio::time::sleep(REST).await;
             }
         }
+    }
+}
+
+/// Lets others have their turns after every so many: a crowd of newcomers must not stop who is here.
+pub(crate) async fn give_way(in_a_row: &mut u32) {
+    *in_a_row += 1;
+    if *in_a_row == MOST_IN_A_ROW {
+        *in_a_row = 0;
+        tokio::task::yield_now().await;
     }
 }
 

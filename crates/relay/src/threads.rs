@@ -14,6 +14,7 @@ use state::Reader;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
+use crate::accept;
 use crate::balance;
 use crate::config::Config;
 use crate::dial::Dial;
@@ -186,8 +187,10 @@ fn run(
         let local = Local::new(index, shared, routes.clone());
         tokio::task::spawn_local(crate::judge::follow(Rc::downgrade(&local), routes));
         tokio::task::spawn_local(crate::http::sweep(Rc::downgrade(&local)));
+        let mut in_a_row = 0;
         while let Some(Message::Run(job)) = messages.recv().await {
             job(&local);
+            accept::give_way(&mut in_a_row).await;
         }
     });
 }
