@@ -1,6 +1,7 @@
 //! What this process may and where it runs.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -42,6 +43,12 @@ pub fn give_free_memory_back() {
         // pages that nothing allocated lies on.
         unsafe { libc::malloc_trim(0) };
     }
+}
+
+/// Processor time that this process has taken so far, all threads together.
+pub fn time_taken() -> Duration {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(taken).unwrap_or_default()
 }
 
 /// Numbers of the processors that this thread may run on, in order.
@@ -128,6 +135,12 @@ mod tests {
         give_free_memory_back();
         assert!(resident() + (40 << 20) < before, "{} of {before} bytes are left", resident());
         drop(stay);
+    }
+
+    #[test]
+    fn work_takes_time() {
+        let before = time_taken();
+        while time_taken() < before + Duration::from_millis(5) {}
     }
 
     #[test]
