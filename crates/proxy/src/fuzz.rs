@@ -1,6 +1,7 @@
 //! Entries for fuzzing: each takes any bytes and must not panic; what it asserts holds for all of them.
 
 use crate::http::framer::{Framer, HeadLimits, Then};
+use crate::http::two::turn::Frames;
 use crate::http::{authority, path};
 
 /// A first line: name and rest lie inside the input.
@@ -31,6 +32,25 @@ pub fn canonical_path(text: &str) {
 pub fn framing(bytes: &[u8], cuts: &[usize]) {
     let whole = follow(bytes, &[]);
     assert_eq!(whole, follow(bytes, cuts));
+}
+
+/// An HTTP/2 connection's bytes: what they cost does not depend on how they are cut, and there is always room for some.
+pub fn frames(bytes: &[u8], cut: usize, most: usize) {
+    let (first, second) = bytes.split_at(cut % (bytes.len() + 1));
+    let (mut whole, mut cut) = (Frames::default(), Frames::default());
+    let found = whole.follow(bytes, usize::MAX);
+    let (first, second) = (cut.follow(first, usize::MAX), cut.follow(second, usize::MAX));
+    assert_eq!(found.pass, bytes.len());
+    assert_eq!((found.cost, found.bare), (first.cost + second.cost, first.bare + second.bare));
+    let (mut rest, mut turns) = (bytes, Frames::default());
+    let mut bare = 0;
+    while !rest.is_empty() {
+        let found = turns.follow(rest, most.max(1));
+        assert!(found.pass > 0);
+        bare += found.bare;
+        rest = &rest[found.pass..];
+    }
+    assert_eq!(bare, found.bare);
 }
 
 /// Bytes passed, heads seen, and whether it ended in a refusal.

@@ -67,6 +67,7 @@ pub const TARGETS: &[Target] = &[
     target("paxos_frame", paxos::wire::fuzz_frame).with(frames),
     target("portolan_config", portolan_config),
     target("proxy_first_line", proxy::fuzz::first_line),
+    target("proxy_frames", proxy_frames),
     target("proxy_framing", proxy_framing),
     target("proxy_host", |bytes| as_text(bytes, proxy::fuzz::host)),
     target("proxy_path", |bytes| as_text(bytes, proxy::fuzz::canonical_path)),
@@ -216,6 +217,16 @@ fn batches() -> Vec<Vec<u8>> {
     survives(driver.handle_propose(vec![4; 5].into()));
     let turn = driver.poll_turn().map(|turn| survives(turn.batch().encode()));
     turn.into_iter().chain([survives(driver.image(paxos::Image::restate).encode())]).collect()
+}
+
+/// Where it is cut, how much there is room for, then what is read.
+fn proxy_frames(bytes: &[u8]) {
+    let (numbers, stream) = split(bytes, 4);
+    let (numbers, _) = numbers.as_chunks();
+    let numbers: Vec<usize> = numbers.iter().map(|number| u16::from_be_bytes(*number).into()).collect();
+    if let [cut, most] = numbers[..] {
+        proxy::fuzz::frames(stream, cut, most);
+    }
 }
 
 /// How many reads, where each ends, then what is read.

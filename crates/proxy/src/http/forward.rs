@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use http::header::{HOST, HeaderValue, TE, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use relay::http::{Body, Fault, Outgoing, Reached, Upgraded};
 use route::{Backend, Caller, Denial, Permit, Principal, Routes};
 use tokio::time::{Instant, timeout_at};
@@ -71,16 +70,16 @@ impl Answered {
     }
 }
 
-/// Answers one request; never fails.
-pub(crate) async fn respond(
-    client: Rc<Client>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Counted>, Infallible> {
+/// Answers one request, of a stream that is to become a WebSocket or not.
+pub(super) async fn respond(
+    client: &Rc<Client>,
+    request: Request<Body>,
+    extended: Option<&mut Extended>,
+) -> Response<Counted> {
     let refused = client.state.begin();
     let in_flight = InFlight::new(&client.state);
     let Face { metrics, log, .. } = &*client.context.face;
     let entry = log.load_full().map(|log| Box::new(Entry::new(log, client.peer, &request)));
-    let extended = Extended::opening(&mut request);
     let answered = match refused {
         Some(refusal) => Err(refusal),
         None if client.door == Door::Plain => {
@@ -91,7 +90,7 @@ pub(crate) async fn respond(
     let Answered { response, clock, service } =
         answered.unwrap_or_else(|refusal| Answered::here(answer::refuse(metrics, refusal), None));
     let response = match extended {
-        Some(extended) => extended.answered(&client, response),
+        Some(extended) => extended.answered(client, response),
         None => response,
     };
     metrics.answered(response.status());
@@ -99,7 +98,7 @@ pub(crate) async fn respond(
         (entry.status, entry.service) = (response.status().as_u16(), service);
         entry
     });
-    Ok(response.map(|body| Counted::new(body, in_flight, clock, entry)))
+    response.map(|body| Counted::new(body, in_flight, clock, entry))
 }
 
 /// What the request line and `Host` come down to.
@@ -158,7 +157,7 @@ impl Client {
         .into_bytes()
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Answered, Refusal> {
+    async fn forward(&self, request: Request<Body>) -> Result<Answered, Refusal> {
         let metrics = &self.context.face.metrics;
         let grpc = answer::is_grpc(&request);
         let Ready { backend, permit, outgoing, manner, fault } = match self.prepare(request, grpc) {
@@ -227,7 +226,7 @@ impl Client {
     }
 
     /// Everything that needs no waiting: the target, the service, the permit, the fields.
-    fn prepare(&self, mut request: Request<Incoming>, grpc: bool) -> Result<Ready, Stop> {
+    fn prepare(&self, mut request: Request<Body>, grpc: bool) -> Result<Ready, Stop> {
         let Context { face, local, .. } = &self.context;
         let live = face.live.load();
         let target = target(&live, &mut request)?;
@@ -287,7 +286,7 @@ impl Client {
     fn outgoing(
         &self,
         live: &Live,
-        request: Request<Incoming>,
+        request: Request<Body>,
         target: &Target,
         found: &Found,
         grpc: bool,
@@ -297,8 +296,8 @@ impl Client {
         let options = manner.map(|manner| &manner.options);
         let key = manner.and_then(|manner| manner.affinity(request.headers(), self.peer));
         let (most, stall) = body_limits(live, options, &request, grpc)?;
-        let (mut parts, incoming) = request.into_parts();
-        let (body, fault) = Body::limited(incoming, most, stall);
+        let (mut parts, body) = request.into_parts();
+        let (body, fault) = body.limited(most, stall);
         let stripped = headers::strip(&mut parts.headers);
         if parts.version == Version::HTTP_2 {
             headers::join_cookies(&mut parts.headers);
@@ -371,7 +370,7 @@ impl Client {
 fn body_limits(
     live: &Live,
     options: Option<&RouteOptions>,
-    request: &Request<Incoming>,
+    request: &Request<Body>,
     grpc: bool,
 ) -> Result<(Option<u64>, Option<Duration>), Refusal> {
     let http = &live.config.http;
@@ -386,7 +385,7 @@ fn body_limits(
 }
 
 /// Reads host and path, and brings them into one form.
-fn target(live: &Live, request: &mut Request<Incoming>) -> Result<Target, Refusal> {
+fn target(live: &Live, request: &mut Request<Body>) -> Result<Target, Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }

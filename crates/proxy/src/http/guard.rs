@@ -141,11 +141,16 @@ impl State {
         }
         hurry.count.set(hurry.count.get() + 1);
         if hurry.count.get() > hurry.most.get() {
-            hurry.too_much.notify_one();
+            self.hurry();
         }
     }
 
-    /// Resolves when too many requests were given up within a second.
+    /// The client goes on and on with what costs only us.
+    pub(crate) fn hurry(&self) {
+        self.hurry.too_much.notify_one();
+    }
+
+    /// Resolves when too many requests were given up within a second, or [`State::hurry`] says so.
     pub(crate) async fn hurries(&self) {
         self.hurry.too_much.notified().await;
     }
@@ -187,10 +192,6 @@ impl State {
     }
 }
 
-/// What an HTTP/2 connection may bring before others have their turn. A flood of small frames would go on for megabytes:
-/// hyper reads as long as there is anything to read.
-const MOST_IN_A_TURN: usize = 16 * 1024;
-
 /// Stands in for a refused request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
 
@@ -207,8 +208,6 @@ pub(crate) struct Guard {
     stand_in_sent: bool,
     /// Requests that were answered before this took over.
     before: u64,
-    /// What HTTP/2 brought in this turn.
-    in_turn: usize,
 }
 
 impl Guard {
@@ -222,8 +221,8 @@ impl Guard {
     ) -> Guard {
         state.in_head.set(true);
         let (passed, held, before) = (Vec::new(), Vec::new(), state.heads.get());
-        let (local, stand_in_sent, in_turn) = (local.clone(), false, 0);
-        let mut guard = Guard { stream, local, framer, state, passed, held, stand_in_sent, before, in_turn };
+        let (local, stand_in_sent) = (local.clone(), false);
+        let mut guard = Guard { stream, local, framer, state, passed, held, stand_in_sent, before };
         if !first.is_empty() {
             guard.examine(&first, None);
         }
@@ -294,22 +293,17 @@ impl Guard {
         self.state.in_head.set(self.framer.awaits_head() && begun);
     }
 
-    /// Reads a body of known length, or HTTP/2, past the framer; returns how much, 0 at the end.
+    /// Reads a body of known length past the framer; returns how much, 0 at the end.
     fn poll_unexamined(
         &mut self,
         cx: &mut Context<'_>,
         mut to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<usize>> {
         let room = to.remaining();
-        ready!(self.poll_turn(cx));
         let unexamined = usize::try_from(self.framer.unexamined()).unwrap_or(usize::MAX);
         let count = if unexamined >= room {
             let mut through = TokioIo::new(Counting { stream: &mut self.stream, count: 0 });
-            let polled = hyper::rt::Read::poll_read(Pin::new(&mut through), cx, to);
-            if polled.is_pending() {
-                self.in_turn = 0;
-            }
-            ready!(polled)?;
+            ready!(hyper::rt::Read::poll_read(Pin::new(&mut through), cx, to))?;
             through.into_inner().count
         } else {
             // The body ends before hyper's room does: what follows must be examined.
@@ -324,19 +318,8 @@ impl Guard {
             }))?
         };
         self.framer.skip(count as u64);
-        self.in_turn += count;
         self.state.read.set(self.state.read.get() + count as u64);
         Poll::Ready(Ok(count))
-    }
-
-    /// Pending when others have their turn first, those among them for whom something has come meanwhile.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.framer.is_raw() || self.in_turn < MOST_IN_A_TURN {
-            return Poll::Ready(());
-        }
-        self.in_turn = 0;
-        // It is woken again by this, and needs not be polled to its end.
-        std::pin::pin!(tokio::task::yield_now()).poll(cx)
     }
 
     fn poll_refused(
@@ -390,7 +373,7 @@ impl hyper::rt::Read for Guard {
             if let Some((place, refusal)) = this.state.refused.get() {
                 return this.poll_refused(place, refusal, to);
             }
-            this.state.wants_body.set(!this.framer.awaits_head() && !this.framer.is_raw());
+            this.state.wants_body.set(!this.framer.awaits_head());
             if this.framer.unexamined() > 0 {
                 ready!(this.poll_unexamined(cx, to))?;
                 break;

@@ -2,7 +2,8 @@
 //!
 //! A connection begins in [`fast`], which serves plain requests by hand. At the first that is not plain it passes
 //! [`guard`] (strict framing), hyper (parsing), [`forward`] (canonical target, route,
-//! permit, fields) and `relay::http` (balancing, pools). Nothing is buffered but heads.
+//! permit, fields) and `relay::http` (balancing, pools). One that opens HTTP/2 is [`two`]'s from there on. Nothing is
+//! buffered but heads.
 
 pub(crate) mod answer;
 pub(crate) mod authority;
@@ -24,5 +25,7 @@ mod pulls;
 mod rate;
 mod refusal;
 pub(crate) mod table;
+pub(crate) mod two;
+mod watch;
 
 pub(crate) use refusal::Refusal;

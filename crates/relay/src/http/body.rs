@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, Sleep};
@@ -14,8 +16,8 @@ use tokio::time::{Instant, Sleep};
 use crate::balance::Flight;
 
 use super::arriving::Arriving;
+use super::frames::Received;
 use super::pool::Kept;
-use super::shared::Received;
 
 /// A body on its way through. Frames pass as they come: data and trailers are not held back.
 #[derive(Debug, Default)]
@@ -93,7 +95,7 @@ enum Kind {
     Incoming(Incoming),
     /// Of an HTTP/1.1 answer that is read by hand.
     Arriving(Box<Arriving>),
-    /// Of an HTTP/2 answer.
+    /// Of a message on a stream of HTTP/2, as far as h2 is spoken to directly.
     Received(Received),
 }
 
@@ -118,19 +120,22 @@ impl Body {
         Body { kind, held: None, watch: None }
     }
 
+    /// A body that a peer sends on a stream of HTTP/2, behind a head with these fields.
+    pub fn received(stream: RecvStream, head: &HeaderMap) -> Body {
+        let received = Received::new(stream, head, None);
+        if received.is_over() { Body::empty() } else { Body::from(received) }
+    }
+
     /// The same with limits: of bytes, and of the time without any. What is returned beside it says whether one was
     /// reached; there is none for a body that cannot.
-    pub fn limited(incoming: Incoming, most: Option<u64>, pause: Option<Duration>) -> (Body, Reached) {
-        if (most.is_none() && pause.is_none()) || incoming.is_end_stream() {
-            return (Body::incoming(incoming), Reached::default());
+    pub fn limited(self, most: Option<u64>, pause: Option<Duration>) -> (Body, Reached) {
+        if (most.is_none() && pause.is_none()) || self.is_empty() {
+            return (self, Reached::default());
         }
         let fault = Rc::new(Cell::new(None));
         let pause = pause.map(|limit| (limit, Box::pin(tokio::time::sleep(limit))));
         let watch = Watch { left: most.unwrap_or(u64::MAX), pause, fault: fault.clone() };
-        (
-            Body { kind: Kind::Incoming(incoming), held: None, watch: Some(Box::new(watch)) },
-            Reached(Some(fault)),
-        )
+        (Body { watch: Some(Box::new(watch)), ..self }, Reached(Some(fault)))
     }
 
     /// True when it certainly has no data and no trailers.

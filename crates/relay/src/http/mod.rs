@@ -12,6 +12,7 @@ mod attempt;
 mod body;
 pub mod chunks;
 mod connect;
+mod frames;
 pub mod framing;
 mod head;
 mod outgoing;
@@ -23,6 +24,7 @@ pub mod websocket;
 
 pub use body::{Body, BodyError, Fault, Reached};
 pub use connect::{LocalExecutor, Protocol, Upgraded};
+pub use frames::pipe;
 pub use outgoing::Outgoing;
 pub use pool::sweep;
 pub use send::{Answer, SendError, send};

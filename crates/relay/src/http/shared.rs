@@ -8,20 +8,19 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::task::AbortHandle;
 
 use super::body::Body;
+use super::frames::{Received, pipe};
 use crate::stream::Stream;
 
 /// Flow-control windows. The protocol's own 64 KiB throttle any flow with a round trip worth the name.
@@ -152,85 +151,23 @@ impl Shared {
         let answer = answer.await.map_err(Failed::Sent)?;
         self.state.answers.set(self.state.answers.get() + 1);
         let (parts, stream) = answer.into_parts();
-        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let mut received = Received { stream, length, data_over: false, piping };
-        received.settle();
+        let received = Received::new(stream, &parts.headers, piping);
         let body = if received.is_over() { Body::empty() } else { Body::from(received) };
         Ok(Response::from_parts(parts, body))
     }
 }
 
-/// The body of an answer.
-#[derive(Debug)]
-pub(super) struct Received {
-    stream: RecvStream,
-    /// What its head said of the rest of it.
-    length: Option<u64>,
-    data_over: bool,
-    /// The request's body, which may go on as long as this does, and after an answer that came to its end.
-    piping: Option<Piping>,
-}
-
-impl Received {
-    pub(super) fn is_over(&self) -> bool {
-        self.stream.is_end_stream()
-    }
-
-    pub(super) fn size_hint(&self) -> SizeHint {
-        match self.length {
-            _ if self.is_over() => SizeHint::with_exact(0),
-            Some(length) => SizeHint::with_exact(length),
-            None => SizeHint::new(),
-        }
-    }
-
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if !self.data_over {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // Whoever asks has room for it. Fails only on a stream that is over.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
-                    self.length = self.length.map(|length| length.saturating_sub(data.len() as u64));
-                    self.settle();
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                // All of the answer is here, and the server wants no more of the request (RFC 9113 section 8.1).
-                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => self.data_over = true,
-            }
-        }
-        let trailers = ready!(self.stream.poll_trailers(cx));
-        self.settle();
-        Poll::Ready(match trailers {
-            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-            Err(error) => Some(Err(error)),
-        })
-    }
-
-    fn settle(&mut self) {
-        if self.is_over()
-            && let Some(piping) = self.piping.take()
-        {
-            piping.go_on();
-        }
-    }
-}
-
 /// A request's body on its way, given up with this.
 #[derive(Debug)]
-struct Piping(Option<AbortHandle>);
+pub(super) struct Piping(Option<AbortHandle>);
 
 impl Piping {
     fn new(body: Body, stream: SendStream<Bytes>) -> Piping {
-        Piping(Some(tokio::task::spawn_local(pipe(body, stream)).abort_handle()))
+        Piping(Some(tokio::task::spawn_local(pipe(body, stream, Reason::CANCEL)).abort_handle()))
     }
 
     /// To its end by itself.
-    fn go_on(mut self) {
+    pub(super) fn go_on(mut self) {
         self.0 = None;
     }
 }
@@ -241,53 +178,4 @@ impl Drop for Piping {
             task.abort();
         }
     }
-}
-
-async fn pipe(mut body: Body, mut stream: SendStream<Bytes>) {
-    loop {
-        let frame = poll_fn(|cx| match stream.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Some),
-        });
-        // Whatever fails below fails because the stream is over, and there is nobody to tell.
-        let Some(frame) = frame.await else { return };
-        match frame {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    let is_last = body.is_end_stream();
-                    if !has_room(&mut stream, data.len()).await || stream.send_data(data, is_last).is_err() {
-                        return;
-                    }
-                    if is_last {
-                        return;
-                    }
-                }
-                Err(frame) => {
-                    let _ = frame.into_trailers().map(|trailers| stream.send_trailers(trailers));
-                    return;
-                }
-            },
-            Some(Err(_)) => return stream.send_reset(Reason::CANCEL),
-            None => {
-                let _ = stream.send_data(Bytes::new(), true);
-                return;
-            }
-        }
-    }
-}
-
-/// Waits until the server takes some of `count` bytes, so that one part of a body is held here at most; false when it
-/// takes no more. No more than a byte is claimed meanwhile: streams that wait must not take the window from others.
-async fn has_room(stream: &mut SendStream<Bytes>, count: usize) -> bool {
-    if count == 0 {
-        return true;
-    }
-    stream.reserve_capacity(1);
-    while stream.capacity() == 0 {
-        match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return false,
-        }
-    }
-    true
 }

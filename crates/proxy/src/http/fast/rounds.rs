@@ -205,7 +205,7 @@ fn round(rounds: &Rounds, face: &Face, leaving: bool) -> bool {
 }
 
 /// The moment as a `Date` field has it (RFC 9110 section 5.6.7), written once a second.
-pub(super) fn with_date<R>(with: impl FnOnce(&[u8]) -> R) -> R {
+pub(crate) fn with_date<R>(with: impl FnOnce(&[u8]) -> R) -> R {
     let now = SystemTime::now();
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     DATE.with(|date| {
