@@ -37,12 +37,16 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(program: &Path, settings: impl FnOnce(Ports) -> String) -> Daemon {
+        Daemon::start_by(Command::new(program), settings)
+    }
+
+    /// Starts it by a command that ends in the program's name.
+    pub(crate) fn start_by(mut command: Command, settings: impl FnOnce(Ports) -> String) -> Daemon {
         let port = || SocketAddr::from((Ipv4Addr::LOCALHOST, reserve_port().unwrap()));
         let ports = Ports { api: port(), dns: port(), http: port(), tcp: port(), udp: port() };
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("portolan.toml");
         std::fs::write(&config, common(ports) + &settings(ports)).unwrap();
-        let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(folder.path().join("data"));
         command.env("RUST_LOG", "warn");
         let mut process = Running::start(&mut command).unwrap();

@@ -1,19 +1,24 @@
 //! Attacks on one daemon, one after the other: its memory stays bounded, and others are served meanwhile.
 //!
-//! Only when asked for, because it takes the whole machine; it prints a table. Attackers give way to the daemon and to
-//! those who measure it, so that what others wait is the daemon's doing and not the attacker's:
+//! Only when asked for, because it takes the whole machine; it prints a table. [`stage`] says who runs where, so that what
+//! others wait is the daemon's doing and not the attackers':
 //!
 //! ```text
 //! PORTOLAN_BIN=target/release/portolan PORTOLAN_FLOOD_SECONDS=10 \
 //!     cargo test -p portolan-bench --test it floods -- --nocapture
 //! ```
+//!
+//! `PORTOLAN_FLOOD_ONLY=rapid_reset,settings` runs some of them, and `PORTOLAN_FLOOD_TABLE=docs/hardening.md` writes the
+//! table down.
 
 mod frames;
 mod http;
 mod other;
 mod slow;
+mod stage;
+mod table;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -24,12 +29,18 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
 
+use self::stage::Stage;
+use self::table::{Row, Waits};
 use crate::daemon::{Daemon, Ports, put};
 use crate::mixed::backends::{Backend, Kind};
 use crate::mixed::clients::answer;
 
 /// How much more memory all attacks may cost: the largest keeps thousands of answers from being taken.
 const MOST_KIB: u64 = 192 * 1024;
+/// How much more there may be in the end, when it was given back.
+const LEFT_KIB: u64 = 64 * 1024;
+/// How long giving back may take.
+const GIVING_BACK: Duration = Duration::from_secs(6);
 /// Longest that others may wait.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Tasks that attack at once.
@@ -57,11 +68,16 @@ fn others_are_served_under_attack() {
     }
     let _alone = crate::alone();
     let time = crate::seconds("PORTOLAN_FLOOD_SECONDS", 1);
-    let daemon = Daemon::start(&program, settings);
-    let attackers = runtime(ATTACKERS, || {
-        let _ = rustix::process::nice(19);
-    });
-    runtime(1, || {}).block_on(attack_all(&daemon, attackers.handle(), time));
+    let stage = Stage::set();
+    let daemon = Daemon::start_by(stage.daemon(&program), settings);
+    let attackers = runtime(ATTACKERS, stage::give_way);
+    let others = runtime(1, stage::go_first);
+    let rows = others.block_on(attack_all(&daemon, others.handle(), attackers.handle(), time));
+    let place = match stage.apart {
+        true => "the daemon alone on one processor, attackers and others on another",
+        false => "all on one processor",
+    };
+    table::publish(&rows, &format!("Each attack took {} s, with {place}.", time.as_secs()));
     attackers.shutdown_background();
 }
 
@@ -80,14 +96,17 @@ fn settings(ports: Ports) -> String {
     )
 }
 
-async fn attack_all(daemon: &Daemon, attackers: &Handle, time: Duration) {
-    let (web, pong) = (Backend::start(Kind::Web).await, Backend::start(Kind::Pong).await);
-    for (service, backend) in [("web", &web), ("pong", &pong)] {
+async fn attack_all(daemon: &Daemon, quick: &Handle, attackers: &Handle, time: Duration) -> Vec<Row> {
+    // Who is attacked is busy with it, and those who ask somebody else are not to wait for that.
+    let web = attackers.spawn(Backend::start(Kind::Web)).await.unwrap();
+    let aside = quick.spawn(Backend::start(Kind::Web)).await.unwrap();
+    let pong = quick.spawn(Backend::start(Kind::Pong)).await.unwrap();
+    for (service, backend) in [("web", &web), ("aside", &aside), ("pong", &pong)] {
         let port = backend.address.port();
         let body = format!("{{\"Name\":\"{service}\",\"Address\":\"127.0.0.1\",\"Port\":{port}}}");
         put(daemon.ports.api, "/v1/agent/service/register", &body).await;
     }
-    let attacks: [(&str, Attack); 21] = attacks![
+    let attacks: [(&'static str, Attack); 21] = attacks![
         http::rapid_reset,
         http::made_you_reset,
         http::data_after_the_end,
@@ -110,37 +129,42 @@ async fn attack_all(daemon: &Daemon, attackers: &Handle, time: Duration) {
         slow::slowhttptest_bodies,
         slow::slowhttptest_readers,
     ];
-    println!(
-        "{:22} {:>7} {:>10} {:>9} {:>11} {:>11} {:>6}",
-        "", "others", "99 of 100", "slowest", "memory", "afterwards", "CPU"
-    );
-    let calm = under(daemon, attackers, "(calm)", None, time).await;
-    for (name, attack) in attacks {
-        let held = under(daemon, attackers, name, Some(attack), time).await;
-        assert!(held < calm + MOST_KIB, "{name}: {held} KiB after {calm} KiB");
+    let only = std::env::var("PORTOLAN_FLOOD_ONLY").ok();
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
+    let calm = under(daemon, (quick, attackers), ("(calm)", None), time, u64::MAX).await;
+    let at_first = calm.kib;
+    let mut rows = vec![calm];
+    for (name, attack) in attacks.into_iter().filter(|(name, _)| wanted(name)) {
+        let row = under(daemon, (quick, attackers), (name, Some(attack)), time, at_first).await;
+        assert!(row.kib < at_first + MOST_KIB, "{name}: {} KiB after {at_first} KiB", row.kib);
+        rows.push(row);
     }
+    let left = rows.last().unwrap().kib_afterwards;
+    assert!(left < at_first + LEFT_KIB, "{left} KiB are left after {at_first} KiB");
+    rows
 }
 
-/// Attacks for a while, and serves others; what memory there is at the end.
+/// Attacks for a while, and serves others; what it cost.
 async fn under(
     daemon: &Daemon,
-    attackers: &Handle,
-    name: &str,
-    attack: Option<Attack>,
+    (quick, attackers): (&Handle, &Handle),
+    (name, attack): (&'static str, Option<Attack>),
     time: Duration,
-) -> u64 {
+    at_first: u64,
+) -> Row {
     let attackers: Vec<_> = attack
         .iter()
         .flat_map(|attack| (0..ATTACKERS).map(|_| attackers.spawn(attack(daemon.ports))))
         .collect();
     let over = Arc::new(AtomicBool::new(false));
-    let others = tokio::spawn(others(daemon.ports, over.clone()));
+    let kept = quick.spawn(others(daemon.ports, over.clone()));
+    let new = quick.spawn(newcomers(daemon.ports.http, over.clone()));
     let (begin, cpu) = (Instant::now(), daemon.cpu_ms());
     sleep(time).await;
-    let cpu = (daemon.cpu_ms() - cpu) as f64 / begin.elapsed().as_millis() as f64 * 100.0;
-    let held = daemon.usage().kib;
+    let cpu_percent = (daemon.cpu_ms() - cpu) as f64 / begin.elapsed().as_millis() as f64 * 100.0;
+    let kib = daemon.usage().kib;
     over.store(true, Relaxed);
-    let mut waits = others.await.unwrap();
+    let (kept, new) = (Waits::new(kept.await.unwrap()), Waits::new(new.await.unwrap()));
     for attacker in attackers {
         attacker.abort();
         // It was stopped: that is no news.
@@ -148,38 +172,58 @@ async fn under(
     }
     // Whoever attacked is thrown out or has left, and others' connections idle out.
     daemon.is_quiet();
-    waits.sort_unstable();
-    let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    let mib = |kib: u64| kib as f64 / 1024.0;
-    println!(
-        "{name:22} {:7} {:7.2} ms {:6.1} ms {:7.1} MiB {:7.1} MiB {cpu:4.0} %",
-        waits.len(),
-        at(0.99),
-        at(1.0),
-        mib(held),
-        mib(daemon.usage().kib)
-    );
-    held
+    let kib_afterwards = given_back(daemon, at_first.saturating_add(at_first / 8)).await;
+    let row = Row { name, kept, new, cpu_percent, kib, kib_afterwards };
+    row.report();
+    row
+}
+
+/// What memory there is when the daemon has come to rest, or is below `enough`.
+async fn given_back(daemon: &Daemon, enough: u64) -> u64 {
+    let end = Instant::now() + GIVING_BACK;
+    loop {
+        let kib = daemon.usage().kib;
+        if kib < enough || Instant::now() > end {
+            return kib;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Asks the daemon for something of each kind until told otherwise; each must be answered. How long it took.
 async fn others(ports: Ports, over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut waits = Vec::new();
     let mut http = TcpStream::connect(ports.http).await.unwrap();
+    http.set_nodelay(true).unwrap();
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     udp.connect(ports.udp).await.unwrap();
     while !over.load(Relaxed) || waits.is_empty() {
         let begin = Instant::now();
         timeout(LIMIT, ask(&mut http)).await.expect("others are answered");
         waits.push(begin.elapsed());
-        timeout(LIMIT, ping(&udp)).await.expect("others' datagrams come back");
-        sleep(Duration::from_millis(5)).await;
+        if waits.len() % 8 == 0 {
+            timeout(LIMIT, ping(&udp)).await.expect("others' datagrams come back");
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    waits
+}
+
+/// Asks on a new connection each time.
+async fn newcomers(http: SocketAddr, over: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    while !over.load(Relaxed) || waits.is_empty() {
+        let begin = Instant::now();
+        let asking = async { ask(&mut TcpStream::connect(http).await.unwrap()).await };
+        timeout(LIMIT, asking).await.expect("newcomers are answered");
+        waits.push(begin.elapsed());
+        sleep(Duration::from_millis(10)).await;
     }
     waits
 }
 
 async fn ask(http: &mut TcpStream) {
-    http.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    http.write_all(b"GET / HTTP/1.1\r\nHost: aside\r\n\r\n").await.unwrap();
     let (head, _) = answer(http).await.unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
 }
