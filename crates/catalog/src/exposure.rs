@@ -47,10 +47,23 @@ pub struct Port {
     pub number: u16,
 }
 
+/// Begins what a firewall attempts for one port.
+const LET: &str = "let ";
+
 impl Port {
     /// What a firewall attempts for it, in the words of its report: whoever reads one knows by them which port is meant.
     pub fn let_in(&self) -> String {
-        format!("let {self} in")
+        format!("{LET}{self} in")
+    }
+
+    /// The same by IPv6 alone.
+    pub fn let_in_by_ipv6(&self) -> String {
+        format!("{LET}{self} in by IPv6")
+    }
+
+    /// True when a report is about one port in these words, and not about the firewall as a whole.
+    pub fn is_about_one(attempted: &str) -> bool {
+        attempted.starts_with(LET)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::answer;
 use crate::config::Config;
 use crate::doors::{Doors, OpenDoors};
 use crate::metrics::Metrics;
-use crate::names::{Names, Owner, Provider, Targets};
+use crate::names::{Names, Owner, Provider, Shut, Targets};
 use crate::nat::Verdict;
 use crate::outlook::Outlook;
 use crate::outside::{Lookout, Outside, Sights};
@@ -198,7 +198,7 @@ impl Face {
         failures.extend(self.settle_doors().await);
         let report = self.set_firewall(FIREWALL).await;
         let shut = self.shut(&report);
-        let is_open = report.failures.len() == shut.len();
+        let is_open = report.failures.iter().all(|one| Port::is_about_one(&one.attempted));
         failures.extend(report.failures.iter().cloned());
         self.direct = direct();
         failures.extend(self.provide().await);
@@ -317,9 +317,12 @@ impl Face {
     }
 
     /// Ports that other people's rules drop although ours let them in.
-    fn shut(&self, report: &Report) -> BTreeSet<Port> {
-        let is_told = |port: &&Port| report.failures.iter().any(|one| one.attempted == port.let_in());
-        self.plan.openings.keys().filter(is_told).copied().collect()
+    fn shut(&self, report: &Report) -> Shut {
+        let told = |words: fn(&Port) -> String| {
+            let is_told = |port: &&Port| report.failures.iter().any(|one| one.attempted == words(port));
+            self.plan.openings.keys().filter(is_told).copied().collect()
+        };
+        Shut { v4: told(Port::let_in), v6: told(Port::let_in_by_ipv6) }
     }
 
     async fn settle_doors(&mut self) -> Vec<Failure> {
@@ -390,7 +393,7 @@ impl Face {
     }
 
     /// Shows names, last of all, and none to a door that the firewall keeps shut.
-    async fn show(&mut self, wishes: &Wishes, is_open: bool, shut: BTreeSet<Port>) -> Vec<Failure> {
+    async fn show(&mut self, wishes: &Wishes, is_open: bool, shut: Shut) -> Vec<Failure> {
         let (mut mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
         if self.direct.is_some() {
             let same = self.plan.mappings.iter().filter(|(port, internal)| port.number == **internal);

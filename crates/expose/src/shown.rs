@@ -64,7 +64,7 @@ impl Status {
             Some(own) => link("mapping", NONE, format!("{own} is this host's own and public")),
             None => grant_link("mapping", self.mappings.as_ref(), port, internal),
         });
-        links.push(grant_link("pinhole", self.pinholes.as_ref(), inner, internal));
+        links.push(self.pinhole_link(inner));
         links.extend(self.sights.get(&port).map(|sight| match &sight.outcome {
             Ok(()) => link("outside", HOLDS, format!("node \"{}\" elsewhere gets in", sight.by)),
             Err(why) => {
@@ -107,7 +107,7 @@ impl Status {
 
     fn firewall_link(&self, port: Port) -> Link {
         let about = |one: &&state::Failure| one.attempted == port.let_in();
-        let general = |one: &&state::Failure| !one.attempted.starts_with("let ");
+        let general = |one: &&state::Failure| !Port::is_about_one(&one.attempted);
         let found = self.firewall.iter().find(about).or_else(|| self.firewall.iter().find(general));
         match found {
             None if self.unguarded.is_some() => {
@@ -115,6 +115,18 @@ impl Status {
             }
             None => link("firewall", HOLDS, format!("lets {port} in")),
             Some(failure) => link("firewall", BROKEN, format!("{}: {}", failure.attempted, failure.cause)),
+        }
+    }
+
+    /// One that leads to a shut door is no more than none, and no break either.
+    fn pinhole_link(&self, inner: Port) -> Link {
+        let shut = self.firewall.iter().find(|one| one.attempted == inner.let_in_by_ipv6());
+        match grant_link("pinhole", self.pinholes.as_ref(), inner, inner.number) {
+            Link { state, .. } if &*state == HOLDS && shut.is_some() => {
+                let why = shut.map(|failure| format!("{}: {}", failure.attempted, failure.cause));
+                link("pinhole", NONE, why.unwrap_or_default())
+            }
+            other => other,
         }
     }
 

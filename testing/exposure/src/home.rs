@@ -28,6 +28,8 @@ pub enum Guard {
     Nft,
     /// iptables with a policy of DROP.
     Iptables,
+    /// The same, and nft is there too.
+    Both,
 }
 
 /// The lab. Everything in it ends with it.
@@ -59,7 +61,7 @@ impl Home {
         for tool in ["nft", "miniupnpd", "consul"] {
             peers::tool(tool).map_err(|missing| missing.to_string())?;
         }
-        if guard == Guard::Iptables {
+        if guard != Guard::Nft {
             peers::tool("iptables-nft").map_err(|missing| missing.to_string())?;
         }
         names::sweep();
@@ -95,14 +97,14 @@ impl Home {
         ))?;
         let bin = self.folder.path().join("bin");
         std::fs::create_dir(&bin)?;
-        door(&bin, "nft", "nft", self.guard == Guard::Nft)?;
+        door(&bin, "nft", "nft", self.guard != Guard::Iptables)?;
         for (name, program) in [
             ("iptables", "iptables-nft"),
             ("iptables-restore", "iptables-nft-restore"),
             ("ip6tables", "ip6tables-nft"),
             ("ip6tables-restore", "ip6tables-nft-restore"),
         ] {
-            door(&bin, name, program, self.guard == Guard::Iptables)?;
+            door(&bin, name, program, self.guard != Guard::Nft)?;
         }
         Ok(())
     }
@@ -120,7 +122,7 @@ impl Home {
                     }
                 }",
             ),
-            Guard::Iptables => {
+            Guard::Iptables | Guard::Both => {
                 for program in ["iptables", "ip6tables"] {
                     for rule in [
                         "-A INPUT -i lo -j ACCEPT",

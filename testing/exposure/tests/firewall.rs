@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::until;
-use portolan_exposure::{Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+use portolan_exposure::{CLIENT_V6, Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
 
 /// Port 1337 is the service's; what is on 8510 is the daemon's, on loopback.
 const OWN: &str = "mappings = false\npinholes = false\n[firewall]\nmode = \"own\"\nlook_every = \"1s\"\nkeep = [\"22/tcp\"]\n";
@@ -121,5 +121,97 @@ fn what_other_peoples_rules_drop_is_said_and_no_name_leads_there() {
     home.nft_inside("flush set ip strict shut").unwrap();
     daemon.shows("lets 1337/tcp in").unwrap();
     names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
+    daemon.stop().unwrap();
+}
+
+/// The ruleset without our own table, and without what is counted.
+fn others(home: &Home) -> String {
+    let rules = home.ruleset().unwrap();
+    let (before, ours) = rules.split_once(TABLE).unwrap_or((&rules, ""));
+    let after = ours.split_once("\n}\n").map_or("", |(_, after)| after);
+    let is_count = |word: &&str| word.parse::<u64>().is_err();
+    let uncounted = |line: &str| line.split(' ').filter(is_count).collect::<Vec<_>>().join(" ");
+    before.lines().chain(after.lines()).map(uncounted).collect::<Vec<_>>().join("\n")
+}
+
+fn stands_beside(home: &Home, guard: Guard) {
+    need!(peers::portolan());
+    need!(peers::python(&[]));
+    need!(peers::tool("curl"));
+    let before = others(home);
+    let _service = home.serve_web("0.0.0.0").unwrap();
+    let mut daemon = Daemon::start(home, &format!("{OWN}confirm_within = \"10m\"\n")).unwrap();
+    eventually(home, &daemon, "the table", |rules| rules.contains(TABLE));
+    until(LIMIT, "it to be on trial", || daemon.say(&["firewall", "confirm"]).ok()).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    assert!(!reaches(home));
+    daemon.say(&["expose", "web", "--port", "1337"]).unwrap();
+    daemon.shows("lets 1337/tcp in").unwrap();
+    until(LIMIT, "the network to get in through both", || reaches(home).then_some(())).unwrap_or_else(
+        |timeout| panic!("{timeout}\n{}\n{}", home.ruleset().unwrap_or_default(), daemon.said()),
+    );
+    if guard == Guard::Nft {
+        // What is kept is the operator's promise, and others break it. Of iptables' own matches nft tells too little.
+        daemon.tells("let 22/tcp in").unwrap();
+    }
+    let config = home.folder.path().join("house.toml").display().to_string();
+    let doctor = daemon.say(&["doctor", "--config", &config]).unwrap_or_else(|said| said.to_string());
+    assert!(doctor.contains("our own table, nft inet PORTOLAN"), "{doctor}");
+    daemon.say(&["unexpose", "web"]).unwrap();
+    eventually(home, &daemon, "the port to close", |rules| !rules.contains("1337"));
+    assert!(!reaches(home));
+    daemon.say(&["expose", "web", "--port", "1337"]).unwrap();
+    daemon.shows("lets 1337/tcp in").unwrap();
+    daemon.stop().unwrap();
+    assert!(home.ruleset().unwrap().contains(TABLE), "it is the host's firewall");
+    assert_eq!(others(home), before, "and nothing of ours is in anybody else's");
+}
+
+#[test]
+fn a_firewall_of_our_own_stands_beside_other_peoples_tables() {
+    stands_beside(&need!(Home::build(Guard::Nft)), Guard::Nft);
+}
+
+#[test]
+fn a_firewall_of_our_own_stands_beside_iptables() {
+    stands_beside(&need!(Home::build(Guard::Both)), Guard::Both);
+}
+
+#[test]
+fn what_is_dropped_of_ipv6_alone_keeps_only_its_addresses_from_the_world() {
+    let home = need!(Home::build(Guard::Nft));
+    need!(peers::portolan());
+    need!(peers::python(&[]));
+    for tool in ["knotd", "dig"] {
+        need!(peers::tool(tool));
+    }
+    let names = NameServer::start(&home).unwrap();
+    let dns = names.section(NameServer::KEY).unwrap();
+    home.nft_inside(
+        "table ip6 strict {
+            set shut {
+                type inet_service
+                elements = { 1337 }
+            }
+            chain incoming {
+                type filter hook input priority 5;
+                ct state established accept
+                ip6 saddr fe80::/10 accept
+                tcp dport @shut drop
+            }
+        }",
+    )
+    .unwrap();
+    let _service = home.serve_web("0.0.0.0").unwrap();
+    let mut daemon = Daemon::start(&home, &format!("[firewall]\nlook_every = \"1s\"\n{dns}")).unwrap();
+    daemon.say(&["register", "web", "--port", "1337"]).unwrap();
+    daemon.say(&["expose", "web", "--port", "1337", "--name", "www.example.test"]).unwrap();
+    names.shows("www.example.test", "A", &[WAN_ROUTER]).unwrap();
+    daemon.shows("let 1337/tcp in by IPv6: nft ip6 strict incoming, rule").unwrap();
+    daemon.shows("this host's firewall keeps 1337/tcp shut by IPv6").unwrap();
+    daemon.shows("web 1337/tcp -> 1337: open").unwrap();
+    assert!(names.answers("www.example.test", "AAAA").is_empty());
+    home.nft_inside("flush set ip6 strict shut").unwrap();
+    names.shows("www.example.test", "AAAA", &[CLIENT_V6]).unwrap();
     daemon.stop().unwrap();
 }

@@ -16,6 +16,15 @@ use crate::wish::{NameKind, Place, Port, srv};
 /// Longest that withdrawing waits for name servers, in all: the doors behind the names are closed right after.
 const REMOVE: Duration = Duration::from_secs(4);
 
+/// Ports of this host, as named in [`Plan::openings`], that its firewall keeps shut.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shut {
+    /// By IPv4.
+    pub v4: BTreeSet<Port>,
+    /// By IPv6: names with such addresses alone lead that way.
+    pub v6: BTreeSet<Port>,
+}
+
 /// What names can lead to now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Targets {
@@ -29,8 +38,8 @@ pub struct Targets {
     pub mapped: BTreeSet<Port>,
     /// Ports that it lets through.
     pub pinholed: BTreeSet<Port>,
-    /// Ports of this host, as named in [`Plan::openings`], that its firewall keeps shut.
-    pub shut: BTreeSet<Port>,
+    /// What of it the firewall keeps shut.
+    pub shut: Shut,
     /// Ports at the router that somebody elsewhere could not reach, and what he said: no name is shown for them before
     /// somebody can.
     pub unreached: BTreeMap<Port, String>,
@@ -40,10 +49,14 @@ pub struct Targets {
 
 impl Targets {
     /// Why the ports of a name do not lead through this host's firewall.
-    fn is_open(&self, plan: &Plan, ports: &BTreeSet<Port>) -> Result<(), String> {
+    fn is_open(&self, plan: &Plan, kind: NameKind, ports: &BTreeSet<Port>) -> Result<(), String> {
         let inner = |port: &Port| Some(Port { number: *plan.mappings.get(port)?, ..*port });
-        let shut = ports.iter().filter_map(inner).find(|port| self.shut.contains(port));
-        shut.map_or(Ok(()), |port| Err(format!("this host's firewall keeps {port} shut")))
+        let (all, by) = match kind {
+            NameKind::Aaaa => (&self.shut.v6, " by IPv6"),
+            NameKind::A | NameKind::Cname | NameKind::Srv | NameKind::Txt => (&self.shut.v4, ""),
+        };
+        let shut = ports.iter().filter_map(inner).find(|port| all.contains(port));
+        shut.map_or(Ok(()), |port| Err(format!("this host's firewall keeps {port} shut{by}")))
     }
 
     /// Why a name is not shown yet. One that is shown stays: it may be the other who has trouble.
@@ -130,7 +143,7 @@ impl Names {
         self.refused.clear();
         for (key, ports) in &plan.names {
             let is_new = !self.held.contains_key(key);
-            let target = targets.is_open(plan, ports).and_then(|()| targets.is_reached(ports, is_new));
+            let target = targets.is_open(plan, key.1, ports).and_then(|()| targets.is_reached(ports, is_new));
             let target = target.and_then(|()| targets.of(key, ports));
             let values: BTreeSet<Rdata> = match target {
                 Ok(value) => [value].into(),

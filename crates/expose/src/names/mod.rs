@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use exec::Exec;
 pub use http::{Http, HttpConfig, ProviderError, TemplateError};
-pub use keep::{Names, Targets};
+pub use keep::{Names, Shut, Targets};
 pub use key::{KeyError, parse_key, read_key};
 pub use server::{Config, Rfc2136};
 pub use several::Several;

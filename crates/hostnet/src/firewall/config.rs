@@ -18,7 +18,7 @@ pub enum Mode {
     Iptables,
     /// A chain in every table of nftables that blocks what comes in.
     Nft,
-    /// A table of ours is the host's firewall: what nobody asked for is dropped.
+    /// A table of ours is the host's firewall: what nobody asked for is dropped. What others block is opened as with `auto`.
     Own,
     /// Nothing: somebody else opens ports.
     Off,

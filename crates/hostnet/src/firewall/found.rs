@@ -1,6 +1,6 @@
 //! What there is to open ports in.
 
-use super::iptables::Family;
+use super::iptables::{self, Family};
 use super::nft::{self, Hook};
 use super::tool::{self, ToolError};
 use super::{FirewallError, Mode};
@@ -22,10 +22,16 @@ impl Found {
                 return Err(ToolError::Missing("iptables").into());
             }
         }
-        if matches!(mode, Mode::Auto | Mode::Nft) {
+        if mode == Mode::Own {
+            // Beside a table of ours there need be no chain in iptables that nobody uses.
+            for family in ["iptables", "ip6tables"].into_iter().filter_map(family) {
+                found.iptables.extend(iptables::is_in_use(&family, chain).await.then_some(family));
+            }
+        }
+        if matches!(mode, Mode::Auto | Mode::Nft | Mode::Own) {
             match tool::find("nft") {
                 Some(program) => found.hooks = nft::look(&program, chain).await?,
-                None if mode == Mode::Nft => return Err(ToolError::Missing("nft").into()),
+                None if mode != Mode::Auto => return Err(ToolError::Missing("nft").into()),
                 None => {}
             }
         }
@@ -33,6 +39,8 @@ impl Found {
             // These are shown by nft too, and are iptables' to change.
             found.hooks.retain(|hook| !(hook.table == "filter" && hook.base == "INPUT"));
         }
+        // A table of ours is made whole.
+        found.hooks.retain(|hook| !(mode == Mode::Own && hook.family == "inet" && hook.table == chain));
         Ok(found)
     }
 }

@@ -51,6 +51,24 @@ pub(super) async fn remove(family: &Family, chain: &str) -> Result<(), ToolError
     tool::run(&family.restore, &["-w", "5", "--noflush"], &text).await.map(drop)
 }
 
+/// True when somebody's rules may keep out what comes in, or our chain is there.
+pub(super) async fn is_in_use(family: &Family, chain: &str) -> bool {
+    let input = tool::run(&family.iptables, &[WAIT[0], WAIT[1], "-S", "INPUT"], "").await;
+    input.is_ok_and(|listing| may_refuse(&listing, chain)) || listed(family, chain).await.is_some()
+}
+
+/// Reads `iptables -S INPUT`: whether a packet may be lost in it, whatever our chain says.
+fn may_refuse(listing: &str, chain: &str) -> bool {
+    const HARMLESS: [&str; 6] = ["ACCEPT", "RETURN", "LOG", "NFLOG", "MARK", "CONNMARK"];
+    listing.lines().any(|line| match line.strip_prefix("-P INPUT ") {
+        Some(policy) => policy.split_whitespace().next() != Some("ACCEPT"),
+        None => {
+            let mut words = line.split_whitespace().skip_while(|word| !["-j", "-g"].contains(word));
+            words.nth(1).is_some_and(|target| target != chain && !HARMLESS.contains(&target))
+        }
+    })
+}
+
 async fn jumps(family: &Family, chain: &str) -> bool {
     let args = [WAIT[0], WAIT[1], "-C", "INPUT", "-j", chain];
     tool::run(&family.iptables, &args, "").await.is_ok()
@@ -71,4 +89,24 @@ fn rules(chain: &str, wanted: &Openings) -> Vec<String> {
         )
     };
     wanted.ports.iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_refuses_nobody_is_known() {
+        for (listing, refuses) in [
+            ("-P INPUT ACCEPT\n", false),
+            ("-P INPUT DROP\n", true),
+            ("-P INPUT ACCEPT -c 10 20\n-A INPUT -i lo -j ACCEPT\n-A INPUT -j OURS\n", false),
+            ("-P INPUT ACCEPT\n-A INPUT -p tcp -m tcp --dport 25 -j REJECT --reject-with tcp-reset\n", true),
+            ("-P INPUT ACCEPT\n-A INPUT -g ufw-before-input\n", true),
+            ("-P INPUT ACCEPT\n-A INPUT -m comment --comment DROP -j LOG --log-prefix \"-j DROP\"\n", false),
+            ("", false),
+        ] {
+            assert_eq!(may_refuse(listing, "OURS"), refuses, "{listing}");
+        }
+    }
 }

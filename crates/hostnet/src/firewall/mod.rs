@@ -19,6 +19,8 @@ pub(crate) mod tool;
 mod trial;
 mod whole;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use catalog::exposure::{Openings, Port};
@@ -31,6 +33,7 @@ pub use nft::{ParseError, parse};
 use tool::ToolError;
 use trial::Trial;
 pub use trial::{Consent, ON_TRIAL};
+use whole::Version;
 
 /// Why the host's firewall is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -134,12 +137,12 @@ async fn abandon(config: &Config, is_confirmed: bool) {
 
 /// At the end: a table that is the host's firewall stays, with what is kept; everything else goes.
 async fn leave(config: &Config, stays: bool) -> Vec<FirewallError> {
-    if config.mode != Mode::Own {
-        return remove(config).await;
+    let mut errors = remove(config).await;
+    if let (Mode::Own, Ok(chain)) = (config.mode, checked(&config.chain)) {
+        let done = if stays { own::close(config, chain).await } else { own::remove(chain).await };
+        errors.extend(done.err().map(FirewallError::from));
     }
-    let Ok(chain) = checked(&config.chain) else { return Vec::new() };
-    let done = if stays { own::close(config, chain).await } else { own::remove(chain).await };
-    done.err().map(FirewallError::from).into_iter().collect()
+    errors
 }
 
 /// What was agreed to when somebody confirmed a table of ours: with other settings he is asked again.
@@ -159,7 +162,8 @@ async fn settle(config: &Config, wanted: &Openings, trial: &mut Trial) -> Vec<Fa
     };
     failures.extend(trial.failure());
     if failures.is_empty() && config.mode != Mode::Off {
-        failures.extend(lost(wanted).await);
+        let kept = config.keep.iter().map(|kept| kept.0).filter(|_| config.mode == Mode::Own);
+        failures.extend(lost(wanted.ports.keys().copied().chain(kept).collect()).await);
     }
     failures
 }
@@ -173,26 +177,38 @@ async fn bring_about(
         return apply(config, wanted).await;
     }
     let chain = checked(&config.chain)?;
-    let stands = trial.handle_rules(Instant::now());
-    if stands {
-        own::apply(config, chain, wanted).await?
-    } else {
-        own::remove(chain).await?
+    if trial.handle_rules(Instant::now()) {
+        own::apply(config, chain, wanted).await?;
+        // What ours lets in must not be dropped by others either.
+        return apply(config, wanted).await;
     }
-    Ok(Vec::new())
+    own::remove(chain).await?;
+    Ok(remove(config).await)
 }
 
-/// Ports that other people's rules drop all the same.
-async fn lost(wanted: &Openings) -> Vec<Failure> {
-    let Some(nft) = tool::find("nft").filter(|_| !wanted.ports.is_empty()) else { return Vec::new() };
+/// Ports that other people's rules drop all the same, by IPv6 too where this host has it.
+async fn lost(ports: BTreeSet<Port>) -> Vec<Failure> {
+    let Some(nft) = tool::find("nft").filter(|_| !ports.is_empty()) else { return Vec::new() };
     let listing = tool::run(&nft, &["-j", "list", "ruleset"], "").await;
     let Some(rules) = listing.ok().and_then(|listing| whole::read(&listing).ok()) else { return Vec::new() };
-    let lost = wanted.ports.keys().filter_map(|port| Some((port, rules.loses(*port)?)));
-    lost.map(|(port, by)| Failure {
-        attempted: port.let_in(),
-        cause: format!("{by} drops it: what one chain lets in, another may still drop; let it in there too"),
-    })
-    .collect()
+    let has_six = sys::host::addresses().is_ok_and(|all| all.into_iter().any(is_reachable_by_six));
+    let mut failures = Vec::new();
+    for port in ports {
+        let four = rules.loses(port, Version::V4).map(|by| (port.let_in(), by));
+        let six = has_six.then(|| rules.loses(port, Version::V6)).flatten();
+        let six = six.map(|by| (port.let_in_by_ipv6(), by));
+        failures.extend([four, six].into_iter().flatten().map(|(attempted, by)| Failure {
+            attempted,
+            cause: format!(
+                "{by} drops it: what one chain lets in, another may still drop; let it in there too"
+            ),
+        }));
+    }
+    failures
+}
+
+fn is_reachable_by_six(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local())
 }
 
 /// One verb: afterwards the rules are as `wanted` says. Twice is once.
@@ -230,12 +246,10 @@ async fn remove(config: &Config) -> Vec<FirewallError> {
 /// When the rules cannot be read.
 pub async fn blockers(config: &Config) -> Result<Vec<String>, FirewallError> {
     let found = Found::look(config.mode, checked(&config.chain)?).await?;
-    if config.mode == Mode::Own {
-        return Ok(vec![format!("our own table, nft inet {}", config.chain)]);
-    }
+    let own = (config.mode == Mode::Own).then(|| format!("our own table, nft inet {}", config.chain));
     let families = found.iptables.iter().map(|family| format!("{} INPUT", family.iptables.display()));
     let hooks = found.hooks.iter().map(|hook| format!("nft {} {} {}", hook.family, hook.table, hook.base));
-    Ok(families.chain(hooks).collect())
+    Ok(own.into_iter().chain(families).chain(hooks).collect())
 }
 
 /// Fuzz target: what `nft` lists of other people's rules.
@@ -243,7 +257,9 @@ pub fn fuzz_ruleset(listing: &str) {
     nft::fuzz(listing);
     if let Ok(rules) = whole::read(listing) {
         let port = Port { protocol: catalog::exposure::Protocol::Tcp, number: 443 };
-        assert_eq!(rules.loses(port), rules.loses(port));
+        for version in [Version::V4, Version::V6] {
+            assert_eq!(rules.loses(port, version), rules.loses(port, version));
+        }
     }
 }
 

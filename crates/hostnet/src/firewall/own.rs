@@ -4,7 +4,8 @@
 //! interfaces that he trusts. The table stays when the daemon ends, without the ports of services: a firewall that
 //! leaves with a process is none.
 //!
-//! What is absent: other people's tables. What they drop stays dropped.
+//! What is absent: other people's tables. What is open in ours is opened in those that block as in every other mode; what
+//! they drop of the rest stays dropped.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -2,13 +2,13 @@
 //! may hold or not.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::exposure::Protocol;
 use serde_json::Value;
 
-use super::{Chain, Place, Rule, Ruleset, Test, Verdict};
+use super::{Chain, Place, Rule, Ruleset, Test, Verdict, Version};
 use crate::firewall::nft::{self, ParseError};
 
 /// Elements of named sets of ports.
@@ -41,7 +41,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn place(value: &Value, name: &str) -> Option<Place> {
-    let family = text(value, "family").filter(|family| ["ip", "inet"].contains(family))?;
+    let family = text(value, "family").filter(|family| ["ip", "ip6", "inet"].contains(family))?;
     Some((family.into(), text(value, "table")?.into(), text(value, name)?.into()))
 }
 
@@ -126,7 +126,7 @@ fn compared(left: &Value, right: &Value, is_not: bool, place: &Place, sets: &Set
     }
     match key("meta") {
         Some("iifname" | "iif") if words(right) == ["lo"] => return settled(false),
-        Some("nfproto") => return settled(words(right).contains(&"ipv4")),
+        Some("nfproto" | "protocol") => return versions(right, is_not),
         Some("l4proto") => return protocol(right, is_not),
         Some(_) => return Test::Unknown,
         None => {}
@@ -141,12 +141,37 @@ fn compared(left: &Value, right: &Value, is_not: bool, place: &Place, sets: &Set
             };
             ports(right, place, sets).map_or(Test::Unknown, |ranges| Test::Port { protocol, ranges, is_not })
         }
-        (Some("ip"), Some("protocol")) => protocol(right, is_not),
-        // Whoever comes from the Internet has none of these.
-        (Some("ip"), Some("saddr")) if are_local(right) => settled(false),
-        (Some("ip6" | "icmp" | "icmpv6" | "sctp" | "dccp" | "arp" | "ether"), _) => Test::Never,
+        (Some("ip"), field) => only(Version::V4, of_header(field, right, is_not)),
+        (Some("ip6"), field) => only(Version::V6, of_header(field, right, is_not)),
+        (Some("icmp" | "icmpv6" | "sctp" | "dccp" | "arp"), _) => Test::Never,
         _ => Test::Unknown,
     }
+}
+
+/// What is asked of the header of either version.
+fn of_header(field: Option<&str>, right: &Value, is_not: bool) -> Test {
+    let settled = |holds: bool| if holds == is_not { Test::Never } else { Test::Always };
+    match field {
+        Some("protocol" | "nexthdr") => protocol(right, is_not),
+        // Whoever comes from the Internet has none of these, and does not write to them.
+        Some("saddr") if are_all(right, is_somebodys_own) => settled(false),
+        Some("daddr") if are_all(right, is_for_neighbours) => settled(false),
+        _ => Test::Unknown,
+    }
+}
+
+fn only(version: Version, test: Test) -> Test {
+    Test::Only(version, Box::new(test))
+}
+
+fn versions(right: &Value, is_not: bool) -> Test {
+    if right.as_str().is_some_and(|name| name.starts_with('@')) {
+        return Test::Unknown;
+    }
+    let among = words(right);
+    let names = [(Version::V4, ["ipv4", "ip"]), (Version::V6, ["ipv6", "ip6"])];
+    let held = names.into_iter().filter(|(_, names)| names.iter().any(|name| among.contains(name)) != is_not);
+    Test::Version(held.map(|(version, _)| version).collect())
 }
 
 /// Elements of a set that stands in the rule, or the one value.
@@ -186,13 +211,25 @@ fn ports(right: &Value, place: &Place, sets: &Sets<'_>) -> Option<Vec<(u16, u16)
     set.iter().map(|one| range(one.pointer("/elem/val").unwrap_or(one))).collect()
 }
 
-/// True when each of them is of a network of somebody's own.
-fn are_local(right: &Value) -> bool {
-    let is_local = |value: &Value| {
+/// True when each of the addresses and networks is such a one.
+fn are_all(right: &Value, is_such: fn(IpAddr) -> bool) -> bool {
+    let is_one = |value: &Value| {
         let address = value.as_str().or_else(|| value.pointer("/prefix/addr")?.as_str());
-        let address = address.and_then(|text| text.parse::<Ipv4Addr>().ok());
-        address
-            .is_some_and(|address| address.is_private() || address.is_loopback() || address.is_link_local())
+        address.and_then(|text| text.parse().ok()).is_some_and(is_such)
     };
-    elements(right).into_iter().all(is_local)
+    elements(right).into_iter().all(is_one)
+}
+
+fn is_somebodys_own(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}
+
+fn is_for_neighbours(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+    }
 }
