@@ -22,8 +22,8 @@ use http::Request;
 
 use self::pulse::Pulse;
 use self::socket::Socket;
-use self::streams::Streams;
-use self::turn::{MOST_STREAMS, Turn};
+use self::streams::{Share, Streams};
+use self::turn::{MOST_STREAMS, STREAMS_TIME, Turn};
 use super::forward::Client;
 use super::guard::{Guard, State};
 use super::watch::{Step, Watch};
@@ -145,10 +145,10 @@ where
         if pulse.as_mut().is_some_and(|pulse| pulse.is_gone(cx)) {
             return Poll::Ready(Ok(()));
         }
-        let mut left = MOST_STREAMS;
+        let mut share = Share::new(MOST_STREAMS, STREAMS_TIME);
         let mut cx = Context::from_waker(&self.connection);
         // What streams answer goes out with what the connection writes next, and what came for streams is heard in turn.
-        while self.streams.poll(&mut left) {
+        while self.streams.poll(&mut share) {
             loop {
                 match connection.poll_accept(&mut cx) {
                     Poll::Ready(Some(Ok((request, mut respond_to)))) => {

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
 
 /// Places that a connection keeps while no stream is open.
 const KEPT: usize = 4;
@@ -21,6 +22,32 @@ pub(super) struct Streams<F> {
     empty: Vec<usize>,
     door: Arc<Door>,
     connection: Arc<Knock>,
+}
+
+/// What streams may do in a turn.
+pub(super) struct Share {
+    left: usize,
+    until: Instant,
+}
+
+impl Share {
+    /// So many are polled, and none once so much time has passed: one that connects to an endpoint takes as long as ten
+    /// that go on.
+    pub(super) fn new(most: usize, time: Duration) -> Share {
+        Share { left: most, until: Instant::now() + time }
+    }
+
+    /// Takes one out, if there is one. The clock is looked at now and then.
+    fn take(&mut self) -> bool {
+        if self.left % 4 == 1 && Instant::now() >= self.until {
+            self.left = 0;
+        }
+        self.left = match self.left {
+            0 => return false,
+            left => left - 1,
+        };
+        true
+    }
 }
 
 /// What holds one stream after another.
@@ -123,12 +150,14 @@ impl<F: Future<Output = ()>> Streams<F> {
         self.door.waiting().task = None;
     }
 
-    /// Polls those that were woken, at most `left` of them; true when it is the connection's turn.
-    pub(super) fn poll(&mut self, left: &mut usize) -> bool {
+    /// Polls those that were woken, as far as the share goes; true when it is the connection's turn.
+    pub(super) fn poll(&mut self, share: &mut Share) -> bool {
         let mut connection = false;
-        while *left > 0 {
-            let Some(at) = self.door.waiting().places.pop_front() else { break };
-            *left -= 1;
+        while share.take() {
+            let Some(at) = self.door.waiting().places.pop_front() else {
+                share.left += 1;
+                break;
+            };
             if at == CONNECTION {
                 // After those that wait with it: what they hand to it goes out at once.
                 self.connection.is_heard.store(false, SeqCst);
@@ -196,6 +225,17 @@ mod tests {
         })
     }
 
+    fn share(most: usize) -> Share {
+        Share::new(most, Duration::from_secs(600))
+    }
+
+    #[test]
+    fn time_ends_a_share() {
+        let mut share = Share::new(32, Duration::ZERO);
+        let taken = std::iter::from_fn(|| share.take().then_some(())).count();
+        assert!((1..=4).contains(&taken), "{taken}");
+    }
+
     #[test]
     fn only_those_that_were_woken_go_on_and_one_wake_up_is_enough_for_all() {
         let (told, wakers) = (Told::default(), Wakers::default());
@@ -205,19 +245,19 @@ mod tests {
         let mut streams = Streams::new();
         streams.wake_connection();
         (0..5).for_each(|name| streams.begin(waits(name, &told, &wakers)));
-        assert!(streams.poll(&mut 3), "the connection is first");
+        assert!(streams.poll(&mut share(3)), "the connection is first");
         assert!(streams.listen(&cx), "there are two more");
-        assert!(!streams.poll(&mut 3));
+        assert!(!streams.poll(&mut share(3)));
         assert!(!streams.listen(&cx));
         assert_eq!(told.take(), [0, 1, 2, 3, 4]);
         [3, 1, 3].iter().for_each(|at: &usize| wakers.borrow()[*at].wake_by_ref());
         assert_eq!(count.0.load(SeqCst), 1);
         streams.connection().wake();
-        assert!(streams.poll(&mut 9));
+        assert!(streams.poll(&mut share(9)));
         assert_eq!((told.take(), count.0.load(SeqCst)), (vec![3, 1], 1));
         streams.begin(waits(5, &told, &wakers));
         wakers.borrow()[1].wake_by_ref();
-        assert!(!streams.poll(&mut 9));
+        assert!(!streams.poll(&mut share(9)));
         assert_eq!(told.take(), [5], "in the place of one that is over, whose waker says nothing new");
     }
 
@@ -227,7 +267,7 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut streams = Streams::<std::future::Ready<()>>::new();
         streams.wake_connection();
-        assert!(streams.poll(&mut 1) && !streams.listen(&Context::from_waker(&waker)));
+        assert!(streams.poll(&mut share(1)) && !streams.listen(&Context::from_waker(&waker)));
         streams.answer_the_door();
         streams.wake_connection();
         assert_eq!(count.0.load(SeqCst), 0);

@@ -18,8 +18,9 @@ const TURN: usize = 32 * 1024;
 const FRAME: usize = 512;
 /// and one that begins a request: some twenty.
 const REQUEST: usize = 1536;
-/// Streams that go on in a turn.
+/// Streams that go on in a turn, and how long they may take together.
 pub(super) const MOST_STREAMS: usize = 32;
+pub(super) const STREAMS_TIME: Duration = Duration::from_micros(250);
 /// So many frames that carry nothing in one turn are no accident: then others come first for a while.
 const MOST_BARE: u32 = 32;
 const REST: Duration = Duration::from_millis(1);
