@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::guard::Now;
 use crate::guard::cookie::Served;
-use crate::lookup::{Found, Selection, lookup};
+use crate::lookup::{Client, Found, Selection, lookup};
 use crate::names::Apex;
 use crate::responder::{PLAIN_UDP, Responder};
 use crate::wire::question::{Question, Unusual};
@@ -36,7 +36,8 @@ pub(crate) fn answer(
     let mut question = Question::default();
     match read(packet, &mut question) {
         Ok(()) => {
-            find(responder, zone, &question, from, Now::read()).write(responder, zone, packet, turn, out)
+            let plain = Plain::new(responder, zone, &question, from, Now::read());
+            plain.write(&plain.find(responder, zone), responder, zone, packet, turn, out)
         }
         Err(Unusual::Slow) => Outcome::Slow,
         Err(Unusual::Drop) => Outcome::Drop,
@@ -52,46 +53,50 @@ pub(crate) fn read(packet: &[u8], question: &mut Question) -> Result<(), Unusual
     Ok(())
 }
 
-/// The second step: what stands there. Done for a whole batch before the third, so that the memory of all
-/// its entries is fetched at the same time; one after the other would wait for each.
-#[inline]
-pub(crate) fn find<'z>(
-    responder: &Responder,
-    zone: &'z Zone,
-    question: &'z Question,
-    from: IpAddr,
-    now: Now,
-) -> Plain<'z> {
-    let client = responder.client(zone, from);
-    let asked = responder.names.classify(&question.name);
-    let found = lookup(zone, responder.rules, asked, client);
-    if let Found::Endpoints(selection) = &found {
-        std::hint::black_box(selection.entry.endpoints.first().map(|endpoint| endpoint.port));
-    }
-    let cookie = question.edns.and_then(|edns| edns.cookie);
-    Plain {
-        question,
-        found,
-        recursion: responder.forwards_for(client, from),
-        is_local: client.is_local,
-        cookie: cookie.and_then(|cookie| responder.guard.serve(&cookie, from, now)),
-    }
-}
-
-/// A plain query that was looked up.
-pub(crate) struct Plain<'z> {
-    question: &'z Question,
-    found: Found<'z>,
+/// A plain query before anything is looked up: all that decides whether it is answered.
+#[derive(Debug)]
+pub(crate) struct Plain<'q> {
+    question: &'q Question,
+    client: Client,
     /// Other names are forwarded for this client.
     recursion: bool,
-    is_local: bool,
     cookie: Option<Served>,
 }
 
-impl Plain<'_> {
+impl<'q> Plain<'q> {
+    #[inline]
+    pub(crate) fn new(
+        responder: &Responder,
+        zone: &Zone,
+        question: &'q Question,
+        from: IpAddr,
+        now: Now,
+    ) -> Plain<'q> {
+        let client = responder.client(zone, from);
+        let cookie = question.edns.and_then(|edns| edns.cookie);
+        Plain {
+            question,
+            client,
+            recursion: responder.forwards_for(client, from),
+            cookie: cookie.and_then(|cookie| responder.guard.serve(&cookie, from, now)),
+        }
+    }
+
     /// True when nobody else can have sent this in the client's name.
     pub(crate) fn is_proven(&self) -> bool {
-        self.is_local || self.cookie.is_some_and(|cookie| cookie.is_known)
+        self.client.is_local || self.cookie.is_some_and(|cookie| cookie.is_known)
+    }
+
+    /// The second step: what stands there. Done for a whole batch before the third, so that the memory of all
+    /// its entries is fetched at the same time; one after the other would wait for each.
+    #[inline]
+    pub(crate) fn find(&self, responder: &Responder, zone: &'q Zone) -> Found<'q> {
+        let asked = responder.names.classify(&self.question.name);
+        let found = lookup(zone, responder.rules, asked, self.client);
+        if let Found::Endpoints(selection) = &found {
+            std::hint::black_box(selection.entry.endpoints.first().map(|endpoint| endpoint.port));
+        }
+        found
     }
 
     /// Instead of an answer: come back by TCP, or with the cookie that this carries (RFC 7873 section 5.2.3). No longer
@@ -116,9 +121,10 @@ impl Plain<'_> {
         End { code, edns, cookie, our_size: responder.max_udp, recursion: self.recursion }
     }
 
-    /// The third step: the answer to `packet`, in which the question stands.
+    /// The third step: the answer to `packet`, in which the question stands, from what was found.
     pub(crate) fn write(
         &self,
+        found: &Found<'_>,
         responder: &Responder,
         zone: &Zone,
         packet: &[u8],
@@ -129,7 +135,7 @@ impl Plain<'_> {
         let limit = usize::from(asked_size.min(responder.max_udp));
         let turned = Turned { responder, question: self.question, turn };
         let Some(mut writer) = Writer::start(out, packet, self.question, limit) else { return Outcome::Slow };
-        let Some((apex, code)) = turned.records(&self.found, &mut writer) else { return Outcome::Slow };
+        let Some((apex, code)) = turned.records(found, &mut writer) else { return Outcome::Slow };
         if writer.answers() == 0 && !writer.is_truncated() {
             let authority = responder.authority(apex);
             let owner = responder.names.before_apex(&self.question.name, apex);

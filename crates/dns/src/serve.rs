@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use crate::fast::{self, Outcome, Plain};
 use crate::guard::Now;
 use crate::guard::limit;
 use crate::later::{Later, Why};
-use crate::lookup::WhenClosed;
+use crate::lookup::{Found, WhenClosed};
 use crate::metrics::{Dropped, Tally};
+use crate::responder::Responder;
 use crate::slow::{self, Query, Transport, Verdict};
 use crate::wire::question::{Question, Unusual};
 use crate::zone::Zone;
@@ -72,9 +73,9 @@ impl Worker {
                 None => return None,
             })
         });
-        let found: [Option<Plain<'_>>; BATCH] = from_fn(|at| match read[at] {
+        let judged: [Option<Judged<'_>>; BATCH] = from_fn(|at| match read[at] {
             Some(Read::Done(from, Ok(()))) => {
-                Some(fast::find(&shared.responder, &zone, &questions[at], from.ip(), now))
+                Some(Judged::new(&shared.responder, &zone, &questions[at], from.ip(), now))
             }
             _ => None,
         });
@@ -92,23 +93,16 @@ impl Worker {
                 Some(Read::Done(from, _)) => from,
             };
             let asking = Asking { packet: datagram.bytes, from, now, turn: fastrand::u32(..) };
-            match &found[at] {
-                Some(plain) => self.plainly(plain, &zone, asking, outbox, tally),
+            match &judged[at] {
+                Some(judged) => self.plainly(judged, &zone, asking, outbox, tally),
                 None => self.oddly(&zone, asking, outbox, tally),
             }
         }
     }
 
-    fn judge(&self, is_proven: bool, asking: Asking<'_>) -> limit::Verdict {
-        match is_proven {
-            true => limit::Verdict::Answer,
-            false => self.shared.responder.guard.judge(asking.from.ip(), asking.now),
-        }
-    }
-
     fn plainly(
         &self,
-        plain: &Plain<'_>,
+        judged: &Judged<'_>,
         zone: &Zone,
         asking: Asking<'_>,
         out: &mut Outbox,
@@ -116,30 +110,29 @@ impl Worker {
     ) {
         let responder = &self.shared.responder;
         let Some(slot) = out.slot() else { return };
-        let verdict = self.judge(plain.is_proven(), asking);
-        let outcome = match verdict {
-            limit::Verdict::Answer => plain.write(responder, zone, asking.packet, asking.turn, slot),
-            limit::Verdict::Slip => plain.write_slip(responder, asking.packet, slot),
-            limit::Verdict::Drop => return self.shared.metrics.drop_one(Dropped::RateLimited),
-        };
-        match (outcome, verdict) {
-            (Outcome::Answered { length, code, truncated }, _) => {
-                out.push(length, Some(asking.from));
-                tally.fast(code, truncated, verdict == limit::Verdict::Slip);
+        let (outcome, slips) = match judged {
+            Judged::Answer(plain, found) => {
+                (plain.write(found, responder, zone, asking.packet, asking.turn, slot), false)
             }
-            (_, limit::Verdict::Answer) => self.slowly(zone, asking, out, tally),
-            _ => {}
+            Judged::Slip(plain) => (plain.write_slip(responder, asking.packet, slot), true),
+            Judged::Drop => return self.shared.metrics.drop_one(Dropped::RateLimited),
+        };
+        match outcome {
+            Outcome::Answered { length, code, truncated } => {
+                out.push(length, Some(asking.from));
+                tally.fast(code, truncated, slips);
+            }
+            _ if slips => {}
+            _ => self.slowly(zone, asking, out, tally),
         }
     }
 
     /// A query that the fast path does not read. Whether it carries a cookie is only looked at beyond the rate.
     fn oddly(&self, zone: &Zone, asking: Asking<'_>, out: &mut Outbox, tally: &mut Tally) {
-        let limited = match self.judge(zone.is_local(asking.from.ip()), asking) {
+        let responder = &self.shared.responder;
+        let limited = match judge(responder, zone.is_local(asking.from.ip()), asking.from.ip(), asking.now) {
             limit::Verdict::Answer => None,
-            verdict => {
-                let slips = verdict == limit::Verdict::Slip;
-                slow::limited(&self.shared.responder, asking.query(), slips)
-            }
+            verdict => slow::limited(responder, asking.query(), verdict == limit::Verdict::Slip),
         };
         match limited {
             None => self.slowly(zone, asking, out, tally),
@@ -199,6 +192,45 @@ impl<'p> Asking<'p> {
     fn query(&self) -> Query<'p> {
         let Asking { packet, from, now, .. } = *self;
         Query { packet, transport: Transport::Udp, from: from.ip(), when_closed: WhenClosed::Open, now }
+    }
+}
+
+/// What becomes of a plain query. One beyond the rate costs no more than to say so: nothing is looked up for it.
+#[derive(Debug)]
+pub(crate) enum Judged<'z> {
+    /// It is answered from what was found.
+    Answer(Plain<'z>, Found<'z>),
+    /// It is told to come back in a way that proves who asks.
+    Slip(Plain<'z>),
+    /// Silence.
+    Drop,
+}
+
+impl<'z> Judged<'z> {
+    #[inline]
+    pub(crate) fn new(
+        responder: &Responder,
+        zone: &'z Zone,
+        question: &'z Question,
+        from: IpAddr,
+        now: Now,
+    ) -> Judged<'z> {
+        let plain = Plain::new(responder, zone, question, from, now);
+        match judge(responder, plain.is_proven(), from, now) {
+            limit::Verdict::Answer => {
+                let found = plain.find(responder, zone);
+                Judged::Answer(plain, found)
+            }
+            limit::Verdict::Slip => Judged::Slip(plain),
+            limit::Verdict::Drop => Judged::Drop,
+        }
+    }
+}
+
+fn judge(responder: &Responder, is_proven: bool, from: IpAddr, now: Now) -> limit::Verdict {
+    match is_proven {
+        true => limit::Verdict::Answer,
+        false => responder.guard.judge(from, now),
     }
 }
 

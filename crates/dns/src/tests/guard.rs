@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use domain::base::iana::Rtype;
 
 use crate::config::{Config, RateLimit};
-use crate::fast::{self, Outcome};
+use crate::fast::{self, Outcome, Plain};
 use crate::guard::Now;
 use crate::guard::limit::Verdict as Limit;
 use crate::lookup::WhenClosed;
+use crate::serve::Judged;
 use crate::slow::{self, Query, Transport, Verdict};
 use crate::tests::answer::{self, Manner, packet, read};
 use crate::tests::world::{World, address_of};
@@ -45,7 +46,7 @@ fn cookie_of(answer: &[u8]) -> Vec<u8> {
 fn slip(world: &World, packet: &[u8], from: IpAddr) -> (Option<Vec<u8>>, Option<Verdict>) {
     let (now, mut question, mut out) = (Now::read(), Question::default(), [0; 4096]);
     fast::read(packet, &mut question).unwrap();
-    let plain = fast::find(&world.responder, &world.zone, &question, from, now);
+    let plain = Plain::new(&world.responder, &world.zone, &question, from, now);
     let query = Query { packet, transport: Transport::Udp, from, when_closed: WhenClosed::Open, now };
     let slow = slow::limited(&world.responder, query, true);
     match plain.is_proven() {
@@ -105,6 +106,30 @@ fn beyond_the_rate_a_client_is_told_how_to_come_back() {
             assert_eq!((read.truncated, said), (truncated, code));
         }
     }
+}
+
+/// Of several destinations every lookup draws one, and that can be seen: each takes a random number.
+#[test]
+fn beyond_the_rate_nothing_is_looked_up() {
+    let mut world = world();
+    world.run("register next@here 10.0.0.3:80");
+    world.run("redirect web web=1 next=1");
+    let draws = |packet: &[u8], from: IpAddr| {
+        let mut question = Question::default();
+        fast::read(packet, &mut question).unwrap();
+        fastrand::seed(7);
+        let judged = Judged::new(&world.responder, &world.zone, &question, from, Now::read());
+        let drew = fastrand::u64(..) != fastrand::Rng::with_seed(7).u64(..);
+        (matches!(judged, Judged::Answer(..)), drew)
+    };
+    let plain = packet(NAME, Rtype::A, Manner { edns: None, tcp: false });
+    let from = address_of("remote");
+    assert_eq!(draws(&plain, from), (true, true), "within the rate");
+    let beyond: Vec<_> = (0..20).map(|_| draws(&plain, from)).filter(|(answered, _)| !answered).collect();
+    assert!(beyond.len() >= 15 && beyond.iter().all(|(_, drew)| !drew), "{beyond:?}");
+    let first = answer::fast(&world, &with_cookie(b"01234567"), from, 0).unwrap();
+    assert_eq!(draws(&with_cookie(&cookie_of(&first)), from), (true, true), "with a cookie");
+    assert_eq!(draws(&plain, address_of("local")), (true, true), "on this host");
 }
 
 #[test]
