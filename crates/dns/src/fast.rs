@@ -11,7 +11,7 @@ use crate::wire::question::{Question, Unusual};
 use crate::wire::rtype;
 use crate::wire::writer::{End, MAX_TARGETS, Writer, rcode};
 use crate::zone::Zone;
-use crate::zone::entry::EndpointEntry;
+use crate::zone::entry::Family;
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,11 +215,11 @@ impl Turned<'_> {
         let qtype = self.question.qtype;
         match qtype {
             rtype::A | rtype::AAAA => {
-                let all = selection.entry.rotated_addresses(selection.which, self.turn);
-                let wanted = all.filter_map(EndpointEntry::ip).filter(|ip| is_family(*ip, qtype));
-                wanted.take(most).all(|ip| writer.address(ttl, ip));
+                let family = if qtype == rtype::A { Family::V4 } else { Family::V6 };
+                let all = selection.entry.rotated_addresses(selection.which, family, self.turn);
+                all.take(most).all(|ip| writer.address(ttl, ip));
             }
-            rtype::SRV => self.services(selection, ttl, most, writer),
+            rtype::SRV if selection.has_ports() => self.services(selection, ttl, most, writer),
             _ => {}
         }
     }
@@ -228,8 +228,7 @@ impl Turned<'_> {
         let mut names = [0; MAX_TARGETS];
         let endpoints = || {
             let all = selection.entry.rotated(selection.which, self.turn);
-            // Our zone gives out what can be dialed; Consul's gives out port 0, as Consul does.
-            all.filter(|endpoint| endpoint.port != 0 || selection.apex == Apex::Consul).take(most)
+            all.filter(|endpoint| selection.gives(endpoint)).take(most)
         };
         for (at, endpoint) in endpoints().enumerate() {
             let target = |out: &mut [u8]| self.responder.srv_target(endpoint, selection.apex, out);

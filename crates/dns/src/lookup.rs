@@ -7,7 +7,7 @@ use route::VirtualSocket;
 
 use crate::names::{Apex, Asked, Names, Otherwise, Tag};
 use crate::zone::Zone;
-use crate::zone::entry::{NodeEntry, ServiceEntry, Which};
+use crate::zone::entry::{EndpointEntry, NodeEntry, ServiceEntry, Which};
 use crate::zone::redirected::Led;
 
 /// Who asks.
@@ -236,10 +236,23 @@ fn reverse(zone: &Zone, ip: IpAddr) -> Found<'_> {
 
 impl Selection<'_> {
     fn is_any(&self) -> bool {
-        match self.tag {
-            None => self.entry.has(self.which),
-            Some(_) => self.entry.rotated(self.which, 0).any(|endpoint| self.takes(&endpoint.def.tags)),
-        }
+        self.entry.has(self.which) && self.most() > 0
+    }
+
+    /// So many endpoints at most: whoever has found as many need not look at the rest.
+    pub(crate) fn most(&self) -> usize {
+        self.tag.map_or(usize::MAX, |tag| self.entry.tags.count(tag, self.which))
+    }
+
+    /// True when an SRV record is made of `endpoint`: our zone gives out what can be dialed; Consul's gives out port 0, as
+    /// Consul does.
+    pub(crate) fn gives(&self, endpoint: &EndpointEntry) -> bool {
+        endpoint.port != 0 || self.apex == Apex::Consul
+    }
+
+    /// False when there is none of which one is made.
+    pub(crate) fn has_ports(&self) -> bool {
+        self.entry.has_ports || self.apex == Apex::Consul
     }
 
     /// True when an endpoint with these tags is asked for.

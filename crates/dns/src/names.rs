@@ -18,7 +18,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::Config;
-use crate::wire::name::LowerName;
+use crate::wire::name::{LowerName, MAX_NAME};
 
 /// Why the configured names cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -233,7 +233,33 @@ fn rfc2782(name: &LowerName, rest: usize) -> Option<Asked<'_>> {
     Some(Asked::ConsulService { label, tag: (tag != b"tcp").then_some(Tag::Word(tag)) })
 }
 
-impl Tag<'_> {
+impl<'n> Tag<'n> {
+    /// The tag as it is registered, in lower case, with its dots written into `out`; `None` when a label has dots of its
+    /// own, and then no tag is meant.
+    pub(crate) fn text<'b>(self, out: &'b mut [u8; MAX_NAME]) -> Option<&'b [u8]>
+    where
+        'n: 'b,
+    {
+        let mut rest = match self {
+            Tag::Labels(labels) => labels,
+            Tag::Word(word) => return Some(word),
+        };
+        let mut end = 0;
+        while let Some((length, tail)) = rest.split_first() {
+            let (label, tail) = tail.split_at_checked(usize::from(*length))?;
+            if label.contains(&b'.') {
+                return None;
+            }
+            if end > 0 {
+                *out.get_mut(end)? = b'.';
+                end += 1;
+            }
+            out.get_mut(end..end + label.len())?.copy_from_slice(label);
+            (end, rest) = (end + label.len(), tail);
+        }
+        out.get(..end)
+    }
+
     /// True when `tag`, as registered, is what was asked for.
     pub(crate) fn matches(self, tag: &str) -> bool {
         let mut rest = match self {

@@ -7,14 +7,16 @@ use catalog::{Instance, Service, Snapshot, Status};
 use imbl::ordmap::DiffItem;
 
 use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry, first_at};
+use crate::zone::tags::Tags;
 
 /// What the zone keeps of `service`; `None` when its name is no DNS label.
 pub(super) fn project(snapshot: &Snapshot, service: &Service) -> Option<ServiceEntry> {
     let judged = service.iter().map(|instance| (instance, snapshot.health(instance)));
-    project_some(snapshot, service, judged)
+    let entry = project_some(snapshot, service, judged)?;
+    Some(ServiceEntry { tags: Tags::of(entry.healthy(), entry.others()), ..entry })
 }
 
-/// The same for some of its instances, with the verdicts on them.
+/// The same for some of its instances, with the verdicts on them; nobody asks for a tag of those.
 pub(crate) fn project_some<'s>(
     snapshot: &Snapshot,
     service: &Service,
@@ -49,6 +51,7 @@ fn assemble(
 ) -> ServiceEntry {
     let (firsts, healthy_firsts) = firsts(&healthy, &others);
     let count = healthy.len() as u32;
+    let has_ports = healthy.iter().any(|endpoint| endpoint.port != 0);
     let mut endpoints = healthy;
     endpoints.extend(others);
     ServiceEntry {
@@ -57,7 +60,10 @@ fn assemble(
         spot: None,
         ttl: 0,
         has_hosts: endpoints.iter().any(|endpoint| endpoint.ip().is_none()),
+        has_ports,
         hides: false,
+        v4_firsts: v4_firsts(&endpoints, &firsts, healthy_firsts as usize),
+        tags: Tags::default(),
         firsts: (firsts.len() < endpoints.len()).then(|| firsts.into()),
         endpoints: endpoints.into(),
         healthy: count,
@@ -84,6 +90,13 @@ fn firsts(healthy: &[EndpointEntry], others: &[EndpointEntry]) -> (Vec<u32>, u32
         }
     }
     (firsts, count)
+}
+
+/// How many of the first endpoints are IPv4, of the healthy ones and of the others. Each part has them in front.
+fn v4_firsts(endpoints: &[EndpointEntry], firsts: &[u32], healthy: usize) -> [u32; 2] {
+    let is_v4 = |at: &u32| endpoints[*at as usize].ip().is_some_and(|ip| ip.is_ipv4());
+    let (healthy, others) = firsts.split_at(healthy);
+    [healthy, others].map(|part| part.partition_point(is_v4) as u32)
 }
 
 /// Brings `before` up to date by looking at what changed since `then`: the instances that differ, and those on nodes
@@ -136,13 +149,13 @@ fn patched(
 ) -> Option<(ServiceEntry, Vec<IpAddr>)> {
     let mut parts = [before.healthy().to_vec(), before.others().to_vec()];
     let part = |is_healthy: bool| usize::from(!is_healthy);
-    let mut edited = Vec::new();
+    let (mut edited, mut tags) = (Vec::new(), before.tags.clone());
     let differing: Vec<_> = changes.into_iter().filter(|(old, new)| old != new).collect();
     for (endpoint, is_healthy) in differing.iter().filter_map(|(old, _)| old.as_ref()) {
         let part = &mut parts[part(*is_healthy)];
         let at = find(part, endpoint).ok()?;
         edited.extend(endpoint.ip());
-        part.remove(at);
+        tags.remove(&part.remove(at), *is_healthy);
     }
     for (endpoint, is_healthy) in differing.into_iter().filter_map(|(_, new)| new) {
         let [mine, other] = [is_healthy, !is_healthy].map(part);
@@ -151,10 +164,12 @@ fn patched(
             return None;
         }
         edited.extend(endpoint.ip());
+        tags.add(&endpoint, is_healthy);
         parts[mine].insert(at, endpoint);
     }
     let [healthy, others] = parts;
-    Some((assemble(before.label.clone(), service, healthy, others), edited))
+    let entry = assemble(before.label.clone(), service, healthy, others);
+    Some((ServiceEntry { tags, ..entry }, edited))
 }
 
 fn find(part: &[EndpointEntry], endpoint: &EndpointEntry) -> Result<usize, usize> {

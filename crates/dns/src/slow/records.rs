@@ -12,7 +12,7 @@ use crate::responder::{Authority, Responder};
 use crate::slow::request::Request;
 use crate::wire::name::{LowerName, MAX_NAME};
 use crate::wire::writer::PRIORITY;
-use crate::zone::entry::{Address, EndpointEntry, NodeEntry};
+use crate::zone::entry::{Address, EndpointEntry, Family, NodeEntry};
 use crate::zone::{Holder, Zone};
 
 pub(crate) type Owned = Name<Vec<u8>>;
@@ -156,31 +156,47 @@ impl Collector<'_> {
         match qtype {
             Rtype::SRV => self.services(owner, ttl, selection, to),
             Rtype::TXT => self.texts(owner, ttl, selection, to),
-            _ => {
-                let ips = self.ips(selection);
-                match self.host_of(selection).filter(|_| ips.is_empty()) {
-                    Some(host) => self.alias(owner, qtype, ttl, host, to),
-                    None => push_addresses(owner, qtype, ttl, ips.into_iter(), (self.most)(apex), to),
-                }
-            }
+            _ => match self.host_of(selection) {
+                Some(host) => self.alias(owner, qtype, ttl, host, to),
+                None => self.addresses(owner, qtype, ttl, selection, to),
+            },
         }
         apex
     }
 
-    /// Addresses of a selection, each once, in a row that starts anywhere.
-    fn ips(&self, selection: &Selection<'_>) -> Vec<IpAddr> {
+    /// Addresses of a selection, each once, in a row that starts anywhere. For ANY those of one family (RFC 8482 section
+    /// 4.1).
+    fn addresses(&self, owner: &Owned, qtype: Rtype, ttl: u32, selection: &Selection<'_>, to: &mut Sections) {
+        let Selection { entry, which, apex, .. } = *selection;
+        let family = match qtype {
+            Rtype::A => Family::V4,
+            Rtype::AAAA => Family::V6,
+            Rtype::ANY => {
+                let first = self.selected(selection).find_map(EndpointEntry::ip);
+                first.map_or(Family::V4, Family::of)
+            }
+            _ => return,
+        };
+        let most = (self.most)(apex).min(entry.addresses(which, family));
+        let push = |ip| to.answers.push(address(owner, ttl, ip));
         if selection.tag.is_none() {
-            let all = selection.entry.rotated_addresses(selection.which, self.turn);
-            return all.filter_map(EndpointEntry::ip).collect();
+            return entry.rotated_addresses(which, family, self.turn).take(most).for_each(push);
         }
-        let mut ips: Vec<IpAddr> = self.selected(selection).filter_map(EndpointEntry::ip).collect();
         let mut seen = std::collections::HashSet::new();
-        ips.retain(|ip| seen.insert(*ip));
-        ips
+        let tagged = self.selected(selection).filter_map(EndpointEntry::ip);
+        tagged.filter(|ip| Family::of(*ip) == family && seen.insert(*ip)).take(most).for_each(push);
     }
 
     /// The host name that stands for a selection without addresses: one, because an alias stands alone.
     fn host_of<'z>(&self, selection: &Selection<'z>) -> Option<&'z str> {
+        let Selection { entry, which, tag, .. } = *selection;
+        let has_address = || match tag {
+            None => [Family::V4, Family::V6].iter().any(|family| entry.addresses(which, *family) > 0),
+            Some(_) => self.selected(selection).any(|endpoint| endpoint.ip().is_some()),
+        };
+        if !entry.has_hosts || has_address() {
+            return None;
+        }
         self.selected(selection).find_map(|endpoint| match &endpoint.address {
             Address::Host(host) => Some(&**host),
             Address::Ip(_) => None,
@@ -190,14 +206,17 @@ impl Collector<'_> {
     fn selected<'z>(&self, selection: &Selection<'z>) -> impl Iterator<Item = &'z EndpointEntry> {
         let selection = *selection;
         let all = selection.entry.rotated(selection.which, self.turn);
-        all.filter(move |endpoint| selection.takes(&endpoint.def.tags))
+        all.filter(move |endpoint| selection.takes(&endpoint.def.tags)).take(selection.most())
     }
 
     fn services(&self, owner: &Owned, ttl: u32, selection: &Selection<'_>, to: &mut Sections) {
         let apex = selection.apex;
-        let dialable = |endpoint: &&EndpointEntry| endpoint.port != 0 || apex == Apex::Consul;
+        if !selection.has_ports() {
+            return;
+        }
         let mut seen = std::collections::HashSet::new();
-        for endpoint in self.selected(selection).filter(dialable).take((self.most)(apex)) {
+        let given = self.selected(selection).filter(|endpoint| selection.gives(endpoint));
+        for endpoint in given.take((self.most)(apex)) {
             let Some(target) = wire_name(|out| self.responder.srv_target(endpoint, apex, out)) else {
                 continue;
             };

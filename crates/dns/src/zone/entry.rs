@@ -1,6 +1,7 @@
 //! One name's facts, compact: answers are written from them, not copied.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use catalog::{InstanceDef, NodeDef};
@@ -8,6 +9,7 @@ use catalog::{InstanceDef, NodeDef};
 use crate::lookup::Spot;
 use crate::wire::name::LowerName;
 use crate::zone::table::Keyed;
+use crate::zone::tags::Tags;
 
 /// A service.
 #[derive(Debug, PartialEq)]
@@ -21,6 +23,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) ttl: u32,
     /// Some endpoint is a host name: answers are made on the slow path.
     pub(crate) has_hosts: bool,
+    /// Some endpoint that our zone gives out has a port.
+    pub(crate) has_ports: bool,
     /// Two instances share one place, and only one of them is here.
     pub(crate) hides: bool,
     /// Those that our zone gives out, then the others; both by place.
@@ -31,6 +35,10 @@ pub(crate) struct ServiceEntry {
     pub(crate) firsts: Option<Box<[u32]>>,
     /// How many of those our zone gives out.
     pub(crate) healthy_firsts: u32,
+    /// How many are IPv4 addresses, which stand before the others: of those that our zone gives out, and of the rest.
+    pub(crate) v4_firsts: [u32; 2],
+    /// Tags of its endpoints. Where it was made for one question these are left out.
+    pub(crate) tags: Tags,
 }
 
 /// Where one instance is dialed.
@@ -78,6 +86,20 @@ pub(crate) enum Which {
     Usable,
 }
 
+/// Which IP addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub(crate) fn of(ip: IpAddr) -> Family {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
 impl ServiceEntry {
     /// Endpoints that our zone gives out.
     pub(crate) fn healthy(&self) -> &[EndpointEntry] {
@@ -99,18 +121,43 @@ impl ServiceEntry {
         after.iter().chain(before)
     }
 
-    /// The first endpoint of every IP address, in a row that starts anywhere.
-    pub(crate) fn rotated_addresses(&self, which: Which, turn: u32) -> impl Iterator<Item = &EndpointEntry> {
-        let firsts = self.firsts.as_deref();
-        let count = match which {
-            Which::Healthy => self.healthy_firsts as usize,
-            Which::Usable => firsts.map_or(self.endpoints.len(), <[u32]>::len),
-        };
+    /// Every IP address of one family once, in a row that starts anywhere.
+    pub(crate) fn rotated_addresses(
+        &self,
+        which: Which,
+        family: Family,
+        turn: u32,
+    ) -> impl Iterator<Item = IpAddr> {
+        let [healthy, others] = self.ranges(which, family);
+        let count = healthy.len() + others.len();
         let from = start(count, turn);
-        (from..count).chain(0..from).map(move |at| match firsts {
-            Some(firsts) => &self.endpoints[firsts[at] as usize],
-            None => &self.endpoints[at],
+        let place = move |at: usize| match at.checked_sub(healthy.len()) {
+            None => healthy.start + at,
+            Some(at) => others.start + at,
+        };
+        let firsts = self.firsts.as_deref();
+        (from..count).chain(0..from).map(place).filter_map(move |at| match firsts {
+            Some(firsts) => self.endpoints[firsts[at] as usize].ip(),
+            None => self.endpoints[at].ip(),
         })
+    }
+
+    /// Where the first endpoints of one family stand among the first ones.
+    fn ranges(&self, which: Which, family: Family) -> [Range<usize>; 2] {
+        let all = self.firsts.as_ref().map_or(self.endpoints.len(), |firsts| firsts.len());
+        let healthy = self.healthy_firsts as usize;
+        let [first_v6, other_v6] = [self.v4_firsts[0] as usize, healthy + self.v4_firsts[1] as usize];
+        match (which, family) {
+            (Which::Healthy, Family::V4) => [0..first_v6, 0..0],
+            (Which::Healthy, Family::V6) => [first_v6..healthy, 0..0],
+            (Which::Usable, Family::V4) => [0..first_v6, healthy..other_v6],
+            (Which::Usable, Family::V6) => [first_v6..healthy, other_v6..all],
+        }
+    }
+
+    /// How many IP addresses of a family there are.
+    pub(crate) fn addresses(&self, which: Which, family: Family) -> usize {
+        self.ranges(which, family).map(|range| range.len()).iter().sum()
     }
 
     /// Its name as registered.

@@ -4,6 +4,7 @@ mod case;
 pub(crate) mod entry;
 pub(crate) mod redirected;
 pub(crate) mod table;
+pub(crate) mod tags;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;

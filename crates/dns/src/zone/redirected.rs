@@ -8,6 +8,7 @@ use catalog::InstanceDef;
 use route::{Aim, Policy, Target};
 
 use crate::zone::entry::{Address, EndpointEntry, Label, ServiceEntry};
+use crate::zone::tags::Tags;
 
 /// Every redirection, and what stands at those addresses that they lead to.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ fn place(name: &Arc<str>, target: &Target, ttl: u32) -> Option<ServiceEntry> {
         },
     };
     let is_host = matches!(address, Address::Host(_));
+    let is_v4 = matches!(address, Address::Ip(IpAddr::V4(_)));
     let def = InstanceDef { address: text, ..InstanceDef::new(name.clone(), name.clone(), port) };
     let endpoint = EndpointEntry { address, port, weight: 1, node: "".into(), def: Arc::new(def) };
     Some(ServiceEntry {
@@ -79,10 +81,13 @@ fn place(name: &Arc<str>, target: &Target, ttl: u32) -> Option<ServiceEntry> {
         spot: None,
         ttl,
         has_hosts: is_host,
+        has_ports: port != 0,
         hides: false,
         endpoints: [endpoint].into(),
         healthy: 1,
         firsts: is_host.then(|| [].into()),
         healthy_firsts: u32::from(!is_host),
+        v4_firsts: [u32::from(is_v4), 0],
+        tags: Tags::default(),
     })
 }
