@@ -25,6 +25,26 @@ const CATCH_UP_WITHIN: Duration = Duration::from_millis(500);
 /// Do not wait for room in the socket's buffer: `MSG_DONTWAIT` of Linux.
 const MSG_DONTWAIT: i32 = 0x40;
 
+/// Whose turn it is to have an answer by TCP made. That takes long where there is much to say, on the control runtime,
+/// which has leases and checks to see to; and nothing limits how often a connection asks. So one answer at a time for
+/// all clients of other hosts, and one for the programs on this host, which must not wait behind those.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    local: Semaphore,
+    remote: Semaphore,
+}
+
+impl Turns {
+    pub(crate) fn new() -> Turns {
+        Turns { local: Semaphore::new(1), remote: Semaphore::new(1) }
+    }
+
+    /// The place where a client waits.
+    pub(crate) fn of(&self, is_local: bool) -> &Semaphore {
+        if is_local { &self.local } else { &self.remote }
+    }
+}
+
 /// A query by UDP that waits.
 pub(crate) struct Later {
     pub(crate) packet: Box<[u8]>,
@@ -69,15 +89,14 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Later>) {
     }
 }
 
-/// Answers any query, with all the help that it takes. `None` when there is nothing to send.
-pub(crate) async fn answer(
-    shared: &Shared,
-    packet: &[u8],
-    transport: Transport,
-    from: IpAddr,
-) -> Option<Vec<u8>> {
-    let query = Query { packet, transport, from, when_closed: WhenClosed::Open, now: Now::read() };
+/// Answers any query by TCP in its turn, with all the help that it takes. `None` when there is nothing to send.
+pub(crate) async fn answer(shared: &Shared, packet: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+    let (transport, when_closed, now) = (Transport::Tcp, WhenClosed::Open, Now::read());
+    let query = Query { packet, transport, from, when_closed, now };
+    let is_local = shared.zone.load().is_local(from);
+    let turn = shared.turns.of(is_local).acquire().await;
     let verdict = slow::answer(&shared.responder, &shared.zone.load(), query, fastrand::u32(..));
+    drop(turn);
     match verdict {
         Verdict::Open { service } => help(shared, query, Why::Open(service)).await,
         Verdict::Forward => help(shared, query, Why::Forward).await,

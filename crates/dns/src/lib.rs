@@ -108,6 +108,7 @@ pub(crate) struct Shared {
     open_virtual: Arc<dyn OpenVirtual>,
     routes: Reader<Routes>,
     forwarder: Option<Forwarder>,
+    turns: later::Turns,
 }
 
 /// Checks a configuration without using it.
@@ -143,8 +144,8 @@ pub async fn run(
     };
     zoner.first();
     let zoner = start_zoner(zoner, drain.clone())?;
-    let (open_virtual, routes) = (inputs.open_virtual, inputs.routes);
-    let shared = Arc::new(Shared { responder, zone, metrics, open_virtual, routes, forwarder });
+    let (open_virtual, routes, turns) = (inputs.open_virtual, inputs.routes, later::Turns::new());
+    let shared = Arc::new(Shared { responder, zone, metrics, open_virtual, routes, forwarder, turns });
     for listener in listeners.tcp {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|cause| RunError::Start { attempted: "serve DNS by TCP", cause })?;

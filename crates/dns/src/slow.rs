@@ -7,6 +7,8 @@ mod compose;
 mod prepared;
 mod records;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -101,7 +103,8 @@ pub(crate) fn answer(responder: &Responder, zone: &Zone, query: Query<'_>, turn:
     let client = Client { when_closed, ..responder.client(zone, from) };
     let recursion = responder.forwards_for(client, from);
     let envelope = query.envelope(responder, &request, serial, recursion);
-    let sections = match sections(responder, zone, &request, client, transport, turn) {
+    let room = Room { transport, limit: envelope.limit };
+    let sections = match sections(responder, zone, &request, client, room, turn) {
         Ok(sections) => sections,
         Err(Later::Open(service)) => return Verdict::Open { service },
         Err(Later::Forward) if recursion && request.recursion_desired => return Verdict::Forward,
@@ -143,6 +146,14 @@ pub(crate) fn limited(responder: &Responder, query: Query<'_>, slips: bool) -> O
     })
 }
 
+/// How much an answer can hold.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    transport: Transport,
+    /// Most bytes.
+    limit: usize,
+}
+
 /// Why there are no records yet.
 enum Later {
     Open(Arc<str>),
@@ -154,7 +165,7 @@ fn sections(
     zone: &Zone,
     request: &Request<'_>,
     client: Client,
-    transport: Transport,
+    room: Room,
     turn: u32,
 ) -> Result<Sections, Later> {
     let asked = responder.names.classify(&request.lower);
@@ -178,11 +189,11 @@ fn sections(
         return Ok(Sections::of_code(OptRcode::REFUSED));
     }
     let has_edns = request.edns.is_some();
-    let most = |apex| match transport {
+    let most = |apex| match room.transport {
         Transport::Udp => responder.udp_answers(apex, has_edns),
         Transport::Tcp => usize::MAX,
     };
-    Ok(collect(responder, zone, request, &found, turn, &most))
+    Ok(collect(responder, zone, request, &found, turn, (room.limit, &most)))
 }
 
 fn limit(responder: &Responder, request: &Request<'_>, transport: Transport) -> usize {

@@ -17,7 +17,6 @@ use crate::Shared;
 use crate::config::TcpLimits;
 use crate::later;
 use crate::metrics::Closed;
-use crate::slow::Transport;
 
 /// Longest query that is read; a longer one ends the connection.
 const LONGEST_QUERY: usize = 4096;
@@ -116,7 +115,7 @@ impl Connection {
             let (shared, from, answers) = (self.shared.clone(), self.from.ip(), answers.clone());
             tokio::spawn(async move {
                 let _permit = permit;
-                if let Some(answer) = later::answer(&shared, &query, Transport::Tcp, from).await {
+                if let Some(answer) = later::answer(&shared, &query, from).await {
                     // Refused only when the connection is gone.
                     let _ = answers.send(answer).await;
                 }

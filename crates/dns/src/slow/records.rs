@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use domain::base::iana::{OptRcode, Rtype};
+use domain::base::rdata::ComposeRecordData;
 use domain::base::{Name, Serial, ToName, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Ns, Ptr, Soa, Srv, Txt, ZoneRecordData};
 
@@ -36,6 +37,8 @@ pub(crate) struct Sections {
     pub(crate) additionals: Vec<Record>,
     /// Nothing was found: whose start of authority says so, and under which name.
     pub(crate) negative: Option<Negative>,
+    /// Bytes that further answers may have.
+    room: usize,
 }
 
 /// Where a negative answer's start of authority stands.
@@ -48,9 +51,24 @@ pub(crate) struct Negative {
 impl Sections {
     /// No records at all.
     pub(crate) fn of_code(code: OptRcode) -> Sections {
-        Sections { code, is_ours: false, answers: Vec::new(), additionals: Vec::new(), negative: None }
+        let (answers, additionals, negative) = Default::default();
+        Sections { code, is_ours: false, answers, additionals, negative, room: usize::MAX }
+    }
+
+    /// Adds to the answers. False once they cannot all fit, however short their names become: what is made after that
+    /// is made for nothing.
+    fn answer(&mut self, record: Record) -> bool {
+        let least = SHORTEST_HEAD + record.data.rdlen(true).map_or(SHORTEST_NAME, usize::from);
+        self.answers.push(record);
+        let room = self.room.checked_sub(least);
+        self.room = room.unwrap_or(0);
+        room.is_some()
     }
 }
+
+/// A record's head behind a name that is compressed or the root; and the shortest such name.
+const SHORTEST_HEAD: usize = SHORTEST_NAME + 10;
+const SHORTEST_NAME: usize = 1;
 
 impl Negative {
     pub(crate) fn record(&self, responder: &Responder, serial: u32) -> Record {
@@ -60,22 +78,22 @@ impl Negative {
     }
 }
 
-/// Everything that answers `request`, which found `found`. `most` says how many records an answer from a
-/// zone may have.
+/// Everything that answers `request`, which found `found`: as many records as can fit into `limit` bytes, and one more
+/// where there is one, so that it is seen. `most` says how many records an answer from a zone may have.
 pub(crate) fn collect(
     responder: &Responder,
     zone: &Zone,
     request: &Request<'_>,
     found: &Found<'_>,
     turn: u32,
-    most: &dyn Fn(Apex) -> usize,
+    (limit, most): (usize, &dyn Fn(Apex) -> usize),
 ) -> Sections {
     let Ok(question) = request.message.sole_question() else {
         return Sections::of_code(OptRcode::FORMERR);
     };
     let name: Owned = question.qname().to_name();
     let collector = Collector { responder, zone, turn, most, depth: 0 };
-    let mut sections = Sections { is_ours: true, ..Sections::of_code(OptRcode::NOERROR) };
+    let mut sections = Sections { is_ours: true, room: limit, ..Sections::of_code(OptRcode::NOERROR) };
     let apex = collector.answers(&name, request.qtype, found, &mut sections);
     if sections.answers.is_empty() {
         let before = responder.names.before_apex(&request.lower, apex);
@@ -178,13 +196,14 @@ impl Collector<'_> {
             _ => return,
         };
         let most = (self.most)(apex).min(entry.addresses(which, family));
-        let push = |ip| to.answers.push(address(owner, ttl, ip));
+        let push = |ip| to.answer(address(owner, ttl, ip));
         if selection.tag.is_none() {
-            return entry.rotated_addresses(which, family, self.turn).take(most).for_each(push);
+            entry.rotated_addresses(which, family, self.turn).take(most).all(push);
+            return;
         }
         let mut seen = std::collections::HashSet::new();
         let tagged = self.selected(selection).filter_map(EndpointEntry::ip);
-        tagged.filter(|ip| Family::of(*ip) == family && seen.insert(*ip)).take(most).for_each(push);
+        tagged.filter(|ip| Family::of(*ip) == family && seen.insert(*ip)).take(most).all(push);
     }
 
     /// The host name that stands for a selection without addresses: one, because an alias stands alone.
@@ -224,7 +243,9 @@ impl Collector<'_> {
                 to.additionals.push(address(&target, ttl, ip));
             }
             let data = Srv::new(PRIORITY, endpoint.weight, endpoint.port, target);
-            to.answers.push(Record { owner: owner.clone(), ttl, data: data.into() });
+            if !to.answer(Record { owner: owner.clone(), ttl, data: data.into() }) {
+                return;
+            }
         }
     }
 
@@ -242,7 +263,10 @@ impl Collector<'_> {
                 lines.push(format!("tags={}", def.tags.join(",")));
             }
             lines.extend(def.meta.iter().map(|(name, value)| format!("{name}={value}")));
-            to.answers.extend(text(owner, ttl, lines.iter().map(String::as_str)));
+            let record = text(owner, ttl, lines.iter().map(String::as_str));
+            if !record.is_none_or(|record| to.answer(record)) {
+                return;
+            }
         }
     }
 
@@ -289,19 +313,15 @@ impl Collector<'_> {
         let mut push = |name: &str, suffix: &[u8]| {
             let target = wire_name(|out| crate::responder::host_name(name, suffix, out));
             let data = target.map(|target| Ptr::new(target).into());
-            to.answers.extend(data.map(|data| Record { owner: owner.clone(), ttl, data }));
+            data.is_none_or(|data| to.answer(Record { owner: owner.clone(), ttl, data }))
         };
-        for holder in self.zone.holders(ip) {
-            match holder {
-                Holder::Node(name) => {
-                    push(name, &targets.node);
-                    if self.responder.names.consul.is_some() {
-                        push(name, &targets.consul_node);
-                    }
-                }
-                Holder::Service(name) => push(name, &targets.service),
+        let has_consul = self.responder.names.consul.is_some();
+        self.zone.holders(ip).all(|holder| match holder {
+            Holder::Node(name) => {
+                push(name, &targets.node) && (!has_consul || push(name, &targets.consul_node))
             }
-        }
+            Holder::Service(name) => push(name, &targets.service),
+        });
     }
 
     fn top(&self, owner: &Owned, qtype: Rtype, apex: Apex, to: &mut Sections) {

@@ -1,9 +1,9 @@
 //! What the whole face says, without sockets.
 
-mod answer;
+pub(crate) mod answer;
 mod bounds;
 mod differential;
 mod guard;
 mod incremental;
 mod scenario;
-mod world;
+pub(crate) mod world;
