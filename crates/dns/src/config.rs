@@ -104,7 +104,7 @@ impl Default for ConsulNames {
 pub struct TcpLimits {
     /// Most connections in all; the next one is closed at once.
     pub max_connections: usize,
-    /// Most connections from one address that is not this host's.
+    /// Most connections from one address that is not this host's, of IPv6 from one /64.
     pub max_per_address: usize,
     /// A connection without a whole query for this long is closed (RFC 7766 section 6.2.3).
     #[serde(with = "state::units::duration")]
@@ -221,7 +221,8 @@ pub struct Forward {
     /// Longest wait for one server.
     #[serde(with = "state::units::duration")]
     pub timeout: Duration,
-    /// Most queries under way, a quarter of them for one client; more are answered "server failure".
+    /// Most queries under way, a quarter of them for one client, of IPv6 for one /64; more are
+    /// answered "server failure".
     pub max_in_flight: usize,
     /// Most answers that are kept; 0 means none.
     pub cache_entries: usize,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use relay::limit::holder;
 use state::Drain;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -158,7 +159,7 @@ fn is_timeout(result: &io::Result<()>) -> bool {
     result.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Who is connected.
+/// Who is connected: of IPv6 networks, since whoever has one address there has 2^64.
 #[derive(Default)]
 struct Guests(Mutex<HashMap<IpAddr, usize>>);
 
@@ -170,6 +171,7 @@ struct Seat {
 
 impl Guests {
     fn seat(self: Arc<Self>, address: IpAddr, is_local: bool, limits: &TcpLimits) -> Result<Seat, Closed> {
+        let address = holder(address);
         let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seats.values().sum::<usize>() >= limits.max_connections {
             return Err(Closed::TooMany);
@@ -193,5 +195,24 @@ impl Drop for Seat {
                 seats.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_has_the_seats_of_one_address() {
+        let guests = Arc::new(Guests::default());
+        let limits = TcpLimits { max_per_address: 2, ..TcpLimits::default() };
+        let seat = |text: &str| guests.clone().seat(text.parse().unwrap(), false, &limits);
+        let first = seat("2001:db8::1").unwrap();
+        let _second = seat("2001:db8::2").unwrap();
+        assert!(matches!(seat("2001:db8::ffff:3"), Err(Closed::TooManyFromAddress)));
+        let _other =
+            [seat("2001:db8:0:1::1").unwrap(), seat("192.0.2.1").unwrap(), seat("192.0.2.2").unwrap()];
+        drop(first);
+        let _third = seat("2001:db8::3").unwrap();
     }
 }

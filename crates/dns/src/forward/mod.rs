@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use relay::limit::holder;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
@@ -158,8 +159,9 @@ impl Forwarder {
         self.secret.hash_one(self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// One of the places that a client may have.
+    /// One of the places that a client may have: a network of IPv6 is one, since whoever has one address there has 2^64.
     fn seat(&self, client: IpAddr) -> Option<Seat<'_>> {
+        let client = holder(client);
         let mut by_client = lock(&self.by_client);
         let taken = by_client.entry(client).or_default();
         if *taken >= self.most_of_one {
@@ -230,6 +232,19 @@ mod tests {
         let expected: Vec<SocketAddr> =
             vec!["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:53".parse().unwrap()];
         assert_eq!(nameservers(text), expected);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_has_the_share_of_one_client() {
+        let to = vec!["192.0.2.1:53".parse().unwrap()];
+        let config = Forward { enabled: true, to, max_in_flight: 8, ..Forward::default() };
+        let forwarder = Forwarder::new(&config, &[]).unwrap().unwrap();
+        let seat = |text: &str| forwarder.seat(text.parse().unwrap());
+        let taken = [seat("2001:db8::1").unwrap(), seat("2001:db8::2").unwrap()];
+        assert!(seat("2001:db8::3").is_none());
+        assert!(seat("2001:db8:0:1::1").is_some() && seat("192.0.2.7").is_some());
+        drop(taken);
+        assert!(seat("2001:db8::3").is_some());
     }
 
     #[test]
