@@ -19,8 +19,10 @@ from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, HeadersFrame, WindowUpdateFrame
 
 PATIENCE = 60
-# An attacker that is heard out comes to an end, too.
-LONGEST = 2
+# Seconds for one that must be thrown out, and for one that may be heard out.
+UNTIL_ENDED, UNTIL_HEARD = 40, 2
+# Frames, or so, before somebody else has a turn: more than anybody may give up within a second.
+BATCH = 500
 
 
 class Client:
@@ -96,6 +98,10 @@ def rapid_reset(client):
 
 def made_you_reset(client):
     """A window that overflows: the server must give up what it was asked."""
+    while client.connection.open_outbound_streams > 100 and not client.ended:
+        client.hear(0.05)
+    if client.ended:
+        return
     client.send(WindowUpdateFrame(client.ask(), window_increment=2**31 - 1).serialize())
 
 
@@ -125,21 +131,21 @@ def windows(client):
 
 
 FLOODS = {
-    "rapid_reset": (rapid_reset, None),
-    "made_you_reset": (made_you_reset, None),
-    "continuation": (continuation, None),
-    "settings": (settings, None),
-    "pings": (pings, None),
-    "windows": (windows, {SettingCodes.INITIAL_WINDOW_SIZE: 0}),
+    "rapid_reset": (rapid_reset, None, UNTIL_ENDED),
+    "made_you_reset": (made_you_reset, None, UNTIL_ENDED),
+    "continuation": (continuation, None, UNTIL_ENDED),
+    "settings": (settings, None, UNTIL_HEARD),
+    "pings": (pings, None, UNTIL_HEARD),
+    "windows": (windows, {SettingCodes.INITIAL_WINDOW_SIZE: 0}, UNTIL_HEARD),
 }
 
 
 def main(port, authority, name):
-    flood, special = FLOODS[name]
+    flood, special, longest = FLOODS[name]
     calm, attacker = Client(port, authority), Client(port, authority, special)
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + longest
     while not attacker.ended and time.monotonic() < end:
-        for _ in range(50):
+        for _ in range(BATCH):
             if not attacker.ended:
                 flood(attacker)
         attacker.send()
