@@ -142,6 +142,10 @@ impl<'p> Turn<'p> {
     }
 
     fn finish(mut self) -> Zone {
+        self.zone.kept = match self.changed_nodes[..] {
+            [] => Arc::new(self.zone.kept.without(&self.services)),
+            _ => Arc::default(),
+        };
         let services = std::mem::take(&mut self.services);
         let changes = services.iter().map(|name| self.service(name)).collect();
         self.zone.services = self.zone.services.with(changes);

@@ -1,5 +1,5 @@
-//! Prepared queries: run when they are asked for, on the state that the zone was projected from. A template has an
-//! answer for any name, so nothing of this can be in the zone itself.
+//! Prepared queries: run when they are first asked for, on the state that the zone was projected from. A template has an
+//! answer for any name, so nothing of this can be in the zone before.
 
 use std::sync::Arc;
 
@@ -30,10 +30,13 @@ pub(super) fn run(zone: &Zone, name: &[u8]) -> Option<Prepared> {
     let snapshot = &zone.snapshot;
     let query = snapshot.query_called(&name)?.def.rendered(&name).ok()?;
     let service = snapshot.service(&query.service)?;
-    let found = snapshot.select(&query).map(|(_, _, instance)| (instance, query.verdict(snapshot, instance)));
-    let entry = project_some(snapshot, service, found).filter(|entry| !entry.endpoints.is_empty())?;
+    let entry = zone.kept.get_or(&query, || {
+        let selected = snapshot.select(&query);
+        let found = selected.map(|(_, _, instance)| (instance, query.verdict(snapshot, instance)));
+        project_some(snapshot, service, found).filter(|entry| !entry.endpoints.is_empty())
+    })?;
     let ttl_s = state::units::parse_duration(&query.ttl).ok().map(seconds);
-    Some(Prepared { entry: Arc::new(entry), ttl_s })
+    Some(Prepared { entry, ttl_s })
 }
 
 /// Labels joined by dots; `None` when they are no text.

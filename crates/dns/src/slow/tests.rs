@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::tests::answer::{self, Manner, packet, read};
 use crate::tests::world::{World, address_of};
+use crate::zone::entry::ServiceEntry;
 use crate::{Shared, later};
 
 const MANY: usize = 2000;
@@ -59,6 +60,44 @@ fn no_more_records_are_made_than_can_fit() {
                 );
             }
         }
+    }
+}
+
+/// The entry that answers for the prepared query `mine`.
+fn run(world: &World) -> Option<Arc<ServiceEntry>> {
+    prepared::run(&world.zone, b"\x04mine").map(|prepared| prepared.selection().entry.clone())
+}
+
+#[test]
+fn a_prepared_query_is_run_again_when_something_it_looks_at_changed() {
+    let mut world = World::new(Config::default());
+    let addresses = |world: &World| -> Vec<String> {
+        let packet = packet("mine.query.consul", Rtype::A, Manner::default());
+        let answer = read(&answer::slow(world, &packet, address_of("remote"), 0, false).unwrap());
+        answer.answers.iter().filter_map(|line| line.split(' ').next_back()).map(str::to_owned).collect()
+    };
+    for line in ["node here 10.0.0.1", "node other 10.0.0.2", "register web/1@here :80", "query mine web"] {
+        world.run(line);
+    }
+    let first = run(&world).unwrap();
+    for line in ["register else@here :81", "query more else", "status else@here warning"] {
+        world.run(line);
+        assert!(Arc::ptr_eq(&first, &run(&world).unwrap()), "{line}");
+    }
+    for (line, expected) in [
+        ("register web/2@other :80", &["10.0.0.1", "10.0.0.2"][..]),
+        ("status 2@other critical", &["10.0.0.1"]),
+        ("status 2@other passing", &["10.0.0.1", "10.0.0.2"]),
+        ("status @here critical", &["10.0.0.2"]),
+        ("status @here passing", &["10.0.0.1", "10.0.0.2"]),
+        ("node other 10.0.0.7", &["10.0.0.1", "10.0.0.7"]),
+        ("register Web/3@here 10.0.0.9:80", &["10.0.0.1", "10.0.0.7"]),
+        ("deregister 1@here", &["10.0.0.7"]),
+        ("gone other", &[]),
+    ] {
+        world.run(line);
+        assert_eq!(addresses(&world), expected, "{line}");
+        assert_eq!(addresses(&world), expected, "{line}, asked again");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod case;
 pub(crate) mod entry;
+pub(crate) mod kept;
 pub(crate) mod redirected;
 pub(crate) mod table;
 pub(crate) mod tags;
@@ -15,6 +16,7 @@ use route::{Network6, VirtualSocket};
 
 pub(crate) use crate::zone::case::{MixedCase, lower};
 use crate::zone::entry::{NodeEntry, ServiceEntry};
+use crate::zone::kept::Kept;
 use crate::zone::redirected::{Led, Redirected};
 use crate::zone::table::Table;
 
@@ -38,6 +40,8 @@ pub struct Zone {
     pub(crate) six: Option<Network6>,
     /// Names that lead elsewhere; `None` where none does, so that asking costs nothing.
     pub(crate) redirected: Option<Arc<Redirected>>,
+    /// What prepared queries found.
+    pub(crate) kept: Arc<Kept>,
 }
 
 /// Names by address, IPv4 mapped into IPv6.
