@@ -21,6 +21,8 @@ type Zone = BTreeMap<(String, String), BTreeSet<String>>;
 struct Fake {
     zone: Arc<Mutex<Zone>>,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Status that every question is answered with.
+    busy: Arc<Mutex<Option<u16>>>,
 }
 
 impl Fake {
@@ -63,6 +65,9 @@ impl Fake {
         let secret = ["Bearer s3cret", "Token s3cret", "Basic dXNlcjpwYXNz"];
         if !secret.iter().any(|secret| head.contains(&format!("authorization: {secret}\r\n"))) {
             return (401, "who are you?".into());
+        }
+        if let Some(status) = *self.busy.lock().unwrap() {
+            return (status, "later".into());
         }
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         match path {
@@ -244,4 +249,43 @@ async fn a_wrong_secret_and_a_silent_server_are_told_and_the_secret_is_not() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let silent = provider("gandi", &format!("http://{nobody}"), "house", "s3cret");
     assert!(matches!(silent.set(&key, &address(1)).await, Err(NameError::Silent(_))));
+}
+
+#[tokio::test]
+async fn a_name_whose_owner_cannot_be_asked_for_is_not_taken_for_gone() {
+    for template in ["gandi", "desec", "cloudflare"] {
+        let (fake, server) = Fake::start().await;
+        let ours = provider(template, &server, "house", "s3cret");
+        let key = ("www.example.org".into(), NameKind::A);
+        ours.set(&key, &address(1)).await.unwrap();
+        for status in [429, 503] {
+            *fake.busy.lock().unwrap() = Some(status);
+            let refused = ours.remove(&key).await;
+            assert!(matches!(refused, Err(NameError::Refused(_))), "{template}: {refused:?}");
+        }
+        *fake.busy.lock().unwrap() = None;
+        // Somebody removed the record by hand meanwhile.
+        fake.zone.lock().unwrap().remove(&("www.example.org".into(), "A".into()));
+        ours.remove(&key).await.unwrap();
+        assert_eq!(fake.holds("_portolan-a.www.example.org", "TXT"), [""; 0], "{template}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_an_address_is_not_told_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    // Takes questions and hangs up.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(stream.read(&mut [0; 1024]).await);
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("own.toml").display().to_string();
+    let text = "unowned = true\n[write]\nmethod = \"GET\"\npath = \"/set?token={secret}&also={basic}&ip={address}\"\n";
+    std::fs::write(&template, text).unwrap();
+    let ours = provider(&template, &server, "house", "s3cret");
+    let said = ours.set(&("www.example.org".into(), NameKind::A), &address(1)).await.unwrap_err().to_string();
+    assert!(said.contains("/set?token=…&also=…&ip=45.83.0.1"), "{said}");
 }

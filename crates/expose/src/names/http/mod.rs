@@ -131,17 +131,36 @@ impl Http {
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| refuse(&error.to_string()))?;
         let answer = self.base.send(request, LIMITS).await;
-        answer.map_err(|error| NameError::Silent(chain(&error)))
+        answer.map_err(|error| NameError::Silent(self.without_secret(&chain(&error))))
     }
 
     /// The same; a bad status is a refusal, and so is a text that does not begin as it shall.
     async fn done(&self, call: &Call, places: &BTreeMap<&str, String>) -> Result<(), NameError> {
         let answer = self.call(call, places).await?;
-        let answer = answer.good(&self.base).map_err(|error| NameError::Refused(error.to_string()))?;
+        self.is_done(call, answer)
+    }
+
+    fn is_done(&self, call: &Call, answer: Answer) -> Result<(), NameError> {
+        let answer = self.good(answer)?;
         let text = String::from_utf8_lossy(&answer.body);
         let is_taken =
             call.accepts.is_empty() || call.accepts.iter().any(|word| text.starts_with(word.as_str()));
-        if is_taken { Ok(()) } else { Err(NameError::Refused(text.trim().chars().take(200).collect())) }
+        if is_taken {
+            return Ok(());
+        }
+        let said: String = self.without_secret(text.trim()).chars().take(200).collect();
+        Err(NameError::Refused(said))
+    }
+
+    fn good(&self, answer: Answer) -> Result<Answer, NameError> {
+        let refused = |error: HttpError| NameError::Refused(self.without_secret(&error.to_string()));
+        answer.good(&self.base).map_err(refused)
+    }
+
+    /// Errors name the address that was asked, which a template may have the secret in, and some servers repeat it.
+    fn without_secret(&self, text: &str) -> String {
+        let (plain, basic) = (&self.secret, STANDARD.encode(&self.secret));
+        if plain.is_empty() { text.to_owned() } else { text.replace(plain, "…").replace(&basic, "…") }
     }
 
     async fn read(&self, name: &str, kind: &str) -> Result<Found, NameError> {
@@ -152,7 +171,7 @@ impl Http {
         if answer.status == http::StatusCode::NOT_FOUND {
             return Ok(Found { values: Vec::new(), ids: Vec::new() });
         }
-        let answer = answer.good(&self.base).map_err(|error| NameError::Refused(error.to_string()))?;
+        let answer = self.good(answer)?;
         let value = serde_json::from_slice(&answer.body)
             .map_err(|error| NameError::Silent(format!("its answer is no JSON: {error}")))?;
         let texts = |pointer: &Option<String>| pointer.as_ref().map_or_else(Vec::new, |at_| at(&value, at_));
@@ -209,7 +228,12 @@ impl Http {
             return Err(NameError::Silent("its record has an id that is none".into()));
         }
         places.insert("id", id.to_owned());
-        self.done(call, &places).await
+        let answer = self.call(call, &places).await?;
+        // Somebody was faster.
+        if answer.status == http::StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        self.is_done(call, answer)
     }
 
     /// True when the mark is ours; an error when it is somebody else's, or when there is none and the name is
@@ -244,8 +268,10 @@ impl Http {
             return self.erase(&key.0, key.1.word()).await;
         }
         // Gone already, or somebody else's by now.
-        if !matches!(self.is_ours(key).await, Ok(true)) {
-            return Ok(());
+        match self.is_ours(key).await {
+            Ok(true) => {}
+            Ok(false) | Err(NameError::Foreign(_)) => return Ok(()),
+            Err(unknown) => return Err(unknown),
         }
         self.erase(&key.0, key.1.word()).await?;
         self.erase(&side_name(key), "TXT").await
