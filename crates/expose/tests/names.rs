@@ -55,6 +55,23 @@ async fn what_is_not_ours_is_not_touched(server: &Server) {
     assert_eq!(ours.set(&elsewhere, &addresses(&[1])).await, Err(NameError::Outside));
 }
 
+async fn beside_an_alias_of_somebody_elses_nothing_is_claimed(server: &Server) {
+    let target = "ns.example.test".into();
+    for (kind, value) in [
+        (NameKind::A, Rdata::A([45, 83, 0, 1].into())),
+        (NameKind::Srv, Rdata::Srv { priority: 0, weight: 0, port: 443, target }),
+    ] {
+        let alias = key("alias.example.test", kind);
+        for owner in [server.provider("host-1", SECRET), server.member("attic", "fleet")] {
+            let refused = owner.set(&alias, &[value.clone()].into()).await;
+            assert!(matches!(refused, Err(NameError::Foreign(_))), "{refused:?}");
+            owner.remove(&alias).await.unwrap();
+        }
+        assert!(dig(server.port, &format!("_portolan-{}.alias.example.test", kind.word()), "TXT").is_empty());
+    }
+    assert_eq!(dig(server.port, "alias.example.test", "CNAME"), ["ns.example.test."]);
+}
+
 async fn what_was_anothers_becomes_ours_when_that_is_said(server: &Server) {
     let (before, stranger) = (server.provider("old-1", SECRET), server.provider("stranger", SECRET));
     let moved = key("moved.example.test", NameKind::A);
@@ -148,6 +165,7 @@ async fn all(server: Result<Server, String>) {
     };
     a_name_lives(&server).await;
     what_is_not_ours_is_not_touched(&server).await;
+    beside_an_alias_of_somebody_elses_nothing_is_claimed(&server).await;
     what_was_anothers_becomes_ours_when_that_is_said(&server).await;
     a_group_shows_one_name_and_each_member_changes_its_own_part(&server).await;
     what_carries_a_mark_is_listed(&server).await;

@@ -177,7 +177,7 @@ impl Rfc2136 {
                 tracing::info!(name = %key.0, from = theirs, "took a public name over");
                 Ok(true)
             }
-            Rcode::NXRRSET => Ok(false),
+            Rcode::NXRRSET | Rcode::YXRRSET => Ok(false),
             other => Err(NameError::Refused(other.to_string())),
         }
     }

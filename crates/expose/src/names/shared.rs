@@ -14,8 +14,8 @@ use domain::rdata::Txt;
 use domain::tsig::Key as TsigKey;
 
 use super::update::{
-    Owner, Rdata, Signed, WireName, add, empty, named, nothing_there, rtype, side_name, signed, stands,
-    take_away, text,
+    Owner, Rdata, Signed, WireName, add, empty, named, no_alias, nothing_there, rtype, side_name, signed,
+    stands, take_away, text,
 };
 use super::{Key, NameError};
 use crate::wish::NameKind;
@@ -84,19 +84,30 @@ impl Share {
         signed(
             zone,
             key,
-            |to| match kind {
-                StepKind::Change { from, .. } => stands(to, &member, &self.says(from)),
-                StepKind::Join(_) => {
-                    nothing_there(to, &member, Rtype::TXT)?;
-                    stands(to, &side, &self.mark)
+            |to| {
+                let adds = match kind {
+                    StepKind::Change { to: values, .. }
+                    | StepKind::Join(values)
+                    | StepKind::Found(values) => !values.is_empty(),
+                    StepKind::Dissolve => false,
+                };
+                if adds {
+                    no_alias(to, &name)?;
                 }
-                StepKind::Found(_) => {
-                    nothing_there(to, &side, Rtype::TXT)?;
-                    nothing_there(to, &name, records)
-                }
-                StepKind::Dissolve => {
-                    nothing_there(to, &name, records)?;
-                    stands(to, &side, &self.mark)
+                match kind {
+                    StepKind::Change { from, .. } => stands(to, &member, &self.says(from)),
+                    StepKind::Join(_) => {
+                        nothing_there(to, &member, Rtype::TXT)?;
+                        stands(to, &side, &self.mark)
+                    }
+                    StepKind::Found(_) => {
+                        nothing_there(to, &side, Rtype::TXT)?;
+                        nothing_there(to, &name, records)
+                    }
+                    StepKind::Dissolve => {
+                        nothing_there(to, &name, records)?;
+                        stands(to, &side, &self.mark)
+                    }
                 }
             },
             |to| {

@@ -155,14 +155,19 @@ impl Update<'_> {
     }
 
     fn demand(&self, to: &mut Demands, name: &WireName, side: &WireName) -> Result<(), PushError> {
+        let is_alias = self.key.1 == NameKind::Cname;
         match self.change {
-            Change::Replace(_) | Change::Remove => stands(to, side, self.mark),
-            Change::Adopt(theirs, _) => stands(to, side, theirs),
+            Change::Replace(_) | Change::Remove => stands(to, side, self.mark)?,
+            Change::Adopt(theirs, _) => stands(to, side, theirs)?,
             Change::Create(_) => {
                 nothing_there(to, side, Rtype::ANY)?;
-                let is_alias = self.key.1 == NameKind::Cname;
-                nothing_there(to, name, if is_alias { Rtype::ANY } else { rtype(self.key.1) })
+                nothing_there(to, name, if is_alias { Rtype::ANY } else { rtype(self.key.1) })?;
             }
+        }
+        match self.change {
+            Change::Remove => Ok(()),
+            _ if is_alias => Ok(()),
+            _ => no_alias(to, name),
         }
     }
 
@@ -240,6 +245,11 @@ fn each(
 /// "RRset does not exist", section 2.4.3; with type ANY "name is not in use", section 2.4.5.
 pub(super) fn nothing_there(to: &mut Demands, name: &WireName, kind: Type) -> Result<(), PushError> {
     to.push(record(name, Class::NONE, kind))
+}
+
+/// Beside an alias a server drops what is added, and says that all is well: section 3.4.2.2.
+pub(super) fn no_alias(to: &mut Demands, name: &WireName) -> Result<(), PushError> {
+    nothing_there(to, name, Rtype::CNAME)
 }
 
 /// "Delete an RRset", section 2.5.2.

@@ -11,7 +11,7 @@ use portolan_expose::names::{Config, Owner, Rfc2136, parse_key};
 
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const SECRET: &str = "cG9ydG9sYW4tcG9ydG9sYW4tcG9ydG9sYW4tMTIzNA==";
-const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\nns A 127.0.0.1\ntaken A 192.0.2.1\n";
+const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 1 60 60 60 60\n@ NS ns\nns A 127.0.0.1\ntaken A 192.0.2.1\nalias CNAME ns\n";
 
 pub struct Server {
     pub port: u16,
