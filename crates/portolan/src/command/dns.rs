@@ -1,5 +1,6 @@
 //! `portolan dns setup`: lead the names of the registry to the daemon, by whatever resolves names on this host.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -68,7 +69,7 @@ pub(crate) fn run(Dns::Setup(args): Dns, global: &Global) -> Result {
     let listen = listen.context("the daemon answers no DNS: dns.listen is empty")?;
     let resolver = args.resolver.unwrap_or_else(|| detect(&args.root));
     let present = std::fs::read_to_string(args.root.join("etc/resolv.conf")).unwrap_or_default();
-    let mut change = plan(resolver, &listen.ip().to_string(), listen.port(), &present);
+    let mut change = plan(resolver, asked_at(listen), &present);
     change.file = args.root.join(change.file);
     if args.apply {
         apply(&args.root, &change)?;
@@ -99,14 +100,25 @@ fn detect(root: &Path) -> Resolver {
     }
 }
 
-fn plan(resolver: Resolver, address: &str, port: u16, resolv_conf: &str) -> Change {
+/// Where programs of this host ask who listens there.
+fn asked_at(listen: SocketAddr) -> SocketAddr {
+    let own: IpAddr = match listen.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        said => said,
+    };
+    SocketAddr::new(own, listen.port())
+}
+
+fn plan(resolver: Resolver, server: SocketAddr, resolv_conf: &str) -> Change {
+    let (address, port) = (server.ip(), server.port());
     let servers = || DOMAINS.map(|domain| format!("server=/{domain}/{address}#{port}\n")).concat();
     // Answers with addresses of 127.0.0.0/8 are what rebinding attacks look like, and are ours.
     let rebind = || DOMAINS.map(|domain| format!("rebind-domain-ok=/{domain}/\n")).concat();
     let (file, text, then) = match resolver {
         Resolver::SystemdResolved => {
             let domains = DOMAINS.map(|domain| format!("~{domain}")).join(" ");
-            let text = format!("[Resolve]\nDNS={address}:{port}\nDomains={domains}\nDNSSEC=no\n");
+            let text = format!("[Resolve]\nDNS={server}\nDomains={domains}\nDNSSEC=no\n");
             let then = "systemctl restart systemd-resolved; where no link has servers of its own for all names, \
                         also set dns.forward, since those go to the daemon too";
             ("etc/systemd/resolved.conf.d/portolan.conf", text, then)
@@ -180,18 +192,33 @@ mod tests {
         assert_eq!(detect(root.path()), Resolver::NetworkManager);
         write("etc/resolv.conf", "nameserver 127.0.0.53\n");
         assert_eq!(detect(root.path()), Resolver::SystemdResolved);
-        let resolved = plan(Resolver::SystemdResolved, "127.0.0.1", 8600, "");
+        let resolved = plan(Resolver::SystemdResolved, asked_at(([127, 0, 0, 1], 8600).into()), "");
         assert_eq!(
             resolved.text,
             "[Resolve]\nDNS=127.0.0.1:8600\nDomains=~svc.internal ~consul\nDNSSEC=no\n"
         );
-        let dnsmasq = plan(Resolver::Dnsmasq, "127.0.0.1", 8600, "");
+        let dnsmasq = plan(Resolver::Dnsmasq, asked_at(([127, 0, 0, 1], 8600).into()), "");
         assert!(dnsmasq.text.starts_with("server=/svc.internal/127.0.0.1#8600\n"), "{}", dnsmasq.text);
         apply(root.path(), &dnsmasq).unwrap();
         assert_eq!(
             std::fs::read_to_string(root.path().join("etc/dnsmasq.d/portolan.conf")).unwrap(),
             dnsmasq.text
         );
+    }
+
+    #[test]
+    fn a_server_is_written_as_each_resolver_reads_it() {
+        for (listen, resolved, dnsmasq) in [
+            ("[::1]:8600", "DNS=[::1]:8600\n", "/::1#8600\n"),
+            ("0.0.0.0:8600", "DNS=127.0.0.1:8600\n", "/127.0.0.1#8600\n"),
+            ("[::]:53", "DNS=[::1]:53\n", "/::1#53\n"),
+        ] {
+            let server = asked_at(listen.parse().unwrap());
+            let text = plan(Resolver::SystemdResolved, server, "").text;
+            assert!(text.contains(resolved), "{text}");
+            let text = plan(Resolver::Dnsmasq, server, "").text;
+            assert!(text.contains(dnsmasq), "{text}");
+        }
     }
 
     #[test]
