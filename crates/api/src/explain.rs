@@ -141,7 +141,7 @@ fn explained(api: &Api, routes: &Routes, snapshot: &Snapshot, caller: Caller<'_>
     if let Some(service) = snapshot.service(&told.service) {
         told.r#virtual = virtual_of(api, service);
         told.left_out = service.iter().filter_map(|instance| left_out(snapshot, instance)).collect();
-        told.dns = dns(&told).into();
+        told.dns = dns(&told, !Backend::project(snapshot, service).endpoints.is_empty()).into();
     } else if let Some(reached) = told.endpoints.first() {
         // A redirection that leads out of the catalog.
         told.dns = format!("{} to everybody", reached.endpoint.address).into();
@@ -174,12 +174,12 @@ fn choice(backend: &Backend) -> &'static str {
     }
 }
 
-/// What DNS says, as far as the catalog decides it.
-fn dns(told: &Explanation) -> String {
+/// What DNS says, as far as the catalog decides it: it asks no rules.
+fn dns(told: &Explanation, has_endpoints: bool) -> String {
     let local = told.r#virtual.as_ref().map(|at| format!("{} to programs on this host", at.address));
-    let others = match told.endpoints.is_empty() {
-        true => "nothing to others".to_owned(),
-        false => "its instances' addresses to others".to_owned(),
+    let others = match has_endpoints {
+        true => "its instances' addresses to others".to_owned(),
+        false => "nothing to others".to_owned(),
     };
     local.into_iter().chain([others]).collect::<Vec<_>>().join(", ")
 }
@@ -204,6 +204,8 @@ fn reached(api: &Api, routes: &Routes, snapshot: &Snapshot, endpoint: &route::En
     let path = match (is_here, is_member && is_loopback) {
         (true, _) => "local",
         (false, true) => "mesh",
+        // As `Reach` dials: where nobody answers, it listens on its host's loopback.
+        (false, false) if is_member => "direct, else mesh",
         (false, false) => "direct",
     };
     let proves = if path == "mesh" { routes.policy().own_id("node", &endpoint.node) } else { "".into() };

@@ -46,6 +46,10 @@ async fn what_was_saved_comes_back_and_what_came_after_is_gone() {
     let other = Server::start().await;
     assert_eq!(other.send("PUT", "/v1/snapshot", &[], &archive).await.status, 200);
     assert_eq!(other.get("/v1/kv/kept?raw").await.body, "then");
+    // Those that look at whether anything is judged, now that the rules are others.
+    for list in ["/v1/portolan/services", "/v1/event/list"] {
+        assert_eq!(other.get(list).await.status, 200, "{list}");
+    }
     other.stop().await;
     server.stop().await;
 }

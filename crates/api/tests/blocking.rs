@@ -162,3 +162,22 @@ async fn the_last_event_is_the_index_and_another_one_answers() {
     let same = server.get(&format!("/v1/event/list?name=deploy&index={}&wait=10ms", answered.index())).await;
     assert_eq!(same.index(), answered.index());
 }
+
+/// Who has just joined a cluster is a moment later in its catalog.
+#[tokio::test]
+async fn a_registration_waits_for_its_node() {
+    let server = Server::start().await;
+    let gone = server.put("/v1/catalog/deregister", r#"{"Node":"n1"}"#).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    let (registered, back) =
+        tokio::join!(server.put("/v1/agent/service/register", r#"{"Name":"web","Port":80}"#), async {
+            // By then the registration has been heard.
+            for _ in 0..20 {
+                server.get("/v1/agent/self").await;
+            }
+            server.put("/v1/catalog/register", r#"{"Node":"n1","Address":"127.0.0.1"}"#).await
+        });
+    assert_eq!((registered.status, back.status), (200, 200), "{}", registered.body);
+    assert_eq!(server.get("/v1/health/service/web").await.json()[0]["Service"]["Port"], 80);
+    server.stop().await;
+}

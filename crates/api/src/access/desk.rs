@@ -85,11 +85,13 @@ impl Desk {
     /// As [`Desk::caller`].
     pub(crate) fn again(&self, now: &Snapshot, caller: &Caller) -> Result<Option<Caller>, Failure> {
         let is_same = caller.rules_index == now.acl_index();
-        match is_same && !is_expired(&caller.principal, now) {
-            true => Ok(None),
-            false if now.mode() == Mode::Open => Ok(Some(self.open())),
-            false => self.holder(now, caller.shown).map(Some),
-        }
+        let renewed = match is_same && !is_expired(&caller.principal, now) {
+            true => return Ok(None),
+            false if now.mode() == Mode::Open => self.open(),
+            false => self.holder(now, caller.shown)?,
+        };
+        // Whoever looks at whether anything is asked looks at this one, too.
+        Ok(Some(Caller { asked: caller.asked.clone(), ..renewed }))
     }
 
     /// Whoever shows this secret, in the name of whom something is done.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use acl::{Resource, Right};
 use catalog::{Command, Deregister, Outcome, Refusal, Register, Snapshot, Topic};
@@ -101,20 +101,35 @@ pub(crate) async fn register(api: Arc<Api>, request: Request) -> Result<Answer, 
     Ok(Answer::empty())
 }
 
-/// Submits a registration on this node.
+/// How long a registration waits for its node to be in the catalog.
+const NODE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Submits a registration on this node. In the moment in which the node itself is not in the catalog, since it has just
+/// joined a cluster or somebody took it out, that waits for the node.
 ///
 /// # Errors
-/// As the store's; 503 in the moment in which somebody took this node out of the catalog and nobody has put
-/// it back.
+/// As the store's; 503 when the node does not come in time.
 pub(crate) async fn submit(api: &Api, register: Register) -> Result<(), Failure> {
     // Refused here, it costs the log nothing.
     catalog::validate::registration(&register).map_err(Refusal::from)?;
-    match api.store.propose(Command::Register(Box::new(register))).await?.outcome {
-        Outcome::Refused(refusal @ Refusal::UnknownNode(_)) => {
-            Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}; try again in a moment")))
+    let deadline = tokio::time::Instant::now() + NODE_PATIENCE;
+    let node = &api.node.name;
+    let mut watch = api.store.watch([Watched::Topic(Topic::Node(node.clone()))]);
+    loop {
+        let refusal = match api.store.propose(Command::Register(Box::new(register.clone()))).await?.outcome {
+            Outcome::Refused(refusal @ Refusal::UnknownNode(_)) => refusal,
+            Outcome::Refused(refusal) => return Err(refusal.into()),
+            _ => return Ok(()),
+        };
+        let comes = async {
+            while api.store.now().node(node).is_none() && !api.drain.is_started() {
+                watch.changed().await;
+            }
+        };
+        if timeout_at(deadline, comes).await.is_err() || api.drain.is_started() {
+            let text = format!("{refusal}; try again in a moment");
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(()),
     }
 }
 

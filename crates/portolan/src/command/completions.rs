@@ -1,6 +1,6 @@
 //! `portolan completions SHELL`
 
-use std::io;
+use std::io::{self, Write as _};
 
 use clap_complete::Shell;
 
@@ -13,6 +13,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, cli: &mut clap::Command) -> Result {
-    clap_complete::generate(args.shell, cli, "portolan", &mut io::stdout());
-    Ok(())
+    // Into memory first: clap_complete panics when whoever reads has gone (`| head`).
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, cli, "portolan", &mut script);
+    match io::stdout().write_all(&script) {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(cause.into()),
+        _ => Ok(()),
+    }
 }

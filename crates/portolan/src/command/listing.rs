@@ -19,7 +19,8 @@ pub(crate) struct Watch {
     pub(crate) watch: bool,
 }
 
-/// Shows what `path` answers as rows. "Not found" is an empty list, as Consul has it with keys.
+/// Shows what `path` answers as rows. Of keys "not found" is an empty list, as Consul has it; of anything else it means that
+/// whatever answers is no daemon of ours.
 pub(crate) async fn show<T, R>(
     remote: &Remote,
     global: &Global,
@@ -32,7 +33,7 @@ where
     R: Row + Serialize,
 {
     let out = global.out();
-    let first = or_empty(remote.get(path).await)?;
+    let first = or_empty(path, remote.get(path).await)?;
     if !watch.watch {
         return Ok(out.list(&rows(first.value))?);
     }
@@ -56,7 +57,7 @@ pub(crate) async fn next<T: DeserializeOwned + Default>(
 ) -> Result<Indexed<T>> {
     let mut is_lost = false;
     loop {
-        match or_empty(remote.get_after(path, if is_lost { 0 } else { seen }).await) {
+        match or_empty(path, remote.get_after(path, if is_lost { 0 } else { seen }).await) {
             Err(failure) if failure.exit == Exit::Unreachable => {
                 if !is_lost {
                     eprintln!("lost the daemon at {}; trying again", remote.client.address());
@@ -74,9 +75,11 @@ pub(crate) async fn next<T: DeserializeOwned + Default>(
     }
 }
 
-fn or_empty<T: Default>(answer: Result<Indexed<T>>) -> Result<Indexed<T>> {
+fn or_empty<T: Default>(path: &str, answer: Result<Indexed<T>>) -> Result<Indexed<T>> {
     match answer {
-        Err(failure) if failure.exit == Exit::NotFound => Ok(Indexed { value: T::default(), index: 0 }),
+        Err(failure) if failure.exit == Exit::NotFound && path.starts_with("/v1/kv") => {
+            Ok(Indexed { value: T::default(), index: 0 })
+        }
         answer => answer,
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         requires = "listen",
-        conflicts_with_all = ["id", "address", "tags", "meta", "check_http", "check_tcp", "check_grpc"]
+        conflicts_with_all = ["inetd", "id", "address", "tags", "meta", "check_http", "check_tcp", "check_grpc"]
     )]
     unix: bool,
     /// Listen, and run the command for each connection with that on its standard input and output, as inetd does

@@ -36,7 +36,16 @@ impl Identity {
             Ok(bytes) => {
                 let known: Identity = serde_json::from_slice(&bytes)
                     .with_context(|| format!("read this node's identity from {}", path.display()))?;
-                known.checked(name, data_dir)
+                match name {
+                    // A join that the cluster refused for the name leaves a directory in which nobody has lived.
+                    Some(wanted) if wanted != known.name && !has_lived(data_dir) => {
+                        catalog::validate::node_name(wanted)?;
+                        let renamed = Identity { name: wanted.to_owned(), ..known };
+                        renamed.save(&path)?;
+                        Ok(renamed)
+                    }
+                    _ => known.checked(name, data_dir),
+                }
             }
             Err(cause) if cause.kind() == ErrorKind::NotFound => {
                 let new = Identity::passing(name)?;
@@ -65,6 +74,11 @@ impl Identity {
         file::replace(path, text.as_bytes())
             .with_context(|| format!("save this node's identity as {}", path.display()))
     }
+}
+
+/// Whether a node has kept anything in `data_dir` but its name and keys.
+fn has_lived(data_dir: &Path) -> bool {
+    ["log", "order", "cluster/cluster.json"].iter().any(|kept| data_dir.join(kept).exists())
 }
 
 /// Finds out whether a node could keep its state in `data_dir`, without leaving anything behind.
@@ -120,6 +134,10 @@ mod tests {
         assert_eq!(first.id.len(), 36);
         assert_eq!(Identity::load(&data, None).unwrap(), first);
         assert_eq!(Identity::load(&data, Some("alpha")).unwrap(), first);
+        let renamed = Identity::load(&data, Some("gamma")).unwrap();
+        assert_eq!((&*renamed.name, &renamed.id), ("gamma", &first.id), "nobody has lived there yet");
+        Identity::load(&data, Some("alpha")).unwrap();
+        fs::create_dir(data.join("log")).unwrap();
         let error = Identity::load(&data, Some("beta")).unwrap_err().to_string();
         assert!(error.contains("belongs to node \"alpha\""), "{error}");
     }

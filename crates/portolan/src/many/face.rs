@@ -185,7 +185,8 @@ fn as_member(base: own::NodeStatus, known: &Known, linked: &Linked) -> own::Node
 fn links(known: &Known, own: &str, mesh: &Mesh) -> Vec<own::Link> {
     let seen = mesh.links().now();
     let mut peers: Vec<&str> = known.members().map(|member| &*member.name).collect();
-    peers.extend(seen.0.keys().map(String::as_str));
+    // Who left is linked with no more, and is no member.
+    peers.extend(seen.0.iter().filter(|(_, state)| state.up.is_some()).map(|(peer, _)| peer.as_str()));
     peers.sort_unstable();
     peers.dedup();
     let link = |peer: &str| {

@@ -58,8 +58,13 @@ impl SharedOrder {
     pub(crate) fn problem(&self) -> Option<&'static str> {
         match self {
             SharedOrder::Servers(log) => {
-                let none = log.cluster().leader.is_none();
-                none.then_some("nobody leads, as far as this node knows: nothing can be decided")
+                if log.cluster().leader.is_none() {
+                    return Some("nobody leads, as far as this node knows: nothing can be decided");
+                }
+                // Who leads goes on doing so in its own eyes when the others are gone.
+                log.status()
+                    .cut_off
+                    .then_some("no majority of the servers is in reach: nothing can be decided")
             }
             SharedOrder::Etcd(log, _) => {
                 let cut_off = log.status().cut_off;

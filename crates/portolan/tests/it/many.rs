@@ -112,7 +112,7 @@ fn dev_runs_a_whole_cluster_and_says_how_to_kill_a_node() {
     let pids: Vec<i32> =
         told.iter().filter_map(|line| line.split("pid ").nth(1)?.split(' ').next()?.parse().ok()).collect();
     assert_eq!(pids.len(), 3, "{told:?}");
-    let status = told.iter().find(|line| line.contains(" status --all --api ")).unwrap();
+    let status = told.iter().find(|line| line.contains(" status --api ")).unwrap();
     let socket = status.rsplit(' ').next().unwrap();
     let say = |arguments: &[&str]| {
         let output = Command::new(PROGRAM).args(arguments).args(["--api", socket]).output().unwrap();

@@ -286,7 +286,7 @@ fn banner(nodes: &[Node], pids: &[u32], folder: &Path) -> String {
     let _ = write!(
         text,
         "\nVirtual addresses are bound by {} alone. In another terminal:\n\n  \
-         {program} status --all --api {}\n  \
+         {program} status --api {}\n  \
          {program} register web --port {} --api {}\n  \
          kill -9 {pid}        # {} dies, and the others go on\n\n",
         first.name,
