@@ -1,8 +1,9 @@
 //! Reachability from outside: wishes in the agreed state, and the nouns that the face which wishes and the
 //! face which opens share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -101,6 +102,37 @@ impl Front {
     }
 }
 
+/// What clients inside this node's home are answered for public names: whole, never a difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Indoors {
+    /// Networks whose clients are inside: an address in each, and the length of its prefix.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// Public name, perhaps `*.` and a suffix, to addresses inside at which everything answers that the world finds.
+    pub names: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
+}
+
+/// A port that stands for itself, written `22/tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WrittenPort(pub Port);
+
+impl TryFrom<String> for WrittenPort {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<WrittenPort, String> {
+        match text.parse() {
+            Ok(PortPair { external, internal: None }) => Ok(WrittenPort(external)),
+            _ => Err(format!("{text:?} is no port: it is written like 22/tcp or 53/udp")),
+        }
+    }
+}
+
+impl From<WrittenPort> for String {
+    fn from(WrittenPort(port): WrittenPort) -> String {
+        port.to_string()
+    }
+}
+
 /// A port outside, and where it leads. Written `443:8443/tcp`; `443/tcp` leads to the port that the instance is
 /// registered with, and TCP need not be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,7 +222,7 @@ impl ExposureDef {
             let rule = format!("1 to {MAX_PORTS} are exposed");
             return Err(Invalid::new("ports", &self.ports.len().to_string(), rule));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         if let Some(twice) = self.ports.iter().find(|pair| !seen.insert(pair.external)) {
             return Err(Invalid::new("port", &twice.to_string(), "it is named twice"));
         }

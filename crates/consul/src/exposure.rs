@@ -68,7 +68,7 @@ pub struct Chain {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Link {
-    /// `service`, `health`, `answer`, `firewall`, `mapping`, `pinhole`, `dns`, `certificate`, `outside`.
+    /// `service`, `health`, `answer`, `firewall`, `mapping`, `pinhole`, `outside`, `dns`, `inside`, `certificate`.
     pub link: Text,
     /// `holds`, `broken`, `waiting` for one before it, `planned`, or `none` when nothing is asked of it.
     pub state: Text,

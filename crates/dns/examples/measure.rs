@@ -123,12 +123,14 @@ fn serve(names: u32, address: SocketAddr, seconds: u64) -> Outcome {
     let (_views, views) = state::channel(View(filled(names, names).snapshot()));
     let (_facts, facts) = state::channel(Facts::default());
     let (_routes, routes) = state::channel(route::Routes::default());
+    let (_indoors, indoors) = state::channel(catalog::exposure::Indoors::default());
     let inputs = dns::Inputs {
         node: "node-0".into(),
         datacenter: "dc1".into(),
         views,
         facts,
         routes,
+        indoors,
         open_virtual: Arc::new(Never),
     };
     let mut registry = Registry::default();

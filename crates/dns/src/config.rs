@@ -259,6 +259,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// The one that `address` is in. A prefix longer than addresses are is one address.
+    pub fn new(address: IpAddr, prefix: u8) -> Network {
+        let address = address.to_canonical();
+        Network { address, prefix: prefix.min(if address.is_ipv4() { 32 } else { 128 }) }
+    }
+
     /// True when `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

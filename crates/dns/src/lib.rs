@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use catalog::exposure::Indoors;
 use route::{Facts, OpenVirtual, Routes};
 use socket2::SockRef;
 use state::{Drain, Reader};
@@ -76,6 +77,8 @@ pub struct Inputs {
     pub facts: Reader<Facts>,
     /// Of these, the names that lead elsewhere.
     pub routes: Reader<Routes>,
+    /// What clients inside this home are answered for public names.
+    pub indoors: Reader<Indoors>,
     /// Opens virtual addresses when they are first asked for.
     pub open_virtual: Arc<dyn OpenVirtual>,
 }
@@ -139,6 +142,7 @@ pub async fn run(
         views: inputs.views,
         facts: inputs.facts,
         routes: inputs.routes.clone(),
+        indoors: inputs.indoors,
         zone: zone.clone(),
         metrics: metrics.clone(),
     };

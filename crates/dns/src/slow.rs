@@ -4,6 +4,7 @@
 //! What it cannot finish it hands back as [`Verdict::Open`] or [`Verdict::Forward`].
 
 mod compose;
+mod indoors;
 mod prepared;
 mod records;
 mod request;
@@ -107,8 +108,15 @@ pub(crate) fn answer(responder: &Responder, zone: &Zone, query: Query<'_>, turn:
     let sections = match sections(responder, zone, &request, client, room, turn) {
         Ok(sections) => sections,
         Err(Later::Open(service)) => return Verdict::Open { service },
-        Err(Later::Forward) if recursion && request.recursion_desired => return Verdict::Forward,
-        Err(Later::Forward) => Sections::of_code(OptRcode::REFUSED),
+        Err(Later::Forward) => {
+            let is_forwarded = recursion && request.recursion_desired;
+            match indoors::sections(responder, zone, &request, from) {
+                // Of a public name we know the addresses inside; what else stands there, others know.
+                Some(inside) if !inside.answers.is_empty() || !is_forwarded => inside,
+                _ if is_forwarded => return Verdict::Forward,
+                _ => Sections::of_code(OptRcode::REFUSED),
+            }
+        }
     };
     compose(responder, &request, &sections, envelope)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use catalog::exposure;
 use route::{Facts, Policy, Routes};
 use state::{Drain, Reader};
 use store::View;
@@ -11,6 +12,7 @@ use store::View;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::zone::Zone;
+use crate::zone::indoors::Indoors;
 
 /// Shortest time between two zones. What changes meanwhile is in the next one.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -27,6 +29,7 @@ pub(crate) struct Zoner {
     pub(crate) views: Reader<View>,
     pub(crate) facts: Reader<Facts>,
     pub(crate) routes: Reader<Routes>,
+    pub(crate) indoors: Reader<exposure::Indoors>,
     pub(crate) zone: Arc<ArcSwap<Zone>>,
     pub(crate) metrics: Metrics,
 }
@@ -41,7 +44,8 @@ impl Zoner {
         let started = Instant::now();
         let zone = self.plan.project(&self.views.now(), &self.facts.now());
         let redirected = self.plan.redirected(self.routes.now().policy());
-        self.publish(Zone { redirected, ..zone }, started);
+        let indoors = Indoors::new(&self.indoors.now());
+        self.publish(Zone { redirected, indoors, ..zone }, started);
     }
 
     /// Follows both states until it is time to leave.
@@ -49,6 +53,8 @@ impl Zoner {
         let mut pause_until = Instant::now();
         let mut policy: Option<Arc<Policy>> = None;
         let mut redirected = None;
+        let mut told = self.indoors.now();
+        let mut indoors = Indoors::new(&told);
         loop {
             tokio::select! {
                 view = self.views.next() => if view.is_none() { return },
@@ -59,6 +65,8 @@ impl Zoner {
                     Some(routes) if is_same(&policy, &routes) => continue,
                     Some(_) => {}
                 },
+                // Who exposes nothing tells nothing, and may be gone.
+                Some(_) = self.indoors.next() => {}
                 () = drain.started() => return,
             }
             tokio::time::sleep_until(pause_until.into()).await;
@@ -70,7 +78,12 @@ impl Zoner {
                 policy = Some(routes.policy().clone());
             }
             let zone = self.plan.advance(&self.zone.load(), &view, &facts);
-            let took = self.publish(Zone { redirected: redirected.clone(), ..zone }, started);
+            if !Arc::ptr_eq(&told, &self.indoors.now()) {
+                told = self.indoors.now();
+                indoors = Indoors::new(&told);
+            }
+            let zone = Zone { redirected: redirected.clone(), indoors: indoors.clone(), ..zone };
+            let took = self.publish(zone, started);
             pause_until = Instant::now() + (took * PAUSE_FACTOR).clamp(PAUSE, LONGEST_PAUSE);
         }
     }

@@ -1,7 +1,10 @@
 //! Settings.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use crate::wish::Port;
 
 /// How exposure is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub public: Option<Ipv4Addr>,
     /// Servers outside that tell what they see, `host:port`: RFC 8489. Without any, routers are believed.
     pub stun: Vec<String>,
+    /// Ports of this host at which clients inside find what the world finds at the router's, although ours are others.
+    pub inside: BTreeSet<Port>,
     /// Why nobody looks after this host's firewall; `None` when somebody does.
     pub unguarded: Option<String>,
     /// File that remembers which names were shown, for a run after one that was killed.
@@ -41,6 +46,7 @@ impl Default for Config {
             pinholes: true,
             public: None,
             stun: Vec::new(),
+            inside: BTreeSet::new(),
             unguarded: None,
             journal: None,
             leave: false,

@@ -16,6 +16,7 @@ mod disk;
 mod doors;
 pub mod fuzz;
 pub mod http;
+mod inside;
 mod metrics;
 pub mod names;
 pub mod nat;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::exposure::{Front, Openings};
+use catalog::exposure::{Front, Indoors, Openings};
 use state::{Drain, Failure, Publisher, Reader, Report};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,6 +15,7 @@ use crate::again::Again;
 use crate::answer;
 use crate::config::Config;
 use crate::doors::{Doors, OpenDoors};
+use crate::inside::Inside;
 use crate::metrics::Metrics;
 use crate::names::{Names, Owner, Provider, Shut, Targets};
 use crate::nat::Verdict;
@@ -47,6 +48,8 @@ pub struct Inputs {
     pub firewall: Reader<Report>,
     /// For those who want to know how it stands.
     pub status: Publisher<Status>,
+    /// What clients inside this home are answered for its public names.
+    pub indoors: Arc<Publisher<Indoors>>,
     /// Who keeps public names; without one, names that are wished are not shown.
     pub names: Option<Arc<dyn Provider>>,
     /// HTTPS under public names.
@@ -107,6 +110,7 @@ pub async fn run_with(
         doors: inputs.doors.clone().map(Doors::new),
         direct: None,
         public: config.public,
+        inside: Inside::new(inputs.indoors.clone(), &config),
         unguarded: config.unguarded.clone(),
         outlook: Outlook::new(config.stun.clone()),
         outside: Outside::new(inputs.lookout.clone()),
@@ -175,6 +179,7 @@ struct Face {
     direct: Option<Ipv4Addr>,
     /// What counts before the router's word.
     public: Option<Ipv4Addr>,
+    inside: Inside,
     /// Why nobody looks after the firewall.
     unguarded: Option<String>,
     outlook: Outlook,
@@ -199,6 +204,7 @@ impl Face {
         let report = self.set_firewall(FIREWALL).await;
         let shut = self.shut(&report);
         let is_open = report.failures.iter().all(|one| Port::is_about_one(&one.attempted));
+        self.inside.tell(&self.plan, wishes, outward());
         failures.extend(report.failures.iter().cloned());
         self.direct = direct();
         failures.extend(self.provide().await);
@@ -214,6 +220,7 @@ impl Face {
     /// holds nobody up. What stays behind is said.
     async fn close(&mut self) {
         self.plan = Plan::default();
+        self.inside.forget(&self.plan);
         if let Some(names) = &mut self.names {
             let late = tokio::time::timeout(CLOSE_NAMES, names.withdraw(&self.plan)).await.is_err();
             for key in names.held().keys() {
@@ -243,6 +250,7 @@ impl Face {
 
     async fn withdraw(&mut self) -> Vec<Failure> {
         let mut failures = Vec::new();
+        self.inside.forget(&self.plan);
         if let Some(names) = &mut self.names {
             failures.extend(names.withdraw(&self.plan).await);
         }
@@ -443,6 +451,7 @@ impl Face {
             sights: self.outside.sights(),
             shown: self.names.as_ref().map(|names| names.held().clone()).unwrap_or_default(),
             hidden: self.names.as_ref().map(|names| names.refused().clone()).unwrap_or_default(),
+            inside: self.inside.answers().clone(),
             direct: self.direct,
             certificates: Certified::clone(&self.inputs.https.certified.now()),
             public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
@@ -459,9 +468,14 @@ impl Face {
 
 /// The address that this host sends from, where it is a public one.
 fn direct() -> Option<Ipv4Addr> {
+    outward().filter(|own| is_public((*own).into()))
+}
+
+/// The address that this host sends from.
+fn outward() -> Option<Ipv4Addr> {
     // Any address of the public Internet: nothing is sent there.
     match sys::host::local_address(Ipv4Addr::new(1, 1, 1, 1).into()) {
-        Ok(IpAddr::V4(own)) if is_public(own.into()) => Some(own),
+        Ok(IpAddr::V4(own)) => Some(own),
         _ => None,
     }
 }

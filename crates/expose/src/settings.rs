@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::exposure::{ExposureDef, PortPair, public_name};
+use catalog::exposure::{ExposureDef, PortPair, WrittenPort, public_name};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -38,6 +38,9 @@ pub struct Settings {
     /// Name of the home that this node is in, the same on all of its nodes behind one router: one at a time then has
     /// each port of it, and another takes over when that one's instance fails or it dies.
     pub site: Option<Site>,
+    /// Ports of this host, like `443/tcp`, at which clients inside this home find what the world finds at the router's:
+    /// a redirect of the host's firewall, a proxy. Ports that are the same on both sides need not be said.
+    pub inside: Vec<WrittenPort>,
     /// STUN servers that are asked what the world sees, `host:port`; two tell more than one.
     pub stun: Vec<String>,
 }
@@ -54,6 +57,7 @@ impl Default for Settings {
             private_address: None,
             public_address: None,
             site: None,
+            inside: Vec::new(),
             stun: Vec::new(),
         }
     }
@@ -101,6 +105,7 @@ impl Settings {
             pinholes: self.pinholes,
             public: self.public_address,
             stun: self.stun.clone(),
+            inside: self.inside.iter().map(|WrittenPort(port)| *port).collect(),
             unguarded: None,
             journal: None,
             leave: false,

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::reconcile::no_router;
 use crate::source::own::external;
 use crate::status::{Grant, Grants, Status};
-use crate::wish::{Missing, Port, Protocol, Waiting};
+use crate::wish::{Missing, NameKind, Port, Protocol, Waiting};
 
 const HOLDS: &str = "holds";
 const BROKEN: &str = "broken";
@@ -73,6 +73,7 @@ impl Status {
         }));
         let names = names_of(&self.plan, service, port);
         links.extend(names.iter().map(|key| self.name_link(key)));
+        links.extend(names.iter().filter_map(|key| self.inside_link(key)));
         links.extend(self.certificate_links(service, port));
         if !enabled {
             links.iter_mut().skip(2).for_each(|link| link.state = PLANNED.into());
@@ -147,6 +148,15 @@ impl Status {
                 link("dns", BROKEN, format!("{name} {kind}: nobody keeps public names ([[public_dns]])"))
             }
         }
+    }
+
+    /// For clients that the router does not lead round. One that is not answered is no break: many routers do.
+    fn inside_link(&self, (name, kind): &Key) -> Option<Link> {
+        let answer = self.inside.get(name).filter(|_| *kind == NameKind::A)?;
+        Some(match answer {
+            Ok(address) => link("inside", HOLDS, format!("{name} is {address} for clients in this home")),
+            Err(why) => link("inside", NONE, format!("{name} is not answered in this home: {why}")),
+        })
     }
 
     /// Of HTTPS: one for each name that is served.

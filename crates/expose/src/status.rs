@@ -36,6 +36,8 @@ pub struct Status {
     pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
     /// Why these are not.
     pub hidden: BTreeMap<Key, String>,
+    /// What clients inside this home are answered for the names of this host; why nothing.
+    pub inside: BTreeMap<Arc<str>, Result<IpAddr, String>>,
     /// This host's own address, where it is public and no router stands before it.
     pub direct: Option<std::net::Ipv4Addr>,
     /// How certificates stand.

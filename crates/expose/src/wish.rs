@@ -1,7 +1,8 @@
 //! Wishes to be reachable from outside, and why some cannot be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use catalog::exposure::{Port, PortPair, Protocol};
@@ -23,6 +24,8 @@ pub struct Wishes {
     pub sites: BTreeSet<SiteWish>,
     /// Ports of this host that lead to a service elsewhere.
     pub doors: BTreeSet<DoorWish>,
+    /// Public names that another node of this home has, with its addresses inside.
+    pub neighbours: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
     /// Other nodes of this home: a name that one of them showed may be shown by this one instead.
     pub siblings: BTreeSet<Arc<str>>,
 }
@@ -109,6 +112,11 @@ pub fn srv(name: &str) -> Option<(Protocol, &str)> {
     (service.starts_with('_') && host.contains('.')).then_some((protocol, host))
 }
 
+/// The host that a public name leads to: itself, unless it is one of a service.
+pub fn host(name: &str) -> &str {
+    srv(name).map_or(name, |(_, host)| host)
+}
+
 /// What a public name leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NameKind {
@@ -172,6 +180,9 @@ impl Wishes {
         self.sites.extend(other.sites.iter().cloned());
         self.doors.extend(other.doors.iter().cloned());
         self.siblings.extend(other.siblings.iter().cloned());
+        for (name, addresses) in &other.neighbours {
+            self.neighbours.entry(name.clone()).or_default().extend(addresses);
+        }
         let Place { public_ipv4, public_ipv6, cname_target } = &other.place;
         self.place.public_ipv4 = self.place.public_ipv4.or(*public_ipv4);
         self.place.public_ipv6 = self.place.public_ipv6.or(*public_ipv6);

@@ -92,7 +92,7 @@ impl<'a> Daemon<'a> {
         let folder = home.folder.path().display();
         let _ = write!(
             text,
-            "[node]\nname = \"{name}\"\ndata_dir = \"{folder}/{name}\"\n[logging]\nlevel = \"info\"\n\
+            "[node]\nname = \"{name}\"\ndata_dir = \"{folder}/{name}\"\nopen_beyond_loopback = true\n[logging]\nlevel = \"info\"\n\
              [api]\nlisten = [\"{API}\"]\n\
              [exposure]\nenabled = true\nrefresh = \"1s\"\nlease = \"{lease}\"\n{more}\n"
         );
@@ -167,6 +167,16 @@ impl<'a> Daemon<'a> {
             true => Ok(said),
             false => Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)).into()),
         }
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
+    /// Where it keeps what it must not forget.
+    pub fn data_dir(&self) -> PathBuf {
+        self.config.with_extension("")
     }
 
     /// Waits until `portolan exposures` says this.

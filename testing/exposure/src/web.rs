@@ -2,7 +2,7 @@
 
 use peers::Running;
 
-use crate::{Fallible, Home, NameServer};
+use crate::{Fallible, Guard, Home, NameServer};
 
 /// Registers it where it answers on every address.
 pub const REGISTER: [&str; 7] =
@@ -22,6 +22,19 @@ pub const REGISTER_INSIDE: [&str; 9] = [
 ];
 
 impl Home {
+    /// Builds one guarded by nftables for the ordinary daemon; the reason for skipping where it, Python or one of these
+    /// programs is not there.
+    ///
+    /// # Errors
+    /// A `skipped: …` line.
+    pub fn for_daemon(tools: &[&str]) -> Result<Home, String> {
+        let missing = |missing: peers::Missing| missing.to_string();
+        peers::portolan().map_err(missing)?;
+        peers::python(&[]).map_err(missing)?;
+        tools.iter().try_for_each(|tool| peers::tool(tool).map(drop).map_err(missing))?;
+        Home::build(Guard::Nft)
+    }
+
     /// Starts it in the client host: on port 1337 of `address` it answers "leet" to anybody.
     ///
     /// # Errors

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::{Running, until};
-use portolan_exposure::{Daemon, Fallible, Guard, Guest, Home, LIMIT, WAN_ROUTER, need};
+use portolan_exposure::{Daemon, Fallible, Guest, Home, LIMIT, WAN_ROUTER, need};
 
 const LEASE: &str = "8s";
-const SITE: &str = "site = \"attic\"\n[cluster.life]\nbeat = \"500ms\"\nsuspect_after = \"2s\"\ndead_after = \"3s\"\nprobe_time = \"1s\"\n";
+const SITE: &str = "site = \"attic\"\ninside = [\"8443/tcp\"]\n[cluster.life]\nbeat = \"500ms\"\nsuspect_after = \"2s\"\ndead_after = \"3s\"\nprobe_time = \"1s\"\n";
 
 /// A service that says which host it is on.
 fn serve(home: &Home, place: Option<&Guest>, word: &str) -> Fallible<Running> {
@@ -32,12 +32,21 @@ fn answers(home: &Home, word: &str, said: impl Fn() -> String) {
     });
 }
 
+/// Waits until a host's own daemon says that the public name is there.
+fn told(guest: &Guest, address: &str) {
+    let args = ["@127.0.0.1", "-p", "8600", "+short", "+tries=1", "+time=2", "www.example.test"];
+    let mut last = String::new();
+    let done = until(LIMIT, "the name inside", || {
+        let out = guest.run(peers::tool("dig").ok()?).args(args).output().ok()?;
+        last = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+        (last == address).then_some(())
+    });
+    done.unwrap_or_else(|timeout| panic!("{timeout}; it was {last:?}"));
+}
+
 #[test]
 fn one_host_of_a_home_has_the_port_and_another_takes_over() {
-    let home = need!(Home::build(Guard::Nft));
-    need!(peers::portolan());
-    need!(peers::python(&[]));
-    need!(peers::tool("curl"));
+    let home = need!(Home::for_daemon(&["curl", "dig"]));
     // They speak to each other through the first one's firewall.
     home.nft_inside(
         "add rule inet host input ip saddr 192.168.77.0/24 meta l4proto { tcp, udp } th dport 8300 accept",
@@ -61,15 +70,19 @@ fn one_host_of_a_home_has_the_port_and_another_takes_over() {
     for node in [&first, &second] {
         until(LIMIT, "it to be a member", || node.say(&register).ok()).unwrap();
     }
-    first.say(&["expose", "web", "--port", "8443:1337"]).unwrap();
+    let name = ["--name", "www.example.test"];
+    first.say(&[&["expose", "web", "--port", "8443:1337"], &name[..]].concat()).unwrap();
     let said = || format!("{}\n{}", first.said(), second.said());
     answers(&home, "home", said);
     second.shows("node \"house\" has it for this home").unwrap();
+    // Whoever asks another node of the home is told where the port is, too.
+    told(&shed, "192.168.77.2");
     assert_eq!(home.mappings().unwrap(), ["8443/tcp>192.168.77.2:1337"]);
 
     // It dies: the router gives the port away when the lease is over, and the log has said to whom before.
     first.kill();
     second.mapped(&["8443/tcp>192.168.77.3:1337"]).unwrap();
+    told(&shed, "192.168.77.3");
     answers(&home, "shed", || second.said());
 
     // Back again, it is the elder.

@@ -3,9 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::until;
-use portolan_exposure::{
-    Authority, Daemon, Guard, Home, LIMIT, NameServer, REGISTER_INSIDE, WAN_ROUTER, need,
-};
+use portolan_exposure::{Authority, Daemon, Home, LIMIT, NameServer, REGISTER_INSIDE, WAN_ROUTER, need};
 
 const FRONT: &str = "[proxy.public]\ntls = [\"0.0.0.0:8443\"]\nhttp = [\"0.0.0.0:8880\"]\n";
 const MAPPED: [&str; 2] = ["443/tcp>192.168.77.2:8443", "80/tcp>192.168.77.2:8880"];
@@ -34,12 +32,7 @@ fn get(home: &Home, authority: &Authority, url: &str, host: &str) -> String {
 
 #[test]
 fn a_service_has_its_name_and_its_certificate_as_long_as_it_lives() {
-    let home = need!(Home::build(Guard::Nft));
-    need!(peers::portolan());
-    need!(peers::python(&[]));
-    for tool in ["curl", "knotd", "dig", "pebble"] {
-        need!(peers::tool(tool));
-    }
+    let home = need!(Home::for_daemon(&["curl", "knotd", "dig", "pebble"]));
     let names = NameServer::start(&home).unwrap();
     let authority = Authority::start(&home).unwrap();
     let before = home.ruleset().unwrap();

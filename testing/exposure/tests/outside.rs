@@ -3,16 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
 use peers::until;
-use portolan_exposure::{Daemon, Guard, Home, LIMIT, NameServer, WAN_ROUTER, need};
+use portolan_exposure::{Daemon, Home, LIMIT, NameServer, WAN_ROUTER, need};
 
 #[test]
 fn a_name_waits_until_somebody_elsewhere_gets_in() {
-    let home = need!(Home::build(Guard::Nft));
-    need!(peers::portolan());
-    need!(peers::python(&[]));
-    for tool in ["curl", "knotd", "dig"] {
-        need!(peers::tool(tool));
-    }
+    let home = need!(Home::for_daemon(&["curl", "knotd", "dig"]));
     let names = NameServer::start(&home).unwrap();
     // Something on the way drops it, of which neither host nor router knows.
     let wall = "add chain inet filter wall { type filter hook forward priority -5; }\n\

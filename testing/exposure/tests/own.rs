@@ -16,12 +16,7 @@ fn reaches(home: &Home) -> bool {
 
 #[test]
 fn a_door_follows_the_health_of_its_service() {
-    let home = need!(Home::build(Guard::Nft));
-    need!(peers::portolan());
-    need!(peers::python(&[]));
-    for tool in ["curl", "knotd", "dig"] {
-        need!(peers::tool(tool));
-    }
+    let home = need!(Home::for_daemon(&["curl", "knotd", "dig"]));
     let names = NameServer::start(&home).unwrap();
     let before = home.ruleset().unwrap();
     let mut service = home.serve_web("0.0.0.0").unwrap();

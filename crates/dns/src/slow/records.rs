@@ -70,6 +70,25 @@ impl Sections {
 const SHORTEST_HEAD: usize = SHORTEST_NAME + 10;
 const SHORTEST_NAME: usize = 1;
 
+impl Sections {
+    /// Addresses at a name that is no zone of ours, and a zone of its own: whoever asks for anything else is told that
+    /// there is nothing.
+    pub(crate) fn of_addresses(
+        responder: &Responder,
+        owner: &Owned,
+        qtype: Rtype,
+        ips: &[IpAddr],
+    ) -> Sections {
+        let mut sections = Sections { is_ours: true, ..Sections::of_code(OptRcode::NOERROR) };
+        let ttl = responder.ttl(Apex::Own);
+        push_addresses(owner, qtype, ttl, ips.iter().copied(), usize::MAX, &mut sections);
+        if sections.answers.is_empty() {
+            sections.negative = Some(Negative { apex: Apex::Own, owner: owner.clone() });
+        }
+        sections
+    }
+}
+
 impl Negative {
     pub(crate) fn record(&self, responder: &Responder, serial: u32) -> Record {
         let authority = responder.authority(self.apex);

@@ -127,3 +127,11 @@ fn forwarding() {
     let config = Config { forward, ..Config::default() };
     play("forward", include_str!("../../tests/data/forward.txt"), config);
 }
+
+#[test]
+fn public_names_inside_the_home() {
+    let allow = vec!["192.168.77.0/24".to_owned().try_into().unwrap()];
+    let forward = Forward { enabled: true, allow, ..Forward::default() };
+    let config = Config { forward, ..Config::default() };
+    play("indoors", include_str!("../../tests/data/indoors.txt"), config);
+}

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::plan::Plan;
 use crate::responder::Responder;
 use crate::zone::Zone;
+use crate::zone::indoors::Indoors;
 use crate::zone::redirected::Redirected;
 
 pub(crate) struct World {
@@ -23,6 +24,7 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     index: u64,
     pub(crate) facts: Facts,
+    indoors: catalog::exposure::Indoors,
     pub(crate) zone: Zone,
 }
 
@@ -35,6 +37,7 @@ impl World {
             catalog: Catalog::default(),
             index: 0,
             facts: Facts::default(),
+            indoors: Default::default(),
             zone: Zone::default(),
         };
         world.follow();
@@ -50,11 +53,20 @@ impl World {
     /// redirect NAME TO[=WEIGHT] ...      redirect NAME
     /// query NAME SERVICE [tag,!tag] [ttl=10s] [template]
     /// socket SERVICE ADDRESS:PORT [IPV6]      close SERVICE      local ADDRESS      six BASE-OF-A-/64
+    /// home ADDRESS/PREFIX      inside NAME ADDRESS ...
     /// ```
     pub(crate) fn run(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["socket" | "close" | "local" | "six", ..] => self.fact(line),
+            ["home", network] => {
+                let (address, prefix) = network.split_once('/').unwrap();
+                self.indoors.networks.push((address.parse().unwrap(), prefix.parse().unwrap()));
+            }
+            ["inside", name, ref addresses @ ..] => {
+                let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+                self.indoors.names.insert(name.into(), addresses);
+            }
             ["node", name, address, ref meta @ ..] => self.node(name, address, meta),
             ["gone", node] => self.apply(Command::Deregister(Deregister::Node { node: node.into() })),
             ["register", what, place, ref options @ ..] => self.register(what, place, options),
@@ -180,14 +192,15 @@ impl World {
     pub(crate) fn follow(&mut self) {
         let plan = Plan::new(&self.config);
         let zone = plan.advance(&self.zone, &self.catalog.snapshot(), &self.facts);
-        self.zone = Zone { redirected: self.redirected(&plan), ..zone };
+        let indoors = Indoors::new(&self.indoors);
+        self.zone = Zone { redirected: self.redirected(&plan), indoors, ..zone };
     }
 
     /// The zone made from nothing.
     pub(crate) fn projected(&self) -> Zone {
         let plan = Plan::new(&self.config);
         let zone = plan.project(&self.catalog.snapshot(), &self.facts);
-        Zone { redirected: self.redirected(&plan), ..zone }
+        Zone { redirected: self.redirected(&plan), indoors: Indoors::new(&self.indoors), ..zone }
     }
 
     fn redirected(&self, plan: &Plan) -> Option<Arc<Redirected>> {

@@ -2,6 +2,7 @@
 
 mod case;
 pub(crate) mod entry;
+pub(crate) mod indoors;
 pub(crate) mod kept;
 pub(crate) mod redirected;
 pub(crate) mod table;
@@ -16,6 +17,7 @@ use route::{Network6, VirtualSocket};
 
 pub(crate) use crate::zone::case::{MixedCase, lower};
 use crate::zone::entry::{NodeEntry, ServiceEntry};
+use crate::zone::indoors::Indoors;
 use crate::zone::kept::Kept;
 use crate::zone::redirected::{Led, Redirected};
 use crate::zone::table::Table;
@@ -42,6 +44,8 @@ pub struct Zone {
     pub(crate) redirected: Option<Arc<Redirected>>,
     /// What prepared queries found.
     pub(crate) kept: Arc<Kept>,
+    /// Public names of services of this home; `None` where there are none.
+    pub(crate) indoors: Option<Arc<Indoors>>,
 }
 
 /// Names by address, IPv4 mapped into IPv6.

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use catalog::exposure::Indoors;
 use catalog::{
     Catalog, Command as Wish, Envelope, InstanceDef, InstanceRegistration, NodeDef, NodeRegistration,
     Register, Snapshot,
@@ -71,6 +72,7 @@ impl Face {
             views: view_reader,
             facts: fact_reader,
             routes: routes_reader,
+            indoors: state::channel(Indoors::default()).1,
             open_virtual: opener.clone(),
         };
         let mut registry = Registry::default();

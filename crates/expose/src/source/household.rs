@@ -3,15 +3,22 @@
 //! Which one follows from the catalog alone, so nobody has to be asked: the log orders who came first, whose instance
 //! fails, and who is dead, and everybody draws the same conclusion from the same state.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalog::exposure::{ExposureDef, Port};
-use catalog::{NodeEntry, Snapshot, Status};
+use catalog::exposure::{ExposureDef, Port, Protocol, WrittenPort};
+use catalog::{NodeDef, NodeEntry, Snapshot, Status};
+
+use crate::inside;
+use crate::wish::host;
 
 /// Metadata of a node: the home that it is in, by the name of its `[exposure] site`.
 pub const SITE: &str = "portolan-site";
 /// Metadata of a node: the port where it serves the world by HTTPS.
 pub const FRONT: &str = "portolan-front";
+/// Metadata of a node: its `[exposure] inside`, with commas between.
+pub const INSIDE: &str = "portolan-inside";
 
 /// The nodes of one home that carry exposures out and live, the oldest first.
 pub(super) struct Household<'a>(Vec<&'a Arc<NodeEntry>>);
@@ -26,6 +33,58 @@ pub(super) fn siblings<'a>(
         site.is_some() && *node.def.name != *own && node.def.meta.get(SITE) == site
     };
     snapshot.nodes().filter(is_there).map(|node| node.def.name.clone())
+}
+
+/// Public names of services that another node of the home has, with its address inside, where everything answers there
+/// that the world finds at the router.
+pub(super) fn neighbours(
+    site: Option<&Arc<str>>,
+    own: &str,
+    snapshot: &Snapshot,
+) -> BTreeMap<Arc<str>, BTreeSet<IpAddr>> {
+    let household = Household::of(site, snapshot);
+    let mut found: BTreeMap<Arc<str>, BTreeSet<IpAddr>> = BTreeMap::new();
+    for def in snapshot.exposures().map(|exposure| &exposure.def).filter(|def| def.via.is_empty()) {
+        let Some(node) = household.holding(snapshot, def).filter(|node| *node.def.name != *own) else {
+            continue;
+        };
+        let Some(address) = address_inside(&node.def) else { continue };
+        let is_whole = leads(snapshot, node, def).is_some_and(|leads| {
+            leads.iter().all(|(port, internal)| inside::is_same(*port, *internal, &said(&node.def)))
+        });
+        for name in def.names.iter().filter(|_| is_whole) {
+            found.entry(host(name).into()).or_default().insert(address);
+        }
+    }
+    found
+}
+
+/// What the router leads to this node: each port, and the one there. Plain HTTP of a site is not missed: it only sends on.
+fn leads(snapshot: &Snapshot, node: &NodeEntry, def: &ExposureDef) -> Option<Vec<(Port, u16)>> {
+    let instance = || {
+        let there = snapshot.service(&def.service)?.iter().find(|one| one.node == node.def.name)?;
+        Some(there.def.port)
+    };
+    let front = || node.def.meta.get(FRONT)?.parse().ok();
+    let https = def.https.then(|| Some((Port { protocol: Protocol::Tcp, number: 443 }, front()?)));
+    let pairs = def.ports.iter().map(|pair| Some((pair.external, pair.internal.or_else(instance)?)));
+    pairs.chain(https).collect()
+}
+
+/// Where clients of the same home find a node.
+fn address_inside(node: &NodeDef) -> Option<IpAddr> {
+    let address: IpAddr = node.address.parse().ok()?;
+    let is_private = match address {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    };
+    is_private.then_some(address)
+}
+
+fn said(node: &NodeDef) -> BTreeSet<Port> {
+    let all = node.meta.get(INSIDE).into_iter().flat_map(|text| text.split(','));
+    let read = |text: &str| WrittenPort::try_from(text.to_owned()).ok();
+    all.filter_map(read).map(|WrittenPort(port)| port).collect()
 }
 
 impl<'a> Household<'a> {
@@ -59,6 +118,14 @@ impl<'a> Household<'a> {
             there.any(|instance| snapshot.health(instance) != Status::Critical)
         };
         self.nodes().find(has_one).map(|node| &node.def.name)
+    }
+
+    /// The node of the home that carries a wish out now, if one does.
+    fn holding(&self, snapshot: &'a Snapshot, def: &ExposureDef) -> Option<&'a Arc<NodeEntry>> {
+        let serving = self.holder(snapshot, &def.service)?;
+        let holder = if def.https { self.front()? } else { serving };
+        let is_free = self.other(holder, snapshot, def).is_none();
+        self.nodes().find(|node| is_free && node.def.name == *holder)
     }
 
     /// Why another node has what is wished here; `None` when this one may.

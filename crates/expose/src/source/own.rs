@@ -86,8 +86,10 @@ fn all<'a>(config: &'a Config, snapshot: &'a Snapshot) -> impl Iterator<Item = &
 
 /// What is wished of a node whose own addresses are these.
 pub fn wishes(config: &Config, snapshot: &Snapshot, own: &[IpAddr]) -> Wishes {
-    let siblings = household::siblings(config.site.as_ref(), &config.node, snapshot).collect();
-    let mut wishes = Wishes { siblings, ..Wishes::default() };
+    let site = config.site.as_ref();
+    let siblings = household::siblings(site, &config.node, snapshot).collect();
+    let neighbours = household::neighbours(site, &config.node, snapshot);
+    let mut wishes = Wishes { siblings, neighbours, ..Wishes::default() };
     for def in all(config, snapshot) {
         add(config, snapshot, own, def, &mut wishes);
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use catalog::exposure::{Port, PortPair};
+use catalog::exposure::Port;
+pub use catalog::exposure::WrittenPort as Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Interface;
@@ -55,27 +56,5 @@ impl Default for Config {
             trusted: Vec::new(),
             confirm_within: Duration::from_secs(120),
         }
-    }
-}
-
-/// A port that stays open, written `22/tcp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Kept(pub Port);
-
-impl TryFrom<String> for Kept {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Kept, String> {
-        match text.parse() {
-            Ok(PortPair { external, internal: None }) => Ok(Kept(external)),
-            _ => Err(format!("{text:?} is no port: it is written like 22/tcp or 53/udp")),
-        }
-    }
-}
-
-impl From<Kept> for String {
-    fn from(Kept(port): Kept) -> String {
-        port.to_string()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use catalog::exposure::Openings;
+use catalog::exposure::{Indoors, Openings};
 use clap::builder::BoolishValueParser;
 use expose::http::{Base, TlsFiles, TlsSettings};
 use expose::names::{self, Owner, Provider, Rfc2136};
@@ -211,6 +211,7 @@ fn settings(args: Args) -> Result<Settings> {
         mappings: !args.ipv6_only,
         pinholes: true,
         public: None,
+        inside: std::collections::BTreeSet::new(),
         stun: Vec::new(),
         unguarded: None,
         journal: None,
@@ -244,6 +245,8 @@ async fn serve(
         openings,
         firewall: reported,
         status,
+        // This role answers no names.
+        indoors: Arc::new(channel(Indoors::default()).0),
         names,
         https,
         metrics,

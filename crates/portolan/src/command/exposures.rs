@@ -123,6 +123,7 @@ fn step(link: &str) -> &'static str {
         "mapping" => "map at the router",
         "pinhole" => "open a pinhole",
         "dns" => "show the name",
+        "inside" => "answer inside",
         "certificate" => "get a certificate",
         "outside" => "look from outside",
         _ => "go on",

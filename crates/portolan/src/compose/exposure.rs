@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use catalog::NodeDef;
-use catalog::exposure::{Front, Openings, Port, Protocol};
+use catalog::exposure::{Front, Indoors, Openings, Port, Protocol};
 use expose::acme::{self, Certified};
 use expose::names::{self, Exec, Http, HttpConfig, Owner, Provider, Rfc2136, Several};
 use expose::router::BoxFuture;
@@ -52,6 +52,7 @@ impl Shared {
         let node: Arc<str> = identity.name.as_str().into();
         let names = keepers(&config.public_dns, &identity.name).context("set up public names")?;
         let (journal, opener) = (self.outdoors.journal.take(), self.outdoors.doors.take());
+        let indoors = self.outdoors.indoors.clone();
         let (trusted, listening) =
             (self.outdoors.trusted.take(), std::mem::take(&mut self.outdoors.listening));
         let https = self.https(config, names.clone());
@@ -93,6 +94,7 @@ impl Shared {
             openings,
             firewall,
             status,
+            indoors,
             names,
             https,
             doors: opener,
@@ -143,6 +145,8 @@ pub(super) struct Outdoors {
     ports: Option<own::FrontPorts>,
     front: Publisher<Front>,
     proofs: Publisher<acme::Proofs>,
+    /// What clients inside this home are answered.
+    indoors: Arc<Publisher<Indoors>>,
     folder: Option<PathBuf>,
     /// Where it writes down which public names it shows.
     journal: Option<PathBuf>,
@@ -161,6 +165,7 @@ impl Default for Outdoors {
             ports: None,
             front,
             proofs,
+            indoors: Arc::new(channel(Indoors::default()).0),
             folder: None,
             journal: None,
             trusted: None,
@@ -173,9 +178,13 @@ impl Default for Outdoors {
 impl Outdoors {
     /// Where this node meets the world, and where it keeps what shows who it is.
     pub(super) fn new(addresses: &Addresses, home: Option<&Home>) -> Outdoors {
-        let port = |list: &[SocketAddr]| list.first().map(SocketAddr::port);
-        let http = port(&addresses.public_http);
-        let ports = port(&addresses.public_tls).map(|https| own::FrontPorts { https, http });
+        // The one that the world dials, where there is such: clients inside need no other way then.
+        let port = |list: &[SocketAddr], outside: u16| {
+            let same = list.iter().find(|at| at.port() == outside && !at.ip().is_loopback());
+            same.or_else(|| list.first()).map(SocketAddr::port)
+        };
+        let http = port(&addresses.public_http, 80);
+        let ports = port(&addresses.public_tls, 443).map(|https| own::FrontPorts { https, http });
         let folder = home.map(|home| home.dir().join("certificates"));
         let journal = home.map(|home| home.dir().join("public-names"));
         let trusted = home.map(|home| home.dir().join("firewall-confirmed"));
@@ -188,9 +197,16 @@ impl Outdoors {
             return itself;
         };
         let front = self.ports.map(|front| (household::FRONT.into(), front.https.to_string().into()));
+        let inside: Vec<String> = config.exposure.inside.iter().map(|port| port.0.to_string()).collect();
+        let inside = (!inside.is_empty()).then(|| (household::INSIDE.into(), inside.join(",").into()));
         let known = itself.meta.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let meta = known.chain([(household::SITE.into(), site.name())]).chain(front).collect();
+        let meta = known.chain([(household::SITE.into(), site.name())]).chain(front).chain(inside).collect();
         NodeDef { meta, ..itself }
+    }
+
+    /// For whoever answers names.
+    pub(super) fn indoors(&self) -> Reader<Indoors> {
+        self.indoors.reader()
     }
 
     /// Listeners that come and go are the proxy's.

@@ -86,6 +86,7 @@ impl Shared {
             views: self.store.reader(),
             facts: self.facts.clone(),
             routes: self.routes.clone(),
+            indoors: self.outdoors.indoors(),
             open_virtual: self.open_virtual.clone(),
         };
         let drain = self.drain.clone();

@@ -1,5 +1,6 @@
-//! Addresses of this host's interfaces: `getifaddrs(3)`.
+//! Addresses and networks of this host's interfaces: `getifaddrs(3)`.
 
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
@@ -14,11 +15,54 @@ impl Drop for Interfaces {
     }
 }
 
+/// A network that an interface of this host is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The interface.
+    pub interface: String,
+    /// This host's address there.
+    pub address: IpAddr,
+    /// How many bits of it all hosts there share.
+    pub prefix: u8,
+}
+
 /// Addresses assigned to interfaces, loopback included, sorted, each once.
 ///
 /// # Errors
 /// What `getifaddrs` says.
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
+    // SAFETY: the entry's address is null or a socket address of the family that it states.
+    let mut found = each(|entry| unsafe { address(entry.ifa_addr) })?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Networks in which this host has neighbours: of interfaces that are up, without loopback and without lines that have
+/// one other end.
+///
+/// # Errors
+/// What `getifaddrs` says.
+pub fn networks() -> io::Result<Vec<Network>> {
+    each(|entry| {
+        let flags = entry.ifa_flags as i32;
+        if flags & libc::IFF_UP == 0 || flags & (libc::IFF_LOOPBACK | libc::IFF_POINTOPOINT) != 0 {
+            return None;
+        }
+        // SAFETY: both are null or socket addresses of the families that they state, and the name ends with a zero byte.
+        let (address, mask, name) = unsafe {
+            (address(entry.ifa_addr)?, address(entry.ifa_netmask)?, CStr::from_ptr(entry.ifa_name))
+        };
+        let prefix = match mask {
+            IpAddr::V4(mask) => mask.to_bits().count_ones(),
+            IpAddr::V6(mask) => mask.to_bits().count_ones(),
+        };
+        Some(Network { interface: name.to_string_lossy().into_owned(), address, prefix: prefix as u8 })
+    })
+}
+
+/// What is made of each entry of the list.
+fn each<T>(make: impl Fn(&libc::ifaddrs) -> Option<T>) -> io::Result<Vec<T>> {
     let mut first = ptr::null_mut();
     // SAFETY: `first` is a valid place for the list's head.
     if unsafe { libc::getifaddrs(&raw mut first) } != 0 {
@@ -30,12 +74,9 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
     while !at.is_null() {
         // SAFETY: `at` is an entry of the list, which lives until `list` is dropped.
         let entry = unsafe { &*at };
-        // SAFETY: the entry's address is null or a socket address of the family that it states.
-        found.extend(unsafe { address(entry.ifa_addr) });
+        found.extend(make(entry));
         at = entry.ifa_next;
     }
-    found.sort_unstable();
-    found.dedup();
     Ok(found)
 }
 
@@ -64,5 +105,14 @@ mod tests {
     #[test]
     fn finds_loopback() {
         assert!(addresses().unwrap().contains(&Ipv4Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn networks_are_those_of_its_own_addresses_and_loopback_is_none() {
+        let own = addresses().unwrap();
+        for network in networks().unwrap() {
+            assert!(own.contains(&network.address) && !network.address.is_loopback(), "{network:?}");
+            assert!(network.prefix <= if network.address.is_ipv4() { 32 } else { 128 }, "{network:?}");
+        }
     }
 }

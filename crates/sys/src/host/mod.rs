@@ -11,7 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-pub use addresses::addresses;
+pub use addresses::{Network, addresses, networks};
 pub use ends::{Connection, Ends, may_end, standing};
 pub use gateways::{Gateway, gateways, local_address};
 pub use owner::owner;
