@@ -121,9 +121,37 @@ async fn a_group_shows_one_name_and_each_member_changes_its_own_part(server: &Se
     assert_eq!(shown(), ["45.83.0.2"]);
     barn.remove(&both).await.unwrap();
     assert!(shown().is_empty() && dig(server.port, "_portolan-a.fleet.example.test", "TXT").is_empty());
+    // What two of them have stays until both have taken it back.
+    attic.set(&both, &addresses(&[7])).await.unwrap();
+    barn.set(&both, &addresses(&[7, 8])).await.unwrap();
+    attic.set(&both, &addresses(&[6])).await.unwrap();
+    assert_eq!(shown(), ["45.83.0.6", "45.83.0.7", "45.83.0.8"]);
+    attic.set(&both, &addresses(&[8])).await.unwrap();
+    barn.remove(&both).await.unwrap();
+    assert_eq!(shown(), ["45.83.0.8"]);
+    attic.remove(&both).await.unwrap();
     // Free for anybody again.
+    assert!(shown().is_empty());
     alone.set(&both, &addresses(&[9])).await.unwrap();
     alone.remove(&both).await.unwrap();
+}
+
+async fn members_that_come_and_go_at_once_do_not_lose_each_other(server: &Server) {
+    let all = ["attic", "barn", "cellar", "den"].map(|owner| server.member(owner, "crowd"));
+    let crowd = key("crowd.example.test", NameKind::A);
+    let values = [1, 2, 2, 3].map(|last| addresses(&[last]));
+    let set = |at: usize| all[at].set(&crowd, &values[at]);
+    let done = tokio::join!(set(0), set(1), set(2), set(3));
+    assert_eq!(done, (Ok(()), Ok(()), Ok(()), Ok(())));
+    assert_eq!(dig(server.port, "crowd.example.test", "A"), ["45.83.0.1", "45.83.0.2", "45.83.0.3"]);
+    let listed = server.in_example("lists", SECRET).marked().await.unwrap();
+    assert_eq!(listed.iter().filter(|(name, _)| *name == crowd).count(), 4, "{listed:?}");
+    let done = tokio::join!(all[0].remove(&crowd), all[1].remove(&crowd), all[3].remove(&crowd));
+    assert_eq!(done, (Ok(()), Ok(()), Ok(())));
+    assert_eq!(dig(server.port, "crowd.example.test", "A"), ["45.83.0.2"]);
+    all[2].remove(&crowd).await.unwrap();
+    assert!(dig(server.port, "crowd.example.test", "A").is_empty());
+    assert!(dig(server.port, "_portolan-a.crowd.example.test", "TXT").is_empty());
 }
 
 async fn what_carries_a_mark_is_listed(server: &Server) {
@@ -168,6 +196,7 @@ async fn all(server: Result<Server, String>) {
     beside_an_alias_of_somebody_elses_nothing_is_claimed(&server).await;
     what_was_anothers_becomes_ours_when_that_is_said(&server).await;
     a_group_shows_one_name_and_each_member_changes_its_own_part(&server).await;
+    members_that_come_and_go_at_once_do_not_lose_each_other(&server).await;
     what_carries_a_mark_is_listed(&server).await;
     a_wrong_key_is_told_as_one(&server).await;
     a_zone_that_is_not_ours_to_change_is_told(&server).await;

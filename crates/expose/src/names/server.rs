@@ -11,15 +11,18 @@ use domain::tsig::Key as TsigKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::shared::{Share, Step, StepKind, answered, question};
-use super::update::{Change, Owner, Rdata, Signed, Update, WireName, ZoneError, named, reply, wire};
+use super::shared::{Share, Step, answered, question};
+use super::update::{
+    Change, Owner, Rdata, Signed, Update, WireName, ZoneError, named, reply, side_name, wire,
+};
 use super::{BoxFuture, Key, NameError, Provider, transfer};
 use crate::wish::NameKind;
 
 /// Longest that one update may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often a shared name is tried while others change it too.
-const SHARING: usize = 3;
+/// How often a shared name is tried while others change it too, and what is waited longest between.
+const SHARING: u32 = 8;
+const SHARING_PAUSE_MS: u64 = 250;
 
 /// Which server, which zones, and as whom.
 #[derive(Debug, Clone)]
@@ -105,39 +108,37 @@ impl Rfc2136 {
         self.share.as_ref().filter(|_| key.1 != NameKind::Cname)
     }
 
-    async fn step(&self, share: &Share, key: &Key, kind: StepKind<'_>) -> Result<Rcode, NameError> {
-        let step = Step { zone: self.zone(&key.0)?, key, ttl: self.ttl, kind };
-        self.send(share.compose(&step, self.key.clone())?).await
+    /// What stands beside a name.
+    async fn beside(&self, key: &Key) -> Result<Vec<String>, NameError> {
+        let side = named(&side_name(key))?;
+        let (id, question) = question(&side)?;
+        answered(&self.ask(&question).await?, id, &side)
     }
 
     /// Makes our part of a shared name exactly this; nothing takes it away.
     async fn part(&self, share: &Share, key: &Key, values: &[Rdata]) -> Result<(), NameError> {
-        self.zone(&key.0)?;
-        for _ in 0..SHARING {
-            let member = named(&share.member(key))?;
-            let (id, question) = question(&member)?;
-            let said = answered(&self.ask(&question).await?, id, &member)?;
-            let from = said.and_then(|said| share.read(key.1, &said));
-            let kinds = match &from {
-                Some(from) => vec![StepKind::Change { from, to: values }],
-                None if values.is_empty() => return Ok(()),
-                None => vec![StepKind::Join(values), StepKind::Found(values)],
-            };
-            for kind in kinds {
-                match self.step(share, key, kind).await? {
-                    Rcode::NOERROR if values.is_empty() => {
-                        // As long as somebody is left, it stays.
-                        self.step(share, key, StepKind::Dissolve).await?;
-                        return Ok(());
-                    }
-                    Rcode::NOERROR => return Ok(()),
-                    // Not so, or not any more: others change the same name.
-                    Rcode::NXRRSET | Rcode::YXRRSET | Rcode::YXDOMAIN => {}
-                    other => return Err(NameError::Refused(other.to_string())),
-                }
+        let zone = self.zone(&key.0)?;
+        let mut was_free = false;
+        for turn in 0..SHARING {
+            let found = self.beside(key).await?;
+            if values.is_empty() && share.own(&found).is_none() {
+                return Ok(());
             }
+            // What was refused as taken, and is nobody's still, was not made by us.
+            if !share.may_join(&found) || (found.is_empty() && was_free) {
+                return Err(NameError::Foreign(share.mark().to_owned()));
+            }
+            let step = Step { zone, key, ttl: self.ttl, found: &found, values };
+            match self.send(share.compose(&step, self.key.clone())?).await? {
+                Rcode::NOERROR => return Ok(()),
+                // Not so any more: others change the same name.
+                Rcode::NXRRSET | Rcode::YXRRSET | Rcode::YXDOMAIN => was_free = found.is_empty(),
+                other => return Err(NameError::Refused(other.to_string())),
+            }
+            let pause_ms = fastrand::u64(..SHARING_PAUSE_MS) * u64::from(turn.min(1));
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
-        Err(NameError::Foreign(share.mark().to_owned()))
+        Err(NameError::Refused(format!("{SHARING} times that others had changed it meanwhile")))
     }
 
     /// What is most likely comes first: some servers let an update that follows another at once wait for a second.

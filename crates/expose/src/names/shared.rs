@@ -1,8 +1,8 @@
 //! A name that several nodes show together, each with an address of its own: homes apart, one service.
 //!
-//! Beside the name stands the group's mark, which every member must find there, and below the mark a record for each
-//! member that says what of the name is its own. Each message has one of the two as its prerequisite, so no member
-//! touches what another one added, and nobody outside the group can join.
+//! Beside the name stand the group's mark and a text for each member that says what of the name is its own. Every
+//! message has all of that, as it was read, as its prerequisite: so nobody changes what another one changed meanwhile, nobody
+//! outside the group gets in, and an address that two members have stays until both have taken it back.
 //!
 //! What is absent: aliases, of which a name has one. They belong to one owner, as without a group.
 
@@ -20,11 +20,14 @@ use super::update::{
 use super::{Key, NameError};
 use crate::wish::NameKind;
 
+/// Begins what stands there for a member; then the owner, and what of the name is its own.
+pub(super) const MEMBER: &str = "portolan-member=";
+
 /// The group that this node shows names with.
 #[derive(Debug, Clone)]
 pub(super) struct Share {
     mark: String,
-    owner: Owner,
+    member: String,
 }
 
 /// One change of a shared name.
@@ -32,25 +35,17 @@ pub(super) struct Step<'a> {
     pub(super) zone: &'a WireName,
     pub(super) key: &'a Key,
     pub(super) ttl: Ttl,
-    pub(super) kind: StepKind<'a>,
-}
-
-/// What is to become of our part.
-#[derive(Clone, Copy)]
-pub(super) enum StepKind<'a> {
-    /// It is this now, and shall be that; nothing takes it away.
-    Change { from: &'a [Rdata], to: &'a [Rdata] },
-    /// The group is there, and we are not in it.
-    Join(&'a [Rdata]),
-    /// Nobody is there.
-    Found(&'a [Rdata]),
-    /// Nobody is left in the group.
-    Dissolve,
+    /// All texts beside the name now; none where nobody shows it.
+    pub(super) found: &'a [String],
+    /// What of the name shall be ours; nothing takes our part away.
+    pub(super) values: &'a [Rdata],
 }
 
 impl Share {
     pub(super) fn new(group: &Owner, owner: &Owner) -> Share {
-        Share { mark: format!("portolan-shared={}", group.word()), owner: owner.clone() }
+        let (mark, member) =
+            (format!("portolan-shared={}", group.word()), format!("{MEMBER}{} ", owner.word()));
+        Share { mark, member }
     }
 
     /// The group's mark.
@@ -58,86 +53,73 @@ impl Share {
         &self.mark
     }
 
-    /// Where our part of a name is written down.
-    pub(super) fn member(&self, key: &Key) -> String {
-        format!("m-{:016x}.{}", hash(self.owner.word()), side_name(key))
+    /// True when a name beside which this was found is the group's, or nobody's.
+    pub(super) fn may_join(&self, found: &[String]) -> bool {
+        found.is_empty() || found.contains(&self.mark)
     }
 
-    /// What stands there.
+    /// Our own text of these.
+    pub(super) fn own<'f>(&self, found: &'f [String]) -> Option<&'f String> {
+        found.iter().find(|text| text.starts_with(&self.member))
+    }
+
+    /// What stands there for us.
     fn says(&self, values: &[Rdata]) -> String {
         let values: Vec<String> = values.iter().map(written).collect();
-        format!("{} {}", self.owner.mark(), values.join(" "))
-    }
-
-    /// What of the name is ours, by what stands there.
-    pub(super) fn read(&self, kind: NameKind, said: &str) -> Option<Vec<Rdata>> {
-        let (mark, values) = said.split_once(' ')?;
-        let is_ours = mark == self.owner.mark();
-        values.split(' ').map(|value| value_of(kind, value)).collect::<Option<_>>().filter(|_| is_ours)
+        format!("{}{}", self.member, values.join(" "))
     }
 
     /// Writes and signs it.
     pub(super) fn compose(&self, step: &Step<'_>, key: Arc<TsigKey>) -> Result<Signed, NameError> {
-        let Step { zone, key: about, ttl, kind } = step;
-        let (name, side, member) = (named(&about.0)?, named(&side_name(about))?, named(&self.member(about))?);
+        let Step { zone, key: about, ttl, found, values } = step;
+        let (name, side) = (named(&about.0)?, named(&side_name(about))?);
         let records = rtype(about.1);
+        let own = self.own(found);
+        let others: Vec<&String> =
+            found.iter().filter(|text| **text != self.mark && Some(*text) != own).collect();
+        let kept: Vec<Rdata> = others.iter().flat_map(|text| read(about.1, text)).collect();
+        let mut gone = own.map_or_else(Vec::new, |text| read(about.1, text));
+        gone.retain(|value| !kept.contains(value) && !values.contains(value));
         signed(
             zone,
             key,
             |to| {
-                let adds = match kind {
-                    StepKind::Change { to: values, .. }
-                    | StepKind::Join(values)
-                    | StepKind::Found(values) => !values.is_empty(),
-                    StepKind::Dissolve => false,
-                };
-                if adds {
+                if !values.is_empty() {
                     no_alias(to, &name)?;
                 }
-                match kind {
-                    StepKind::Change { from, .. } => stands(to, &member, &self.says(from)),
-                    StepKind::Join(_) => {
-                        nothing_there(to, &member, Rtype::TXT)?;
-                        stands(to, &side, &self.mark)
-                    }
-                    StepKind::Found(_) => {
-                        nothing_there(to, &side, Rtype::TXT)?;
-                        nothing_there(to, &name, records)
-                    }
-                    StepKind::Dissolve => {
-                        nothing_there(to, &name, records)?;
-                        stands(to, &side, &self.mark)
-                    }
+                if found.is_empty() {
+                    nothing_there(to, &side, Rtype::TXT)?;
+                    return nothing_there(to, &name, records);
                 }
+                found.iter().try_for_each(|text| stands(to, &side, text))
             },
             |to| {
-                let values = match kind {
-                    StepKind::Change { from, to: values } => {
-                        take_away(to, &name, from)?;
-                        empty(to, &member, Rtype::TXT)?;
-                        *values
-                    }
-                    StepKind::Join(values) => *values,
-                    StepKind::Found(values) => {
-                        to.push((&side, Class::IN, *ttl, text(&self.mark)))?;
-                        *values
-                    }
-                    StepKind::Dissolve => return empty(to, &side, Rtype::TXT),
-                };
+                take_away(to, &name, &gone)?;
+                if values.is_empty() && others.is_empty() {
+                    return empty(to, &side, Rtype::TXT);
+                }
+                if found.is_empty() {
+                    to.push((&side, Class::IN, *ttl, text(&self.mark)))?;
+                }
+                if let Some(own) = own {
+                    to.push((&side, Class::NONE, Ttl::ZERO, text(own)))?;
+                }
                 if values.is_empty() {
                     return Ok(());
                 }
-                to.push((&member, Class::IN, *ttl, text(&self.says(values))))?;
+                to.push((&side, Class::IN, *ttl, text(&self.says(values))))?;
                 add(to, &name, *ttl, values)
             },
         )
     }
 }
 
-/// FNV-1a of 64 bits: the same in every version, for a label of any owner's.
-fn hash(word: &str) -> u64 {
-    word.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// What of a name is a member's, by what stands there for it.
+fn read(kind: NameKind, said: &str) -> Vec<Rdata> {
+    let values = said.strip_prefix(MEMBER).and_then(|rest| rest.split_once(' '));
+    values.map_or_else(Vec::new, |(_, values)| {
+        values.split(' ').filter_map(|value| value_of(kind, value)).collect()
+    })
 }
 
 fn written(value: &Rdata) -> String {
@@ -175,25 +157,25 @@ pub(super) fn question(name: &WireName) -> Result<(u16, Vec<u8>), NameError> {
     Ok((id, question.finish()))
 }
 
-/// The answer to it: the first text, whatever its parts.
-pub(super) fn answered(bytes: &[u8], id: u16, name: &WireName) -> Result<Option<String>, NameError> {
+/// The answer to it: all texts, each whole.
+pub(super) fn answered(bytes: &[u8], id: u16, name: &WireName) -> Result<Vec<String>, NameError> {
     let broken = || NameError::Silent("its answer is no DNS message".into());
     let message = Message::from_octets(bytes).map_err(|_| broken())?;
     match message.header().rcode() {
         _ if message.header().id() != id => return Err(broken()),
         Rcode::NOERROR => {}
-        Rcode::NXDOMAIN => return Ok(None),
+        Rcode::NXDOMAIN => return Ok(Vec::new()),
         other => return Err(NameError::Refused(other.to_string())),
     }
-    let records = message.answer().map_err(|_| broken())?.limit_to::<Txt<_>>();
-    for record in records {
+    let mut texts = Vec::new();
+    for record in message.answer().map_err(|_| broken())?.limit_to::<Txt<_>>() {
         let record = record.map_err(|_| broken())?;
         if record.owner().name_eq(name) {
             let text: Vec<u8> = record.data().iter().flatten().copied().collect();
-            return Ok(Some(String::from_utf8_lossy(&text).into_owned()));
+            texts.push(String::from_utf8_lossy(&text).into_owned());
         }
     }
-    Ok(None)
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -201,21 +183,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_down_is_read_again_by_its_owner_alone() {
+    fn what_was_written_down_is_read_again() {
         let share = |owner: &str| Share::new(&Owner::new("fleet").unwrap(), &Owner::new(owner).unwrap());
         let (ours, theirs) = (share("attic"), share("barn"));
         let of = |kind, values: Vec<Rdata>| {
             let said = ours.says(&values);
-            assert_eq!(ours.read(kind, &said), Some(values), "{said}");
-            assert_eq!(theirs.read(kind, &said), None);
+            assert_eq!(read(kind, &said), values, "{said}");
+            let found = [theirs.mark.clone(), said.clone()];
+            assert_eq!((ours.own(&found), theirs.own(&found)), (Some(&said), None));
         };
         of(NameKind::A, vec![Rdata::A([45, 83, 0, 1].into()), Rdata::A([45, 83, 0, 2].into())]);
         of(NameKind::Aaaa, vec![Rdata::Aaaa("2001:db8::9".parse().unwrap())]);
         let target = "mc.example.org".into();
         of(NameKind::Srv, vec![Rdata::Srv { priority: 0, weight: 5, port: 25565, target }]);
         of(NameKind::Txt, vec![Rdata::Txt("a-token".into())]);
-        let key = ("www.example.org".into(), NameKind::A);
-        assert_eq!(ours.member(&key), "m-5abe54813cc4414c._portolan-a.www.example.org");
-        assert_eq!(ours.read(NameKind::A, "portolan-owner=attic 1.2.3"), None);
+        // One owner whose word begins with another's, and what somebody else wrote.
+        assert_eq!(share("at").own(&[ours.says(&[])]), None);
+        assert!(!ours.may_join(&["portolan-owner=attic".into()]) && ours.may_join(&[]));
+        assert_eq!(read(NameKind::A, "portolan-owner=attic 1.2.3.4"), []);
     }
 }

@@ -14,6 +14,7 @@ use domain::tsig::{ClientSequence, Key as TsigKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::shared::MEMBER;
 use super::update::{MARK, WireName};
 use super::{Key, NameError};
 use crate::wish::NameKind;
@@ -88,7 +89,9 @@ fn read(message: &Message<Vec<u8>>, found: &mut Vec<(Key, String)>) -> Result<us
         let Some(text) = record.to_record::<Txt<_>>().map_err(|_| broken())? else { continue };
         let text: Vec<u8> = text.data().iter().flatten().copied().collect();
         let text = String::from_utf8_lossy(&text).into_owned();
-        found.extend(text.strip_prefix(MARK).map(|owner| (key, owner.to_owned())));
+        let member = || text.strip_prefix(MEMBER)?.split(' ').next();
+        let owner = text.strip_prefix(MARK).or_else(member);
+        found.extend(owner.map(|owner| (key, owner.to_owned())));
     }
     Ok(ends)
 }
@@ -119,7 +122,7 @@ mod tests {
         for key in [("www.example.org".into(), NameKind::A), ("*.apps.example.org".into(), NameKind::Cname)] {
             assert_eq!(beside(&format!("{}.", side_name(&key))), Some(key));
         }
-        assert_eq!(beside("m-01._portolan-a.www.example.org."), None);
+        assert_eq!(beside("any._portolan-a.www.example.org."), None);
         assert_eq!(beside("_portolan-mx.example.org."), None);
     }
 }
