@@ -10,7 +10,7 @@ pub mod pinhole;
 pub mod soap;
 pub mod ssdp;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -47,15 +47,8 @@ pub struct Igd {
 
 /// Searches from one of our addresses and asks who answers for a description.
 pub async fn find(client: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Vec<Arc<dyn Gateway>> {
-    let answers = match ssdp::search(client.into(), gateway.map(|address| (address, 0).into())).await {
-        Ok(answers) => answers,
-        Err(cause) => {
-            tracing::debug!(%client, %cause, "cannot search for routers from here");
-            return Vec::new();
-        }
-    };
     let mut found: Vec<Arc<dyn Gateway>> = Vec::new();
-    for answer in answers {
+    for answer in answers(client.into(), gateway.map(|address| (address, 0).into())).await {
         if found.iter().any(|known| known.router() == answer.from) {
             continue;
         }
@@ -65,6 +58,14 @@ pub async fn find(client: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Vec<Arc<dyn Ga
         }
     }
     found
+}
+
+/// Who answers to a search from one of our addresses.
+async fn answers(client: IpAddr, gateway: Option<SocketAddr>) -> Vec<ssdp::Answer> {
+    ssdp::search(client, gateway).await.unwrap_or_else(|cause| {
+        tracing::debug!(%client, %cause, "cannot search for routers from here");
+        Vec::new()
+    })
 }
 
 /// Services of a device that answered, as one of the readers of descriptions finds them.
@@ -174,10 +175,7 @@ impl Igd {
                 Ok(Some(holder)) => MapError::Held(holder),
                 _ => MapError::Held(format!("another host or the router itself (error 718 {said})")),
             },
-            Fault::Upnp(code @ (606 | 729), said) => MapError::Forbidden(format!("error {code} {said}")),
-            Fault::Upnp(code @ (501 | 728), said) => MapError::Unable(format!("error {code} {said}")),
-            Fault::Upnp(code, said) => MapError::Refused(format!("error {code} {said}")),
-            Fault::Silent(why) => MapError::Silent(why),
+            fault => fault.meaning(&[606, 729], &[501, 728]),
         }
     }
 
@@ -279,8 +277,7 @@ impl Gateway for Igd {
                     let text = values.get("NewExternalIPAddress").map_or("", String::as_str);
                     text.parse().map_err(|_| MapError::Unable("it knows no public address".into()))
                 }
-                Err(Fault::Upnp(code, said)) => Err(MapError::Refused(format!("error {code} {said}"))),
-                Err(Fault::Silent(why)) => Err(MapError::Silent(why)),
+                Err(fault) => Err(fault.meaning(&[], &[])),
             }
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::description::Service;
 use super::soap::{self, Fault, Values};
-use super::{AS_ASKED, description, ssdp};
+use super::{AS_ASKED, description};
 use crate::router::{BoxFuture, Gateway, MapError, Mapping};
 use crate::wish::{Port, Protocol};
 
@@ -29,15 +29,8 @@ pub struct Pinholes {
 
 /// Searches from one of our addresses; routers that open pinholes.
 pub async fn find(client: Ipv6Addr, gateway: Option<SocketAddr>) -> Vec<Arc<dyn Gateway>> {
-    let answers = match ssdp::search(client.into(), gateway).await {
-        Ok(answers) => answers,
-        Err(cause) => {
-            tracing::debug!(%client, %cause, "cannot search for routers from here");
-            return Vec::new();
-        }
-    };
     let mut found: Vec<Arc<dyn Gateway>> = Vec::new();
-    for answer in answers {
+    for answer in super::answers(client.into(), gateway).await {
         let Ok(services) = super::describe(&answer, description::pinholes).await else { continue };
         for service in services.into_iter().take(1) {
             let name = format!("UPnP IGD 2 at {}", service.base);
@@ -128,14 +121,7 @@ impl Pinholes {
 }
 
 fn meaning(fault: Fault) -> MapError {
-    match fault {
-        Fault::Upnp(code @ (606 | 702 | 703 | 708), said) => {
-            MapError::Forbidden(format!("error {code} {said}"))
-        }
-        Fault::Upnp(code @ (501 | 701), said) => MapError::Unable(format!("error {code} {said}")),
-        Fault::Upnp(code, said) => MapError::Refused(format!("error {code} {said}")),
-        Fault::Silent(why) => MapError::Silent(why),
-    }
+    fault.meaning(&[606, 702, 703, 708], &[501, 701])
 }
 
 impl Gateway for Pinholes {

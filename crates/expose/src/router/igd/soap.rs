@@ -12,6 +12,7 @@ use http_body_util::Full;
 use super::description::{MAX_XML, Service, xml};
 use crate::causes::chain;
 use crate::http::Limits;
+use crate::router::MapError;
 
 /// Longest that a router may take; some write to flash before they answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -25,6 +26,23 @@ pub enum Fault {
     Upnp(u32, String),
     /// It did not answer, or not in this language.
     Silent(String),
+}
+
+impl Fault {
+    /// What it means; some codes mean more than no.
+    pub(super) fn meaning(self, forbidden: &[u32], unable: &[u32]) -> MapError {
+        match self {
+            Fault::Silent(why) => MapError::Silent(why),
+            Fault::Upnp(code, said) => {
+                let said = format!("error {code} {said}");
+                match code {
+                    code if forbidden.contains(&code) => MapError::Forbidden(said),
+                    code if unable.contains(&code) => MapError::Unable(said),
+                    _ => MapError::Refused(said),
+                }
+            }
+        }
+    }
 }
 
 /// Values of an answer by their names.
