@@ -31,6 +31,7 @@ pub mod source;
 mod status;
 pub mod stun;
 pub mod tags;
+mod ways;
 pub mod wish;
 
 pub use config::Config;

@@ -3,14 +3,13 @@
 //! What is absent: UDP, where nothing says that somebody listens, and any word of who is in between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use crate::router::BoxFuture;
-use crate::wish::Port;
 
 /// Longest that one look may take.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -34,13 +33,13 @@ pub struct Sight {
     pub outcome: Result<(), String>,
 }
 
-/// What was seen of each port at the router.
-pub(crate) type Sights = BTreeMap<Port, Sight>;
+/// What was seen of each port of TCP at the router, by the address outside.
+pub(crate) type Sights = BTreeMap<SocketAddr, Sight>;
 
 /// Looks, and remembers.
 pub(crate) struct Outside {
     lookout: Option<Arc<dyn Lookout>>,
-    seen: BTreeMap<Port, (Instant, SocketAddr, Sight)>,
+    seen: BTreeMap<SocketAddr, (Instant, Sight)>,
 }
 
 impl Outside {
@@ -49,37 +48,34 @@ impl Outside {
     }
 
     pub(crate) fn sights(&self) -> Sights {
-        self.seen.iter().map(|(port, (.., sight))| (*port, sight.clone())).collect()
+        self.seen.iter().map(|(at, (_, sight))| (*at, sight.clone())).collect()
     }
 
-    /// Has the ports looked at that were not yet, at the address that the world sees; with `renew`, those too whom nobody
-    /// reached, and after a while all.
-    pub(crate) async fn look(&mut self, public: Option<IpAddr>, ports: &BTreeSet<Port>, renew: bool) {
-        let (Some(lookout), Some(public)) = (self.lookout.clone(), public) else { return self.seen.clear() };
-        let at = |port: &Port| SocketAddr::new(public, port.number);
-        self.seen.retain(|port, (_, where_, _)| ports.contains(port) && *where_ == at(port));
-        let is_due = |port: &&Port| match self.seen.get(port) {
+    /// Has these looked at that were not yet; with `renew`, those too whom nobody reached, and after a while all.
+    pub(crate) async fn look(&mut self, wanted: &BTreeSet<SocketAddr>, renew: bool) {
+        let Some(lookout) = self.lookout.clone() else { return };
+        self.seen.retain(|at, _| wanted.contains(at));
+        let is_due = |at: &&SocketAddr| match self.seen.get(at) {
             None => true,
-            Some((since, _, sight)) => renew && (sight.outcome.is_err() || since.elapsed() >= AGAIN),
+            Some((since, sight)) => renew && (sight.outcome.is_err() || since.elapsed() >= AGAIN),
         };
-        let due: Vec<Port> = ports.iter().filter(is_due).copied().collect();
+        let due: Vec<SocketAddr> = wanted.iter().filter(is_due).copied().collect();
         for some in due.chunks(MOST) {
-            let mut looks: JoinSet<_> =
-                some.iter().map(|port| one(lookout.clone(), *port, at(port))).collect();
-            while let Some(Ok((port, address, sight))) = looks.join_next().await {
+            let mut looks: JoinSet<_> = some.iter().map(|at| one(lookout.clone(), *at)).collect();
+            while let Some(Ok((at, sight))) = looks.join_next().await {
                 match sight {
-                    Some(sight) => drop(self.seen.insert(port, (Instant::now(), address, sight))),
+                    Some(sight) => drop(self.seen.insert(at, (Instant::now(), sight))),
                     // Nobody is elsewhere any more: nothing is known.
-                    None => drop(self.seen.remove(&port)),
+                    None => drop(self.seen.remove(&at)),
                 }
             }
         }
     }
 }
 
-async fn one(lookout: Arc<dyn Lookout>, port: Port, at: SocketAddr) -> (Port, SocketAddr, Option<Sight>) {
+async fn one(lookout: Arc<dyn Lookout>, at: SocketAddr) -> (SocketAddr, Option<Sight>) {
     let seen = tokio::time::timeout(LIMIT, lookout.look(at)).await;
-    (port, at, seen.unwrap_or_default())
+    (at, seen.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -87,7 +83,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::wish::Protocol;
 
     /// Gets in at even ports, and counts.
     struct Neighbour(Mutex<usize>);
@@ -104,19 +99,19 @@ mod tests {
     async fn who_gets_in_is_not_asked_again_soon_and_who_does_not_is() {
         let neighbour = Arc::new(Neighbour(Mutex::new(0)));
         let mut outside = Outside::new(Some(neighbour.clone()));
-        let port = |number| Port { protocol: Protocol::Tcp, number };
-        let (ports, public) = ([port(443), port(80)].into(), Some([45, 83, 0, 1].into()));
+        let at = |last, port| SocketAddr::from(([45, 83, 0, last], port));
+        let wanted = [at(1, 443), at(1, 80)].into();
         for (renew, asked) in [(false, 2), (false, 2), (true, 3)] {
-            outside.look(public, &ports, renew).await;
+            outside.look(&wanted, renew).await;
             assert_eq!(*neighbour.0.lock().unwrap(), asked);
         }
         let sights = outside.sights();
-        assert_eq!(sights[&port(80)].outcome, Ok(()));
-        assert_eq!(sights[&port(443)].outcome, Err("refused".into()));
+        assert_eq!(sights[&at(1, 80)].outcome, Ok(()));
+        assert_eq!(sights[&at(1, 443)].outcome, Err("refused".into()));
         // Another address is another place.
-        outside.look(Some([45, 83, 0, 2].into()), &ports, false).await;
+        outside.look(&[at(2, 443), at(2, 80)].into(), false).await;
         assert_eq!(*neighbour.0.lock().unwrap(), 5);
-        outside.look(None, &ports, false).await;
+        outside.look(&BTreeSet::new(), false).await;
         assert!(outside.sights().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //! mappings, set the firewall, make mappings, show names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,12 @@ use crate::doors::{Doors, OpenDoors};
 use crate::inside::Inside;
 use crate::metrics::Metrics;
 use crate::names::{Names, Owner, Provider, Shut, Targets};
-use crate::nat::Verdict;
-use crate::outlook::Outlook;
 use crate::outside::{Lookout, Outside, Sights};
 use crate::plan::{Plan, plan};
 use crate::router::{Everywhere, Keeper, Search, is_public};
 use crate::source::Said;
 use crate::status::{Grants, Status};
+use crate::ways::{Way, Ways, direct, no_router, outward};
 use crate::wish::{Port, Protocol, Wishes};
 
 /// Longest that a round waits for the firewall's report; rules are a matter of milliseconds.
@@ -101,18 +100,16 @@ pub async fn run_with(
 ) {
     let mut said = inputs.said.clone();
     let mut certified = inputs.https.certified.clone();
-    let keeper = |search| Keeper::new(search, config.lease, &config.description);
     let names = inputs.names.clone().map(|names| Names::new(names, config.journal.clone()));
     let mut face = Face {
-        mappings: v4.map(keeper),
-        pinholes: v6.map(keeper),
+        mappings: v4.map(|search| Ways::new(search, &config)),
+        pinholes: v6.map(|search| Keeper::new(search, config.lease, &config.description)),
         names,
         doors: inputs.doors.clone().map(Doors::new),
         direct: None,
         public: config.public,
         inside: Inside::new(inputs.indoors.clone(), &config),
         unguarded: config.unguarded.clone(),
-        outlook: Outlook::new(config.stun.clone()),
         outside: Outside::new(inputs.lookout.clone()),
         plan: Plan::default(),
         answers: BTreeMap::new(),
@@ -171,7 +168,7 @@ enum Refresh {
 
 struct Face {
     inputs: Inputs,
-    mappings: Option<Keeper>,
+    mappings: Option<Ways>,
     pinholes: Option<Keeper>,
     names: Option<Names>,
     doors: Option<Doors>,
@@ -182,7 +179,6 @@ struct Face {
     inside: Inside,
     /// Why nobody looks after the firewall.
     unguarded: Option<String>,
-    outlook: Outlook,
     outside: Outside,
     plan: Plan,
     answers: answer::Answers,
@@ -210,7 +206,7 @@ impl Face {
         failures.extend(self.provide().await);
         failures.extend(self.look_out(false).await);
         self.ask_services().await;
-        self.outside.look(self.public(), &self.reachable(), false).await;
+        self.outside.look(&self.reachable(), false).await;
         failures.extend(self.show(wishes, is_open, shut).await);
         self.inputs.https.certify.publish_if_changed(self.to_certify());
         self.publish(wishes, trouble, failures, report.failures);
@@ -228,9 +224,7 @@ impl Face {
                 tracing::warn!(name = %key.0, kind = key.1.word(), why, "a public name stays behind; the next run removes it");
             }
         }
-        let none = BTreeMap::new();
-        let (v4, v6) = (self.mappings.as_mut(), self.pinholes.as_mut());
-        tokio::join!(leave(v4, &none), leave(v6, &none));
+        self.leave_routers().await;
         self.inputs.https.front.publish_if_changed(Front::default());
         self.settle_doors().await;
         for failure in self.set_firewall(CLOSE_FIREWALL).await.failures {
@@ -244,8 +238,7 @@ impl Face {
 
     /// True when a router keeps a port from us that may be free any moment: whoever had it withdraws.
     fn is_refused(&self) -> bool {
-        let refuses = |keeper: &Keeper| !keeper.gateways().is_empty() && !keeper.refused().is_empty();
-        self.mappings.as_ref().is_some_and(refuses)
+        self.mappings.as_ref().is_some_and(Ways::is_refused)
     }
 
     async fn withdraw(&mut self) -> Vec<Failure> {
@@ -254,8 +247,8 @@ impl Face {
         if let Some(names) = &mut self.names {
             failures.extend(names.withdraw(&self.plan).await);
         }
-        if let Some(keeper) = &mut self.mappings {
-            failures.extend(keeper.withdraw(&self.plan.mappings).await);
+        if let Some(ways) = &mut self.mappings {
+            failures.extend(ways.withdraw(&self.plan.mappings).await);
         }
         if let Some(keeper) = &mut self.pinholes {
             failures.extend(keeper.withdraw(&self.plan.pinholes()).await);
@@ -263,17 +256,49 @@ impl Face {
         failures
     }
 
-    /// Ports of TCP that the router leads here, where somebody answers.
-    fn reachable(&self) -> BTreeSet<Port> {
-        let answers = |internal: &u16| matches!(self.answers.get(internal), Some(Ok(())));
-        let is_led = |port: &Port| match self.direct {
-            Some(_) => self.plan.mappings.get(port) == Some(&port.number),
-            None => self.mappings.as_ref().is_some_and(|keeper| keeper.held().contains_key(port)),
+    /// Removes all mappings for good, and says which could not be.
+    async fn leave_routers(&mut self) {
+        let none = BTreeMap::new();
+        let v4 = async {
+            if let Some(ways) = &mut self.mappings {
+                drop(ways.withdraw(&none).await);
+                ways.all().iter().for_each(|way| say_what_stays(way.keeper()));
+            }
         };
-        let all = self.plan.mappings.iter();
-        let all = all
-            .filter(|(port, internal)| port.protocol == Protocol::Tcp && answers(internal) && is_led(port));
-        all.map(|(port, _)| *port).collect()
+        let v6 = async {
+            if let Some(keeper) = &mut self.pinholes {
+                drop(keeper.withdraw(&none).await);
+                say_what_stays(keeper);
+            }
+        };
+        tokio::join!(v4, v6);
+    }
+
+    /// Addresses at which the world reaches this host, and the ports that lead here at each.
+    fn led(&self) -> BTreeMap<IpAddr, BTreeSet<Port>> {
+        let mapped = || self.mappings.as_ref().map(Ways::mapped).unwrap_or_default();
+        match (self.public, self.direct) {
+            // Somebody knows better what the world sees.
+            (Some(public), None) => [(public.into(), mapped())].into(),
+            (public, Some(own)) => {
+                let same = self.plan.mappings.iter().filter(|(port, internal)| port.number == **internal);
+                [(public.unwrap_or(own).into(), same.map(|(port, _)| *port).collect())].into()
+            }
+            (None, None) => self.mappings.as_ref().map(Ways::led).unwrap_or_default(),
+        }
+    }
+
+    /// Where the world is led here by TCP, and somebody answers.
+    fn reachable(&self) -> BTreeSet<SocketAddr> {
+        let answers = |port: &Port| {
+            let internal = self.plan.mappings.get(port);
+            internal.is_some_and(|internal| matches!(self.answers.get(internal), Some(Ok(()))))
+        };
+        let led = self.led().into_iter().flat_map(|(address, ports)| {
+            let tcp = ports.into_iter().filter(|port| port.protocol == Protocol::Tcp && answers(port));
+            tcp.map(move |port| SocketAddr::new(address, port.number)).collect::<Vec<_>>()
+        });
+        led.collect()
     }
 
     /// Publishes what to open and waits for the report on it.
@@ -297,12 +322,22 @@ impl Face {
     /// Asks how it stands, and changes nothing: it may be given up at any point.
     async fn refresh(&mut self) {
         self.direct = direct();
-        let v4 = self.mappings.as_mut().filter(|_| self.direct.is_none());
-        tokio::join!(refresh(v4), refresh(self.pinholes.as_mut()));
+        let (v4, v6) = (self.mappings.as_mut().filter(|_| self.direct.is_none()), self.pinholes.as_mut());
+        let v4 = async {
+            if let Some(ways) = v4 {
+                ways.refresh().await;
+            }
+        };
+        let v6 = async {
+            if let Some(keeper) = v6 {
+                keeper.refresh().await;
+            }
+        };
+        tokio::join!(v4, v6);
         if !self.plan.mappings.is_empty() {
             let _ = self.look_out(true).await;
         }
-        self.outside.look(self.public(), &self.reachable(), true).await;
+        self.outside.look(&self.reachable(), true).await;
     }
 
     async fn provide(&mut self) -> Vec<Failure> {
@@ -311,7 +346,12 @@ impl Face {
             let _ = provide(self.pinholes.as_mut(), &pinholes).await;
             return self.elsewhere(own);
         }
-        let v4 = provide(self.mappings.as_mut(), &mappings);
+        let v4 = async {
+            match &mut self.mappings {
+                Some(ways) => ways.provide(&mappings).await,
+                None => Vec::new(),
+            }
+        };
         let v6 = provide(self.pinholes.as_mut(), &pinholes);
         let (mut failures, v6) = tokio::join!(v4, v6);
         if self.public.is_some() {
@@ -355,24 +395,16 @@ impl Face {
     async fn ask_services(&mut self) {
         let tcp = self.plan.mappings.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
         let wanted: BTreeSet<u16> = tcp.map(|(_, internal)| *internal).collect();
-        let facing = self.mappings.as_ref().and_then(|keeper| keeper.gateways().first());
-        let facing = facing.map(|gateway| gateway.client());
+        let facing = self.mappings.as_ref().and_then(|ways| ways.all().iter().find_map(Way::client));
         let Some(host) = self.direct.map(IpAddr::from).or(facing) else { return };
         answer::ask(host, &wanted, &mut self.answers).await;
     }
 
     /// What stands between this host and the world.
     async fn look_out(&mut self, renew: bool) -> Option<Failure> {
-        let keeper = self.mappings.as_ref()?;
-        let own = keeper.gateways().first().map(|gateway| gateway.client());
-        let (asks, told) = (self.outlook.asks(), keeper.public());
-        let verdict = self.outlook.look(own, told, renew).await?;
-        // A router's own word has been told already.
-        let is_news = asks && self.public.is_none() && !verdict.is_reachable();
-        is_news.then(|| Failure {
-            attempted: crate::router::BE_REACHABLE.into(),
-            cause: format!("{verdict}; {}", verdict.hint()),
-        })
+        // Who was told the address needs nobody's word for it.
+        let is_told = self.public.is_some();
+        self.mappings.as_mut()?.look_out(renew).await.filter(|_| !is_told)
     }
 
     /// Names that are served, once they lead here: an authority looks for them. Where nobody keeps names for us,
@@ -392,27 +424,21 @@ impl Face {
         self.inputs.status.publish_if_changed(status);
     }
 
-    /// The address that the world sees.
-    fn public(&self) -> Option<IpAddr> {
-        let is_reachable = self.outlook.verdict().is_none_or(Verdict::is_reachable);
-        let told = self.mappings.as_ref().and_then(Keeper::public);
-        let told = told.filter(|address| is_public(*address) && is_reachable);
-        self.public.or(self.direct).map(IpAddr::from).or(told)
-    }
-
     /// Shows names, last of all, and none to a door that the firewall keeps shut.
     async fn show(&mut self, wishes: &Wishes, is_open: bool, shut: Shut) -> Vec<Failure> {
-        let (mut mapped, pinholed) = (held(&self.mappings), held(&self.pinholes));
-        if self.direct.is_some() {
-            let same = self.plan.mappings.iter().filter(|(port, internal)| port.number == **internal);
-            mapped = same.map(|(port, _)| *port).collect();
-        }
-        let public = self.public();
+        let pinholed: BTreeSet<Port> =
+            self.pinholes.iter().flat_map(|keeper| keeper.held().keys().copied()).collect();
         let own = self.pinholes.as_ref().and_then(|keeper| keeper.held().values().next());
         let own = own.map(|held| held.gateway.client()).filter(|address| is_public(*address));
+        let led = self.led();
+        let mapped = match self.direct {
+            Some(_) => led.values().flatten().copied().collect(),
+            None => self.mappings.as_ref().map(Ways::mapped).unwrap_or_default(),
+        };
+        let v4 = |(address, ports)| if let IpAddr::V4(v4) = address { Some((v4, ports)) } else { None };
         let targets = Targets {
             place: wishes.place.clone(),
-            ipv4: public.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
+            ipv4: led.into_iter().filter_map(v4).collect(),
             ipv6: own.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
             mapped,
             pinholed,
@@ -444,7 +470,7 @@ impl Face {
         let status = Status {
             plan: self.plan.clone(),
             waiting: wishes.waiting.clone(),
-            mappings: self.mappings.as_ref().map(Grants::of),
+            mappings: self.mappings.as_ref().map(Grants::of_all),
             pinholes: self.pinholes.as_ref().map(Grants::of),
             firewall,
             answers: self.answers.clone(),
@@ -454,8 +480,8 @@ impl Face {
             inside: self.inside.answers().clone(),
             direct: self.direct,
             certificates: Certified::clone(&self.inputs.https.certified.now()),
-            public: self.public().or_else(|| self.mappings.as_ref().and_then(Keeper::public)),
-            verdict: self.outlook.verdict().cloned(),
+            public: self.public_addresses(),
+            verdict: self.mappings.as_ref().and_then(|ways| ways.all().first()?.verdict().cloned()),
             unguarded: self.unguarded.clone(),
             failures,
             complaints: wishes.complaints.clone(),
@@ -464,57 +490,28 @@ impl Face {
         self.inputs.metrics.show(&status.shown("", true));
         self.inputs.status.publish_if_changed(status);
     }
-}
 
-/// The address that this host sends from, where it is a public one.
-fn direct() -> Option<Ipv4Addr> {
-    outward().filter(|own| is_public((*own).into()))
-}
-
-/// The address that this host sends from.
-fn outward() -> Option<Ipv4Addr> {
-    // Any address of the public Internet: nothing is sent there.
-    match sys::host::local_address(Ipv4Addr::new(1, 1, 1, 1).into()) {
-        Ok(IpAddr::V4(own)) => Some(own),
-        _ => None,
+    /// What the world sees; what routers say of it where nothing is known to lead here.
+    fn public_addresses(&self) -> Vec<IpAddr> {
+        let led: Vec<IpAddr> = self.led().into_keys().collect();
+        let told = self.mappings.iter().flat_map(|ways| ways.all()).filter_map(|way| way.keeper().public());
+        if led.is_empty() { told.collect() } else { led }
     }
 }
 
-/// Why a port cannot lead to another one.
-pub(crate) fn no_router(own: Ipv4Addr, internal: u16) -> String {
-    format!(
-        "{own} is this host's own: no router stands before it that could lead the port to {internal}; listen on the port itself"
-    )
-}
-
-/// Removes all mappings for good, and says which could not be.
-async fn leave(keeper: Option<&mut Keeper>, none: &BTreeMap<Port, u16>) {
-    let Some(keeper) = keeper else { return };
-    let causes = keeper.withdraw(none).await;
-    let left = keeper.held().iter().zip(causes);
-    for ((port, held), Failure { cause, .. }) in left {
+/// What a router did not let go of.
+fn say_what_stays(keeper: &Keeper) {
+    for (port, held) in keeper.held() {
         let ends_in_s = held.lease.saturating_sub(held.since.elapsed()).as_secs();
         let (router, is_endless) = (held.gateway.name(), held.lease.is_zero());
-        tracing::warn!(%port, router, cause, is_endless, ends_in_s, "a mapping stays behind at a router that does not hear us");
+        tracing::warn!(%port, router, is_endless, ends_in_s, "a mapping stays behind at a router that does not hear us");
     }
 }
 
-/// Ports at which somebody elsewhere did not get in, and what he said.
-fn unreached(sights: &Sights) -> BTreeMap<Port, String> {
-    let failed = sights.iter().filter_map(|(port, sight)| Some((port, sight, sight.outcome.as_ref().err()?)));
-    failed
-        .map(|(port, sight, why)| (*port, format!("node \"{}\" does not get in: {why}", sight.by)))
-        .collect()
-}
-
-fn held(keeper: &Option<Keeper>) -> BTreeSet<Port> {
-    keeper.as_ref().map_or_else(BTreeSet::new, |keeper| keeper.held().keys().copied().collect())
-}
-
-async fn refresh(keeper: Option<&mut Keeper>) {
-    if let Some(keeper) = keeper {
-        keeper.refresh().await;
-    }
+/// Where somebody elsewhere did not get in, and what he said.
+fn unreached(sights: &Sights) -> BTreeMap<SocketAddr, String> {
+    let failed = sights.iter().filter_map(|(at, sight)| Some((at, sight, sight.outcome.as_ref().err()?)));
+    failed.map(|(at, sight, why)| (*at, format!("node \"{}\" does not get in: {why}", sight.by))).collect()
 }
 
 async fn provide(keeper: Option<&mut Keeper>, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {

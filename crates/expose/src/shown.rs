@@ -1,5 +1,6 @@
 //! The status as people and programs read it: a chain for every port, link by link from the inside out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use consul::exposure::{Chain, Complaint, Exposures, Link, Problem};
@@ -7,9 +8,9 @@ use consul::exposure::{Chain, Complaint, Exposures, Link, Problem};
 use crate::acme::{self, Standing};
 use crate::names::{Key, Rdata};
 use crate::plan::Plan;
-use crate::reconcile::no_router;
 use crate::source::own::external;
 use crate::status::{Grant, Grants, Status};
+use crate::ways::no_router;
 use crate::wish::{Missing, NameKind, Port, Protocol, Waiting};
 
 const HOLDS: &str = "holds";
@@ -33,11 +34,13 @@ impl Status {
         });
         let mut chains: Vec<Chain> = self.plan.chains.iter().map(chain).chain(waiting).collect();
         chains.sort_by(|a, b| a.service.cmp(&b.service));
-        let routers = self.mappings.iter().chain(&self.pinholes).flat_map(|grants| &grants.routers);
+        let all = self.mappings.iter().flatten().chain(&self.pinholes);
+        let routers = all.flat_map(|grants| &grants.routers);
+        let public: Vec<String> = self.public.iter().map(ToString::to_string).collect();
         Exposures {
             node: node.into(),
             enabled,
-            public_address: self.public.map(|address| address.to_string()).unwrap_or_default().into(),
+            public_address: public.join(", ").into(),
             verdict: self.verdict.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             routers: routers.cloned().collect(),
             chains,
@@ -59,18 +62,15 @@ impl Status {
         links.extend(self.answer(port, internal));
         links.push(self.firewall_link(Port { number: internal, ..port }));
         let inner = Port { number: internal, ..port };
-        links.push(match self.direct {
-            Some(own) if port.number != internal => link("mapping", BROKEN, no_router(own, internal)),
-            Some(own) => link("mapping", NONE, format!("{own} is this host's own and public")),
-            None => grant_link("mapping", self.mappings.as_ref(), port, internal),
-        });
-        links.push(self.pinhole_link(inner));
-        links.extend(self.sights.get(&port).map(|sight| match &sight.outcome {
-            Ok(()) => link("outside", HOLDS, format!("node \"{}\" elsewhere gets in", sight.by)),
-            Err(why) => {
-                link("outside", BROKEN, format!("node \"{}\" elsewhere does not get in: {why}", sight.by))
+        match self.direct {
+            Some(own) if port.number != internal => {
+                links.push(link("mapping", BROKEN, no_router(own, internal)));
             }
-        }));
+            Some(own) => links.push(link("mapping", NONE, format!("{own} is this host's own and public"))),
+            None => links.extend(self.mapping_links(port, internal)),
+        }
+        links.push(self.pinhole_link(inner));
+        links.extend(self.sight_links(port));
         let names = names_of(&self.plan, service, port);
         links.extend(names.iter().map(|key| self.name_link(key)));
         links.extend(names.iter().filter_map(|key| self.inside_link(key)));
@@ -96,6 +96,48 @@ impl Status {
             url: url.into(),
             links,
         }
+    }
+
+    /// On each way out. What is missing on one is no break while another one leads here.
+    fn mapping_links(&self, port: Port, internal: u16) -> Vec<Link> {
+        let Some(ways) = &self.mappings else { return vec![link("mapping", NONE, "none is asked for")] };
+        let leads = |grants: &Grants| {
+            let is_held = grants.held.contains_key(&port) && !grants.refused.contains_key(&port);
+            is_held && grants.hidden.is_none()
+        };
+        let is_led = ways.iter().any(leads);
+        let shown = ways.iter().map(|grants| {
+            let mut shown = grant_link("mapping", Some(grants), port, internal);
+            if let Some(why) = grants.hidden.as_ref().filter(|_| &*shown.state == HOLDS) {
+                let detail = format!("{}; no name leads there: {why}", shown.detail);
+                shown = link("mapping", BROKEN, detail);
+            }
+            if &*shown.state == BROKEN && is_led {
+                shown.state = NONE.into();
+            }
+            shown
+        });
+        shown.collect()
+    }
+
+    /// What somebody elsewhere saw: at each address outside.
+    fn sight_links(&self, port: Port) -> Vec<Link> {
+        let here =
+            self.sights.iter().filter(|(at, _)| at.port() == port.number && port.protocol == Protocol::Tcp);
+        let several = |at: &SocketAddr| {
+            if self.public.len() > 1 { format!(" at {}", at.ip()) } else { String::new() }
+        };
+        let shown = here.map(|(at, sight)| match &sight.outcome {
+            Ok(()) => {
+                link("outside", HOLDS, format!("node \"{}\" elsewhere gets in{}", sight.by, several(at)))
+            }
+            Err(why) => link(
+                "outside",
+                BROKEN,
+                format!("node \"{}\" elsewhere does not get in{}: {why}", sight.by, several(at)),
+            ),
+        });
+        shown.collect()
     }
 
     fn answer(&self, port: Port, internal: u16) -> Option<Link> {
@@ -172,7 +214,7 @@ impl Status {
 
     fn url(&self, port: Port, names: &[&Key]) -> String {
         let named = names.iter().find(|key| self.shown.contains_key(**key)).map(|(name, _)| name.to_string());
-        let Some(host) = named.or_else(|| self.public.map(|address| address.to_string())) else {
+        let Some(host) = named.or_else(|| self.public.first().map(ToString::to_string)) else {
             return String::new();
         };
         match (port.protocol, port.number) {
@@ -226,7 +268,7 @@ fn grant_link(name: &str, grants: Option<&Grants>, port: Port, internal: u16) ->
     }
 }
 
-fn target(grant: &Grant) -> std::net::SocketAddr {
+fn target(grant: &Grant) -> SocketAddr {
     (grant.client, grant.internal).into()
 }
 

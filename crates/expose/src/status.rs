@@ -1,7 +1,7 @@
 //! How exposure stands, for those who ask.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::nat::Verdict;
 use crate::outside::Sight;
 use crate::plan::{Plan, plan};
 use crate::router::Keeper;
+use crate::ways::{Way, Ways};
 use crate::wish::{Complaint, Port, Waiting, Wishes};
 
 /// How exposure stands.
@@ -22,16 +23,16 @@ pub struct Status {
     pub plan: Plan,
     /// Wishes that wait for their service.
     pub waiting: Vec<Waiting>,
-    /// Mappings of IPv4; `None` when none are made.
-    pub mappings: Option<Grants>,
+    /// Mappings of IPv4 on each way out, the preferred first; `None` when none are made.
+    pub mappings: Option<Vec<Grants>>,
     /// Pinholes of IPv6; `None` when none are made.
     pub pinholes: Option<Grants>,
     /// Why the firewall does not let in what it should.
     pub firewall: Vec<Failure>,
     /// Whether somebody answers at a port of this host, by its number; why not.
     pub answers: BTreeMap<u16, Result<(), String>>,
-    /// What a node elsewhere saw of a port at the router.
-    pub sights: BTreeMap<Port, Sight>,
+    /// What a node elsewhere saw of a port at a router, by the address outside.
+    pub sights: BTreeMap<SocketAddr, Sight>,
     /// Names that are shown.
     pub shown: BTreeMap<Key, BTreeSet<Rdata>>,
     /// Why these are not.
@@ -42,8 +43,8 @@ pub struct Status {
     pub direct: Option<std::net::Ipv4Addr>,
     /// How certificates stand.
     pub certificates: Certified,
-    /// The address that the world sees.
-    pub public: Option<IpAddr>,
+    /// The addresses that the world sees.
+    pub public: Vec<IpAddr>,
     /// What stands between this host and the world.
     pub verdict: Option<Verdict>,
     /// Why nobody looks after this host's firewall.
@@ -65,6 +66,8 @@ pub struct Grants {
     pub held: BTreeMap<Port, Grant>,
     /// Port to why nothing is.
     pub refused: BTreeMap<Port, String>,
+    /// Of several ways out: why no name leads to the address of this one.
+    pub hidden: Option<String>,
 }
 
 /// A mapping or pinhole.
@@ -89,7 +92,7 @@ impl Status {
             plan: plan(wishes),
             waiting: wishes.waiting.clone(),
             complaints: wishes.complaints.clone(),
-            mappings: Some(Grants::default()),
+            mappings: Some(vec![Grants::default()]),
             ..Status::default()
         }
     }
@@ -108,7 +111,14 @@ impl Grants {
             routers: keeper.gateways().iter().map(|gateway| gateway.name().into()).collect(),
             held: keeper.held().iter().map(|(port, held)| (*port, grant(held))).collect(),
             refused: keeper.refused().clone(),
+            hidden: None,
         }
+    }
+
+    /// On each way out.
+    pub(crate) fn of_all(ways: &Ways) -> Vec<Grants> {
+        let of = |way: &Way| Grants { hidden: ways.hidden(way), ..Grants::of(way.keeper()) };
+        ways.all().iter().map(of).collect()
     }
 }
 

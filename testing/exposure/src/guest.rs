@@ -39,22 +39,27 @@ impl Home {
     /// # Errors
     /// What `ip` said.
     pub fn neighbour(&self, last: u8) -> Fallible<Guest> {
-        let (name, gateway) = (names::unique("n"), self.gateway_name());
+        Guest::behind(self.gateway_name(), "192.168.77", last)
+    }
+}
+
+impl Guest {
+    /// On the network of a router in this namespace, of which these are the first three bytes.
+    pub(crate) fn behind(router: &str, network: &str, last: u8) -> Fallible<Guest> {
+        let name = names::unique("n");
         shell(&format!("ip netns add {name} && ip -n {name} link set lo up"))?;
         let neighbour = Guest { name };
         let name = &neighbour.name;
         shell(&format!(
             "set -e
-            ip link add eth0 netns {name} type veth peer name p{last} netns {gateway}
-            ip -n {gateway} link set p{last} master lan0 up
-            ip -n {name} addr add 192.168.77.{last}/24 dev eth0; ip -n {name} link set eth0 up
-            ip -n {name} route add default via 192.168.77.1"
+            ip link add eth0 netns {name} type veth peer name n{last} netns {router}
+            ip -n {router} link set n{last} master lan0 up
+            ip -n {name} addr add {network}.{last}/24 dev eth0; ip -n {name} link set eth0 up
+            ip -n {name} route add default via {network}.1"
         ))?;
         Ok(neighbour)
     }
-}
 
-impl Guest {
     /// A command on it.
     pub fn run(&self, program: impl AsRef<Path>) -> Command {
         enter(&self.name, program.as_ref())

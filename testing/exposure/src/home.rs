@@ -2,13 +2,11 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
-
-use peers::Running;
 
 use crate::names;
+use crate::router::Router;
 
 /// Address of the host inside.
 pub const LAN_CLIENT: &str = "192.168.77.2";
@@ -34,7 +32,7 @@ pub enum Guard {
 
 /// The lab. Everything in it ends with it.
 pub struct Home {
-    router: Mutex<Option<Running>>,
+    router: Router,
     /// Scratch files; `bin` in it is the path of programs that run inside.
     pub folder: tempfile::TempDir,
     guard: Guard,
@@ -45,7 +43,7 @@ pub struct Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        drop(self.take_router());
+        self.stop_router();
         for name in [&self.client, &self.gateway, &self.wan] {
             drop(Command::new("ip").args(["netns", "del", name]).output());
         }
@@ -67,10 +65,13 @@ impl Home {
         names::sweep();
         let folder = tempfile::tempdir().map_err(|error| format!("skipped: no scratch folder: {error}"))?;
         let (client, gateway, wan) = (names::unique("c"), names::unique("r"), names::unique("w"));
-        let home = Home { router: Mutex::new(None), folder, guard, client, gateway, wan };
+        let router = Router::new(&gateway, folder.path());
+        let home = Home { router, folder, guard, client, gateway, wan };
         home.wire().map_err(|error| format!("skipped: network namespaces cannot be made here: {error}"))?;
         home.guard().map_err(|error| format!("skipped: no firewall can be set up here: {error}"))?;
-        home.start_router().map_err(|error| format!("skipped: the router cannot run here: {error}"))?;
+        home.router
+            .start("192.168.77")
+            .map_err(|error| format!("skipped: the router cannot run here: {error}"))?;
         Ok(home)
     }
 
@@ -137,53 +138,13 @@ impl Home {
         }
     }
 
-    fn start_router(&self) -> Fallible<()> {
-        let rules = "table inet filter {
-            chain forward {
-                type filter hook forward priority 0; policy drop;
-                ct state established,related accept
-                iifname \"lan0\" accept
-                meta l4proto ipv6-icmp accept
-                jump miniupnpd
-            }
-            chain miniupnpd { }
-            chain prerouting { type nat hook prerouting priority dstnat; jump prerouting_miniupnpd; }
-            chain postrouting { type nat hook postrouting priority srcnat; jump postrouting_miniupnpd; meta nfproto ipv4 oifname \"wan0\" masquerade; }
-            chain prerouting_miniupnpd { }
-            chain postrouting_miniupnpd { }
-        }";
-        nft(&self.gateway, rules)?;
-        let folder = self.folder.path().display();
-        let config = format!(
-            "ext_ifname=wan0\nlistening_ip=lan0\nenable_natpmp=yes\nmin_lifetime=5\nsecure_mode=yes\nsystem_uptime=no\n\
-             uuid=fc4ec57e-b051-11db-88f8-0060085db3f6\nlease_file={folder}/leases\n\
-             allow 53-65535 192.168.77.0/24 1-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n"
-        );
-        std::fs::write(self.folder.path().join("mini.conf"), config)?;
-        std::fs::write(self.leases(), "")?;
-        self.restart_router()
-    }
-
     /// Starts the router anew, at another port of its own and, after [`Home::forget_mappings`], with none of
     /// the mappings.
     ///
     /// # Errors
     /// What the program said.
     pub fn restart_router(&self) -> Fallible<()> {
-        drop(self.take_router());
-        let program = peers::tool("miniupnpd")?;
-        let mut command = enter(&self.gateway, &program);
-        command.arg("-d").arg("-f").arg(self.folder.path().join("mini.conf"));
-        command.arg("-P").arg(self.folder.path().join("mini.pid"));
-        let mut router = Running::start(&mut command)?;
-        let (gateway, port) = (self.gateway.clone(), "076C");
-        router.wait_until(crate::LIMIT, "the router to listen", || {
-            // 1900, in the table of UDP sockets
-            let table = enter(&gateway, "cat".as_ref()).arg("/proc/net/udp").output();
-            table.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(&format!(":{port} ")))
-        })?;
-        *self.router.lock().unwrap_or_else(PoisonError::into_inner) = Some(router);
-        Ok(())
+        self.router.restart()
     }
 
     /// Stops the router and empties its tables, as a power cut does.
@@ -191,10 +152,10 @@ impl Home {
     /// # Errors
     /// What `nft` said.
     pub fn forget_mappings(&self) -> Fallible<()> {
-        if let Some(mut router) = self.take_router() {
+        if let Some(mut router) = self.router.take() {
             router.kill();
         }
-        std::fs::write(self.leases(), "")?;
+        std::fs::write(self.router.leases(), "")?;
         nft(&self.gateway, "flush chain inet filter prerouting_miniupnpd\nflush chain inet filter miniupnpd")
     }
 
@@ -204,7 +165,7 @@ impl Home {
     /// # Errors
     /// What went wrong with its file or with it.
     pub fn claim_address(&self, address: &str) -> Fallible<()> {
-        let path = self.folder.path().join("mini.conf");
+        let path = self.router.config();
         let text = std::fs::read_to_string(&path)?;
         let mut lines: Vec<String> =
             text.lines().filter(|line| !line.starts_with("ext_ip=")).map(str::to_owned).collect();
@@ -261,15 +222,7 @@ impl Home {
 
     /// Ends the router's daemon; packets go on.
     pub fn stop_router(&self) {
-        drop(self.take_router());
-    }
-
-    fn take_router(&self) -> Option<Running> {
-        self.router.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn leases(&self) -> PathBuf {
-        self.folder.path().join("leases")
+        drop(self.router.take());
     }
 
     /// Mappings that the router holds, as `1337/tcp>192.168.77.2:1337`, in order.
@@ -277,26 +230,17 @@ impl Home {
     /// # Errors
     /// A lease file that cannot be read.
     pub fn mappings(&self) -> Fallible<Vec<String>> {
-        // Without any mapping there may be no file either.
-        let text = std::fs::read_to_string(self.leases()).or_else(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => Ok(String::new()),
-            _ => Err(cause),
-        })?;
-        let mut found: Vec<String> = text
-            .lines()
-            .filter_map(|line| {
-                let fields: Vec<&str> = line.split(':').collect();
-                let [protocol, external, client, internal, ..] = fields.as_slice() else { return None };
-                Some(format!("{external}/{}>{client}:{internal}", protocol.to_lowercase()))
-            })
-            .collect();
-        found.sort();
-        Ok(found)
+        self.router.mappings()
     }
 
     /// The namespace of the client's host.
     pub(crate) fn client_name(&self) -> &str {
         &self.client
+    }
+
+    /// The namespace of the world.
+    pub(crate) fn world_name(&self) -> &str {
+        &self.wan
     }
 
     /// The router's namespace.
@@ -376,9 +320,12 @@ impl Home {
     /// # Errors
     /// What went wrong with the file or the router.
     pub fn occupy(&self, port: u16) -> Fallible<()> {
-        drop(self.take_router());
+        self.stop_router();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-        std::fs::write(self.leases(), format!("TCP:{port}:192.168.77.9:{port}:{}:other\n", now + 600))?;
+        std::fs::write(
+            self.router.leases(),
+            format!("TCP:{port}:192.168.77.9:{port}:{}:other\n", now + 600),
+        )?;
         self.restart_router()
     }
 }
@@ -389,7 +336,7 @@ pub(crate) fn enter(namespace: &str, program: &Path) -> Command {
     command
 }
 
-fn nft(namespace: &str, script: &str) -> Fallible<()> {
+pub(crate) fn nft(namespace: &str, script: &str) -> Fallible<()> {
     let mut child = enter(namespace, &peers::tool("nft")?)
         .args(["-f", "-"])
         .stdin(Stdio::piped())

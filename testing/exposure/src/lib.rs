@@ -11,6 +11,8 @@ mod home;
 mod misbehaving;
 mod names;
 mod role;
+mod router;
+mod second;
 mod stun;
 mod web;
 
@@ -20,6 +22,7 @@ pub use guest::Guest;
 pub use home::{CLIENT_V6, Fallible, Guard, Home, LAN_CLIENT, WAN_ROUTER};
 pub use misbehaving::Misbehaving;
 pub use role::{Consul, NameServer, Role};
+pub use second::Second;
 pub use stun::Stun;
 pub use web::{REGISTER, REGISTER_INSIDE};
 

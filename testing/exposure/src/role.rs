@@ -206,7 +206,7 @@ impl<'a> NameServer<'a> {
         let config = format!(
             "server:\n    rundir: \"{place}\"\n    listen: 45.83.0.2@5353\ndatabase:\n    storage: \"{place}\"\n\
              key:\n  - id: ddns-key\n    algorithm: hmac-sha256\n    secret: cG9ydG9sYW4tcG9ydG9sYW4tcG9ydG9sYW4tMTIzNA==\n\
-             acl:\n  - id: ddns\n    key: ddns-key\n    action: update\n\
+             acl:\n  - id: ddns\n    key: ddns-key\n    action: [update, transfer]\n\
              zone:\n  - domain: example.test\n    storage: \"{place}\"\n    file: example.test.zone\n    acl: ddns\n"
         );
         std::fs::write(home.folder.path().join("knot.conf"), config)?;
@@ -250,7 +250,7 @@ impl<'a> NameServer<'a> {
         ))
     }
 
-    /// What the world is answered now.
+    /// What the world is answered now, in order.
     pub fn answers(&self, name: &str, kind: &str) -> Vec<String> {
         ask(self.home, name, kind)
     }
@@ -273,8 +273,8 @@ fn ask(home: &Home, name: &str, kind: &str) -> Vec<String> {
     let args = ["@45.83.0.2", "-p", "5353", "+short", "+tries=1", "+time=2", name, kind];
     let Ok(dig) = peers::tool("dig") else { return Vec::new() };
     let output = home.outside(dig).args(args).output();
-    output.map_or_else(
-        |_| Vec::new(),
-        |out| String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect(),
-    )
+    let text = output.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }

@@ -1,8 +1,10 @@
 //! The service that tests make reachable, and what is said of it.
 
+use std::process::Command;
+
 use peers::Running;
 
-use crate::{Fallible, Guard, Home, NameServer};
+use crate::{Fallible, Guard, Guest, Home, NameServer};
 
 /// Registers it where it answers on every address.
 pub const REGISTER: [&str; 7] =
@@ -40,14 +42,7 @@ impl Home {
     /// # Errors
     /// When Python does not start.
     pub fn serve_web(&self, address: &str) -> Fallible<Running> {
-        let program = format!(
-            "import http.server as h, socket\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    \
-             s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\n\
-             class S(h.ThreadingHTTPServer):\n  \
-             address_family = socket.AF_INET6 if ':' in '{address}' else socket.AF_INET\n\
-             S(('{address}',1337),A).serve_forever()"
-        );
-        Ok(Running::start(self.inside("python3").args(["-c", &program]))?)
+        serve(self.inside("python3"), address)
     }
 
     /// The part of a configuration that shows names at [`NameServer`].
@@ -63,4 +58,25 @@ impl Home {
             key.display()
         ))
     }
+}
+
+impl Guest {
+    /// The same service on another host.
+    ///
+    /// # Errors
+    /// When Python does not start.
+    pub fn serve_web(&self, address: &str) -> Fallible<Running> {
+        serve(self.run("python3"), address)
+    }
+}
+
+fn serve(mut python: Command, address: &str) -> Fallible<Running> {
+    let program = format!(
+        "import http.server as h, socket\nclass A(h.BaseHTTPRequestHandler):\n  def do_GET(s):\n    \
+         s.send_response(200); s.send_header('content-length','4'); s.end_headers(); s.wfile.write(b'leet')\n\
+         class S(h.ThreadingHTTPServer):\n  \
+         address_family = socket.AF_INET6 if ':' in '{address}' else socket.AF_INET\n\
+         S(('{address}',1337),A).serve_forever()"
+    );
+    Ok(Running::start(python.args(["-c", &program]))?)
 }

@@ -71,7 +71,7 @@ fn one_host_of_a_home_has_the_port_and_another_takes_over() {
         until(LIMIT, "it to be a member", || node.say(&register).ok()).unwrap();
     }
     let name = ["--name", "www.example.test"];
-    first.say(&[&["expose", "web", "--port", "8443:1337"], &name[..]].concat()).unwrap();
+    first.say(&[&["expose", "web", "--port", "8443:1337"][..], &name].concat()).unwrap();
     let said = || format!("{}\n{}", first.said(), second.said());
     answers(&home, "home", said);
     second.shows("node \"house\" has it for this home").unwrap();

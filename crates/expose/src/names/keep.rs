@@ -1,7 +1,7 @@
 //! Keeps public names as they are wished: shown when what they lead to holds, gone before it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use state::Failure;
 use super::journal::Journal;
 use super::{Key, NameError, Owner, Provider, Rdata};
 use crate::plan::Plan;
-use crate::wish::{NameKind, Place, Port, srv};
+use crate::wish::{NameKind, Place, Port, Protocol, srv};
 
 /// Longest that withdrawing waits for name servers, in all: the doors behind the names are closed right after.
 const REMOVE: Duration = Duration::from_secs(4);
@@ -30,19 +30,18 @@ pub struct Shut {
 pub struct Targets {
     /// What the operator said; it counts before what the router says, and then no mapping is waited for.
     pub place: Place,
-    /// The router's public address, if it is one.
-    pub ipv4: Option<Ipv4Addr>,
+    /// Public addresses at which the world reaches this host, and the ports that lead here at each.
+    pub ipv4: BTreeMap<Ipv4Addr, BTreeSet<Port>>,
     /// This host's own public address.
     pub ipv6: Option<Ipv6Addr>,
-    /// Ports that the router maps.
+    /// Ports that a router maps, also where no public address of it is known.
     pub mapped: BTreeSet<Port>,
     /// Ports that it lets through.
     pub pinholed: BTreeSet<Port>,
     /// What of it the firewall keeps shut.
     pub shut: Shut,
-    /// Ports at the router that somebody elsewhere could not reach, and what he said: no name is shown for them before
-    /// somebody can.
-    pub unreached: BTreeMap<Port, String>,
+    /// Where somebody elsewhere could not get in, and what he said: no name leads there before somebody can.
+    pub unreached: BTreeMap<SocketAddr, String>,
     /// Other owners of this home, whose names may be taken over.
     pub siblings: Vec<Owner>,
 }
@@ -59,22 +58,64 @@ impl Targets {
         shut.map_or(Ok(()), |port| Err(format!("this host's firewall keeps {port} shut{by}")))
     }
 
-    /// Why a name is not shown yet. One that is shown stays: it may be the other who has trouble.
-    fn is_reached(&self, ports: &BTreeSet<Port>, is_new: bool) -> Result<(), String> {
-        let missed = ports.iter().filter(|_| is_new).find_map(|port| Some((port, self.unreached.get(port)?)));
-        missed.map_or(Ok(()), |(port, why)| Err(format!("{port} is not reached from outside: {why}")))
+    /// Why an address is not shown yet.
+    fn missed(&self, address: Ipv4Addr, ports: &BTreeSet<Port>) -> Option<String> {
+        let tcp = ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+        let missed = tcp.filter_map(|port| {
+            Some((port, self.unreached.get(&SocketAddr::new(address.into(), port.number))?))
+        });
+        missed.map(|(port, why)| format!("{port} is not reached from outside: {why}")).next()
     }
 
-    /// What a name leads to; why to nothing.
-    fn of(&self, (name, kind): &Key, ports: &BTreeSet<Port>) -> Result<Rdata, String> {
+    /// What a name leads to; why to nothing. `shown` is what it leads to now, empty where an earlier run left that open.
+    fn of(
+        &self,
+        key: &Key,
+        ports: &BTreeSet<Port>,
+        shown: Option<&BTreeSet<Rdata>>,
+    ) -> Result<BTreeSet<Rdata>, String> {
+        if key.1 == NameKind::A && self.place.public_ipv4.is_none() {
+            return self.addresses(ports, shown);
+        }
+        let missed: Option<Vec<String>> =
+            self.ipv4.keys().map(|address| self.missed(*address, ports)).collect();
+        match missed.unwrap_or_default().into_iter().next().filter(|_| shown.is_none()) {
+            Some(why) => Err(why),
+            None => self.one(key, ports).map(|one| [one].into()),
+        }
+    }
+
+    /// All addresses over which every port leads here. One that is shown stays when somebody elsewhere does not get in: it may
+    /// be he who has trouble.
+    fn addresses(
+        &self,
+        ports: &BTreeSet<Port>,
+        shown: Option<&BTreeSet<Rdata>>,
+    ) -> Result<BTreeSet<Rdata>, String> {
+        let stays = |address| shown.is_some_and(|all| all.is_empty() || all.contains(&Rdata::A(address)));
+        let led = self.ipv4.iter().filter(|(_, held)| ports.is_subset(held));
+        let (mut found, mut why) = (BTreeSet::new(), None);
+        for address in led.map(|(address, _)| *address) {
+            match self.missed(address, ports).filter(|_| !stays(address)) {
+                None => drop(found.insert(Rdata::A(address))),
+                Some(missed) => why = Some(missed),
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Err(why.unwrap_or_else(|| match ports.difference(&self.mapped).next() {
+            Some(port) => format!("{port} is not mapped"),
+            None if self.ipv4.is_empty() => "no public IPv4 address is known".into(),
+            None => "no address outside has all of its ports".into(),
+        }))
+    }
+
+    /// The same where there is one.
+    fn one(&self, (name, kind): &Key, ports: &BTreeSet<Port>) -> Result<Rdata, String> {
         let missing = |held: &BTreeSet<Port>| ports.difference(held).next().copied();
         match kind {
-            NameKind::A => match (self.place.public_ipv4, self.ipv4, missing(&self.mapped)) {
-                (Some(said), ..) => Ok(Rdata::A(said)),
-                (None, _, Some(port)) => Err(format!("{port} is not mapped")),
-                (None, Some(found), None) => Ok(Rdata::A(found)),
-                (None, None, None) => Err("no public IPv4 address is known".into()),
-            },
+            NameKind::A => self.place.public_ipv4.map(Rdata::A).ok_or_else(|| "nobody said it".to_owned()),
             NameKind::Aaaa => match (self.place.public_ipv6, self.ipv6, missing(&self.pinholed)) {
                 (Some(said), ..) => Ok(Rdata::Aaaa(said)),
                 (None, _, Some(port)) => Err(format!("{port} has no pinhole")),
@@ -142,16 +183,17 @@ impl Names {
         let mut hidden = Vec::new();
         self.refused.clear();
         for (key, ports) in &plan.names {
-            let is_new = !self.held.contains_key(key);
-            let target = targets.is_open(plan, key.1, ports).and_then(|()| targets.is_reached(ports, is_new));
-            let target = target.and_then(|()| targets.of(key, ports));
-            let values: BTreeSet<Rdata> = match target {
-                Ok(value) => [value].into(),
+            let target = targets.is_open(plan, key.1, ports);
+            let target = target.and_then(|()| targets.of(key, ports, self.held.get(key)));
+            let values = match target {
+                Ok(values) => values,
                 Err(cause) => {
                     self.refused.insert(key.clone(), cause.clone());
                     if !plan.optional.contains(key) {
-                        failures
-                            .push(Failure { attempted: format!("show {} to the world", shown(key)), cause });
+                        failures.push(Failure {
+                            attempted: format!("show {} to the world", in_words(key)),
+                            cause,
+                        });
                     }
                     hidden.push(key.clone());
                     continue;
@@ -173,7 +215,7 @@ impl Names {
                     }
                     self.refused.insert(key.clone(), error.to_string());
                     failures.push(Failure {
-                        attempted: format!("show {} to the world", shown(key)),
+                        attempted: format!("show {} to the world", in_words(key)),
                         cause: error.to_string(),
                     });
                 }
@@ -207,7 +249,7 @@ impl Names {
                     self.journal.remove(&key);
                 }
                 Err(error) => failures.push(Failure {
-                    attempted: format!("remove {} from the world", shown(&key)),
+                    attempted: format!("remove {} from the world", in_words(&key)),
                     cause: error.to_string(),
                 }),
             }
@@ -216,28 +258,53 @@ impl Names {
     }
 }
 
-fn shown((name, kind): &Key) -> String {
+fn in_words((name, kind): &Key) -> String {
     format!("{name} ({})", kind.word())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wish::Protocol;
 
     #[test]
     fn a_name_waits_for_its_ports_unless_the_operator_said_where_it_leads() {
         let port = Port { protocol: Protocol::Tcp, number: 443 };
         let key = |kind| ("www.example.org".into(), kind);
-        let mut targets = Targets { ipv4: Some([45, 83, 0, 1].into()), ..Targets::default() };
-        assert_eq!(targets.of(&key(NameKind::A), &[port].into()), Err("443/tcp is not mapped".into()));
+        let mut targets = Targets::default();
+        let of = |targets: &Targets, kind| targets.of(&key(kind), &[port].into(), None);
+        assert_eq!(of(&targets, NameKind::A), Err("443/tcp is not mapped".into()));
         targets.mapped.insert(port);
-        assert_eq!(targets.of(&key(NameKind::A), &[port].into()), Ok(Rdata::A([45, 83, 0, 1].into())));
+        assert_eq!(of(&targets, NameKind::A), Err("no public IPv4 address is known".into()));
+        targets.ipv4.insert([45, 83, 0, 1].into(), [port].into());
+        assert_eq!(of(&targets, NameKind::A), Ok([Rdata::A([45, 83, 0, 1].into())].into()));
         targets.mapped.clear();
         targets.place.public_ipv4 = Some([45, 83, 0, 9].into());
-        assert_eq!(targets.of(&key(NameKind::A), &[port].into()), Ok(Rdata::A([45, 83, 0, 9].into())));
-        assert!(targets.of(&key(NameKind::Cname), &BTreeSet::new()).is_err());
-        assert!(targets.of(&key(NameKind::Aaaa), &BTreeSet::new()).is_err());
+        assert_eq!(of(&targets, NameKind::A), Ok([Rdata::A([45, 83, 0, 9].into())].into()));
+        assert!(of(&targets, NameKind::Cname).is_err());
+        assert!(of(&targets, NameKind::Aaaa).is_err());
+    }
+
+    #[test]
+    fn a_name_leads_to_every_address_that_has_its_ports_and_lets_somebody_in() {
+        let port = |number| Port { protocol: Protocol::Tcp, number };
+        let address = |last: u8| Ipv4Addr::new(45, 83, 0, last);
+        let (both, one): (BTreeSet<Port>, BTreeSet<Port>) = ([port(80), port(443)].into(), [port(80)].into());
+        let ipv4 = [(address(1), both.clone()), (address(2), both.clone()), (address(3), one)].into();
+        let mut targets = Targets { ipv4, mapped: both.clone(), ..Targets::default() };
+        let all = |last: &[u8]| last.iter().map(|last| Rdata::A(address(*last))).collect::<BTreeSet<_>>();
+        let of = |targets: &Targets, shown: &[u8]| {
+            let shown = (!shown.is_empty()).then(|| all(shown));
+            targets.of(&("www.example.org".into(), NameKind::A), &both, shown.as_ref())
+        };
+        assert_eq!(of(&targets, &[]), Ok(all(&[1, 2])));
+        targets.unreached.insert((address(2), 443).into(), "refused".into());
+        assert_eq!((of(&targets, &[]), of(&targets, &[2])), (Ok(all(&[1])), Ok(all(&[1, 2]))));
+        let unsure = targets.of(&("www.example.org".into(), NameKind::A), &both, Some(&BTreeSet::new()));
+        assert_eq!(unsure, Ok(all(&[1, 2])));
+        targets.unreached.insert((address(1), 443).into(), "refused".into());
+        assert_eq!(of(&targets, &[]), Err("443/tcp is not reached from outside: refused".into()));
+        targets.ipv4 = [(address(3), [port(80)].into()), (address(4), [port(443)].into())].into();
+        assert_eq!(of(&targets, &[]), Err("no address outside has all of its ports".into()));
     }
 
     #[test]
@@ -245,7 +312,7 @@ mod tests {
         let port = |protocol, number| Port { protocol, number };
         let ports: BTreeSet<Port> = [port(Protocol::Tcp, 5060), port(Protocol::Udp, 5061)].into();
         let targets = Targets { mapped: ports.clone(), ..Targets::default() };
-        let of = |name: &str, ports: &BTreeSet<Port>| targets.of(&(name.into(), NameKind::Srv), ports);
+        let of = |name: &str, ports: &BTreeSet<Port>| targets.one(&(name.into(), NameKind::Srv), ports);
         let found = of("_sip._udp.example.org", &ports).unwrap();
         assert_eq!(found, Rdata::Srv { priority: 0, weight: 0, port: 5061, target: "example.org".into() });
         assert!(

@@ -45,6 +45,8 @@ impl Held {
 /// The mappings of this host. Every call brings it nearer to what is wished, and tells what is missing.
 pub struct Keeper {
     search: Arc<dyn Search>,
+    /// The one router that it is for, where there are several.
+    only: Option<IpAddr>,
     lease: Duration,
     description: Arc<str>,
     gateways: Vec<Arc<dyn Gateway>>,
@@ -64,6 +66,7 @@ impl Keeper {
     pub fn new(search: Arc<dyn Search>, lease: Duration, description: &str) -> Keeper {
         Keeper {
             search,
+            only: None,
             lease,
             description: description.into(),
             gateways: Vec::new(),
@@ -75,6 +78,15 @@ impl Keeper {
             public: None,
             unreachable: None,
         }
+    }
+
+    /// From now on it is for this router alone, or for whichever is found. What is held elsewhere is held there.
+    pub fn face(&mut self, only: Option<IpAddr>, search: Arc<dyn Search>) {
+        if self.only == only {
+            return;
+        }
+        (self.only, self.search) = (only, search);
+        self.gateways.retain(|gateway| only.is_none_or(|only| gateway.router() == only));
     }
 
     /// What the router holds for us.
@@ -210,8 +222,14 @@ impl Keeper {
 
     async fn provide_once(&mut self, wanted: &BTreeMap<Port, u16>) -> Vec<Failure> {
         if self.gateways.is_empty() {
-            let attempted = format!("map {} ports at the router", wanted.len());
-            let cause = "no router answers to UPnP, PCP or NAT-PMP; switch one of them on there".to_owned();
+            let which =
+                self.only.map_or_else(|| "the router".to_owned(), |only| format!("the router {only}"));
+            let attempted = format!("map {} ports at {which}", wanted.len());
+            let silent = match self.only {
+                Some(only) => format!("the router {only} does not answer"),
+                None => "no router answers".to_owned(),
+            };
+            let cause = format!("{silent} to UPnP, PCP or NAT-PMP; switch one of them on there");
             self.refused = wanted.keys().map(|port| (*port, cause.clone())).collect();
             return if wanted.is_empty() { Vec::new() } else { vec![Failure { attempted, cause }] };
         }

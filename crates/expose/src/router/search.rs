@@ -14,6 +14,16 @@ const SOMEWHERE: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
 pub trait Search: Send + Sync {
     /// Those that answer, the preferred first.
     fn search(&self) -> BoxFuture<'_, Vec<Arc<dyn Gateway>>>;
+
+    /// Default gateways by which the world is reached, the preferred first; none where that does not matter.
+    fn ways(&self) -> Vec<Ipv4Addr> {
+        Vec::new()
+    }
+
+    /// The same for one of those alone.
+    fn toward(&self, _gateway: Ipv4Addr) -> Option<Arc<dyn Search>> {
+        None
+    }
 }
 
 /// Searches this host's networks.
@@ -21,6 +31,8 @@ pub trait Search: Send + Sync {
 pub enum Everywhere {
     /// For mappings; only from this address, where it is given.
     V4(Option<Ipv4Addr>),
+    /// For mappings at this gateway.
+    Toward(Ipv4Addr),
     /// For pinholes.
     V6,
 }
@@ -28,23 +40,50 @@ pub enum Everywhere {
 impl Search for Everywhere {
     fn search(&self) -> BoxFuture<'_, Vec<Arc<dyn Gateway>>> {
         match *self {
-            Everywhere::V4(only) => Box::pin(search_v4(only)),
+            Everywhere::V4(only) => Box::pin(async move {
+                let gateways = gateways(false);
+                let own = only.map_or_else(|| own_v4(&gateways), |only| vec![only]);
+                search_v4(gateways, own).await
+            }),
+            Everywhere::Toward(gateway) => Box::pin(async move {
+                let gateway = IpAddr::V4(gateway);
+                let own = source((gateway, 0).into()).and_then(v4);
+                let mut found = search_v4(vec![(gateway, 0).into()], own.into_iter().collect()).await;
+                found.retain(|router| router.router() == gateway);
+                found
+            }),
             Everywhere::V6 => Box::pin(search_v6()),
         }
+    }
+
+    fn ways(&self) -> Vec<Ipv4Addr> {
+        let Everywhere::V4(only) = *self else { return Vec::new() };
+        let mut ways = Vec::new();
+        for gateway in gateways(false) {
+            let is_meant = only.is_none_or(|only| source(gateway) == Some(only.into()));
+            ways.extend(v4(gateway.ip()).filter(|way| is_meant && !ways.contains(way)));
+        }
+        ways
+    }
+
+    fn toward(&self, gateway: Ipv4Addr) -> Option<Arc<dyn Search>> {
+        Some(Arc::new(Everywhere::Toward(gateway)))
+    }
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
     }
 }
 
 /// UPnP first, since it alone tells who holds a port; then PCP and NAT-PMP.
-async fn search_v4(only: Option<Ipv4Addr>) -> Vec<Arc<dyn Gateway>> {
-    let gateways = gateways(false);
-    let own = only.map_or_else(|| own_v4(&gateways), |only| vec![only]);
+async fn search_v4(gateways: Vec<SocketAddr>, own: Vec<Ipv4Addr>) -> Vec<Arc<dyn Gateway>> {
     let mut tasks = tokio::task::JoinSet::<(u8, usize, Vec<Arc<dyn Gateway>>)>::new();
     for (rank, client) in own.into_iter().enumerate() {
         let direct = gateways.iter().copied().find(|gateway| source(*gateway) == Some(client.into()));
-        let direct = direct.and_then(|gateway| match gateway.ip() {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => None,
-        });
+        let direct = direct.and_then(|gateway| v4(gateway.ip()));
         tasks.spawn(async move { (0, rank, igd::find(client, direct).await) });
         let Some(direct) = direct else { continue };
         tasks.spawn(async move {

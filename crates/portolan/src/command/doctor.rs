@@ -133,14 +133,12 @@ async fn shut(config: &firewall::Config) -> Finding {
 async fn outward(config: &Config, servers: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let gateways = sys::host::gateways().unwrap_or_default();
-    match gateways.iter().find(|gateway| gateway.address.is_ipv4()) {
-        Some(gateway) => {
-            findings.push(good("route", format!("the default route leads to {}", gateway.address)))
-        }
-        None => {
-            findings.push(bad("route", "there is no default route of IPv4", "connect this host to a network"))
-        }
-    }
+    let v4 = gateways.iter().filter(|gateway| gateway.address.is_ipv4());
+    let v4: Vec<String> = v4.map(|gateway| gateway.address.to_string()).collect();
+    findings.push(match v4.is_empty() {
+        true => bad("route", "there is no default route of IPv4", "connect this host to a network"),
+        false => good("route", format!("the default route leads to {}", v4.join(", or else to "))),
+    });
     let found = Everywhere::V4(config.exposure.private_address).search().await;
     findings.push(match found.first() {
         Some(_) => {

@@ -5,6 +5,7 @@ mod diag;
 mod ends;
 mod gateways;
 mod owner;
+mod routes;
 mod sockets;
 
 use std::io;
@@ -15,6 +16,7 @@ pub use addresses::{Network, addresses, networks};
 pub use ends::{Connection, Ends, may_end, standing};
 pub use gateways::{Gateway, gateways, local_address};
 pub use owner::owner;
+pub use routes::gateway_between;
 pub use sockets::{Listening, ParseError, Transport, listening, parse};
 
 /// Observes a host.
