@@ -44,6 +44,11 @@ pub struct Exposures {
     pub conflicts: Vec<Text>,
     /// Why a source of wishes is not heard now; empty when all are.
     pub trouble: Text,
+    /// Public names of this node: those that are wished, also by services that are waited for, and those that are not taken
+    /// back yet.
+    pub names: Vec<Text>,
+    /// Every source of wishes was heard, and what it wished last counts: a name that is not among `names` is wished by nobody.
+    pub heard: bool,
 }
 
 /// A port with everything between the service and the world.

@@ -23,11 +23,17 @@ pub trait OpenDoors: Send + Sync {
 pub(crate) struct Doors {
     by: Arc<dyn OpenDoors>,
     open: BTreeMap<Port, Arc<str>>,
+    barred: BTreeMap<Port, String>,
 }
 
 impl Doors {
     pub(crate) fn new(by: Arc<dyn OpenDoors>) -> Doors {
-        Doors { by, open: BTreeMap::new() }
+        Doors { by, open: BTreeMap::new(), barred: BTreeMap::new() }
+    }
+
+    /// Wished ones that are not open, and why.
+    pub(crate) fn barred(&self) -> &BTreeMap<Port, String> {
+        &self.barred
     }
 
     /// Closes what is not wished, opens what is.
@@ -43,6 +49,7 @@ impl Doors {
             self.open.remove(&port);
         }
         let mut failures = Vec::new();
+        self.barred.clear();
         for (port, service) in wanted {
             if self.open.contains_key(port) {
                 continue;
@@ -52,10 +59,11 @@ impl Doors {
                     tracing::info!(%port, %service, "a door to a service on another node");
                     self.open.insert(*port, service.clone());
                 }
-                Err(cause) => failures.push(Failure {
-                    attempted: format!("listen on {port} for \"{service}\" on another node"),
-                    cause: cause.to_string(),
-                }),
+                Err(cause) => {
+                    let attempted = format!("listen on {port} for \"{service}\" on another node");
+                    self.barred.insert(*port, format!("{attempted}: {cause}"));
+                    failures.push(Failure { attempted, cause: cause.to_string() });
+                }
             }
         }
         failures

@@ -41,3 +41,4 @@ pub use outside::{Lookout, Sight};
 pub use reconcile::{Https, Inputs, run, run_with};
 pub use settings::{ExecSettings, HttpSettings, NameSettings, Rfc2136Settings, Settings, Site, Wish};
 pub use status::{Grant, Grants, Status};
+pub use ways::direct;

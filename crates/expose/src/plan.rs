@@ -26,6 +26,9 @@ pub struct Plan {
     pub optional: BTreeSet<(Arc<str>, NameKind)>,
     /// Ports of this host that its proxy leads to a service elsewhere.
     pub doors: BTreeMap<Port, Arc<str>>,
+    /// Of those, the ports that could not be opened, and why: whoever has one is not what was wished, and nothing else here
+    /// leads the world to him.
+    pub barred: BTreeMap<Port, String>,
     /// Wishes that cannot be met together with others.
     pub conflicts: Vec<String>,
 }
@@ -98,6 +101,32 @@ fn contradictions(plan: &mut Plan) {
 }
 
 impl Plan {
+    /// The same without what leads to ports that cannot be opened.
+    pub(crate) fn without(mut self, barred: BTreeMap<Port, String>) -> Plan {
+        self.openings.retain(|port, _| !barred.contains_key(port));
+        let inner = |port: &Port, internal: u16| Port { number: internal, ..*port };
+        self.mappings.retain(|port, internal| !barred.contains_key(&inner(port, *internal)));
+        self.barred = barred;
+        self
+    }
+
+    /// Why nothing leads to one of these ports at the router.
+    pub(crate) fn bar(&self, ports: &BTreeSet<Port>) -> Option<(Port, &String)> {
+        let inner = self.chains.iter().filter(|(_, external, _)| ports.contains(external));
+        let mut inner = inner.map(|(_, external, internal)| Port { number: *internal, ..*external });
+        inner.find_map(|port| Some((port, self.barred.get(&port)?)))
+    }
+
+    /// True when something of it is to go.
+    pub(crate) fn loses(&self, next: &Plan) -> bool {
+        let leads = |(port, internal): (&Port, &u16)| next.mappings.get(port) == Some(internal);
+        let keeps = self.openings.keys().all(|port| next.openings.contains_key(port))
+            && self.mappings.iter().all(leads)
+            && self.names.keys().all(|name| next.names.contains_key(name))
+            && self.doors.iter().all(|(port, service)| next.doors.get(port) == Some(service));
+        !keeps
+    }
+
     /// Pinholes of IPv6: there is one address for each host, so ports are the same on both sides.
     pub fn pinholes(&self) -> BTreeMap<Port, u16> {
         self.openings.keys().map(|port| (*port, port.number)).collect()
@@ -147,6 +176,16 @@ mod tests {
         let plan = plan(&Wishes { ports, names, ..Wishes::default() });
         assert_eq!(plan.names, [(("w.example.org".into(), NameKind::A), [port(443)].into())].into());
         assert_eq!(plan.conflicts.len(), 1);
+    }
+
+    #[test]
+    fn a_plan_loses_what_the_next_one_has_not() {
+        let of = |ports: &[u16]| {
+            let ports = ports.iter().map(|number| wish(*number, *number, "a")).collect();
+            plan(&Wishes { ports, ..Wishes::default() })
+        };
+        assert!(!of(&[80]).loses(&of(&[80, 443])) && of(&[80, 443]).loses(&of(&[443])));
+        assert!(of(&[80]).loses(&of(&[])) && !of(&[]).loses(&of(&[80])));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::doors::{Doors, OpenDoors};
 use crate::inside::Inside;
 use crate::metrics::Metrics;
-use crate::names::{Names, Owner, Provider, Shut, Targets};
+use crate::names::{Key, Names, Owner, Provider, Rdata, Shut, Targets};
 use crate::outside::{Lookout, Outside, Sights};
 use crate::plan::{Plan, plan};
 use crate::router::{Everywhere, Keeper, Search, is_public};
@@ -148,7 +148,15 @@ pub async fn run_with(
         let now = said.now();
         if let Some(wishes) = &now.wishes {
             // Not given up halfway by a drain: what was mapped must be known to be removed.
-            face.round(wishes, now.trouble.clone()).await;
+            let held = face.hold(wishes).await;
+            let (plan, mut ahead) = (face.plan.clone(), said.clone());
+            // A name that is asked for is known to be: so nobody who is to be closed waits for a silent name server.
+            let failures = tokio::select! {
+                failures = face.tell(wishes, held.is_open, held.shut) => failures,
+                () = lost(&mut ahead, &plan) => continue,
+                () = drain.started() => break,
+            };
+            face.publish(wishes, &now, [held.failures, failures].concat(), held.firewall);
             again.after(tokio::time::Instant::now(), face.is_refused());
         }
     }
@@ -164,6 +172,15 @@ enum Refresh {
     Due,
     /// News came first.
     PutAside,
+}
+
+/// What came of everything but names.
+struct Holding {
+    failures: Vec<Failure>,
+    firewall: Vec<Failure>,
+    is_open: bool,
+    /// Ports that are kept shut.
+    shut: Shut,
 }
 
 struct Face {
@@ -185,8 +202,12 @@ struct Face {
 }
 
 impl Face {
-    async fn round(&mut self, wishes: &Wishes, trouble: Option<String>) {
+    /// Withdraws, opens, maps: all that somebody outside may come in by.
+    async fn hold(&mut self, wishes: &Wishes) -> Holding {
         let next = plan(wishes);
+        let barred = self.plan.barred.iter().filter(|(port, _)| next.doors.contains_key(port));
+        let barred = barred.map(|(port, why)| (*port, why.clone())).collect();
+        let next = next.without(barred);
         if next != self.plan {
             tracing::info!(tcp = ?next.ports(Protocol::Tcp), udp = ?next.ports(Protocol::Udp), "ports that services wish to expose");
             for conflict in next.conflicts.iter().filter(|one| !self.plan.conflicts.contains(one)) {
@@ -197,6 +218,11 @@ impl Face {
         let mut failures = self.withdraw().await;
         self.inputs.https.front.publish_if_changed(Front { sites: self.plan.sites.clone(), https: HTTPS });
         failures.extend(self.settle_doors().await);
+        let barred = self.barred();
+        if barred != self.plan.barred {
+            self.plan = plan(wishes).without(barred);
+            failures.extend(self.withdraw().await);
+        }
         let report = self.set_firewall(FIREWALL).await;
         let shut = self.shut(&report);
         let is_open = report.failures.iter().all(|one| Port::is_about_one(&one.attempted));
@@ -204,12 +230,17 @@ impl Face {
         failures.extend(report.failures.iter().cloned());
         self.direct = direct();
         failures.extend(self.provide().await);
-        failures.extend(self.look_out(false).await);
+        Holding { failures, firewall: report.failures, is_open, shut }
+    }
+
+    /// Looks from outside, and shows names. It may be given up at any point.
+    async fn tell(&mut self, wishes: &Wishes, is_open: bool, shut: Shut) -> Vec<Failure> {
+        let mut failures = Vec::from_iter(self.look_out(false).await);
         self.ask_services().await;
         self.outside.look(&self.reachable(), false).await;
         failures.extend(self.show(wishes, is_open, shut).await);
         self.inputs.https.certify.publish_if_changed(self.to_certify());
-        self.publish(wishes, trouble, failures, report.failures);
+        failures
     }
 
     /// Undoes everything, in the order of withdrawal and in bounded time: a router or a name server that is silent
@@ -236,9 +267,9 @@ impl Face {
         }
     }
 
-    /// True when a router keeps a port from us that may be free any moment: whoever had it withdraws.
+    /// True when a port is kept from us that may be free any moment: whoever had it withdraws.
     fn is_refused(&self) -> bool {
-        self.mappings.as_ref().is_some_and(Ways::is_refused)
+        !self.plan.barred.is_empty() || self.mappings.as_ref().is_some_and(Ways::is_refused)
     }
 
     async fn withdraw(&mut self) -> Vec<Failure> {
@@ -380,6 +411,13 @@ impl Face {
         }
     }
 
+    /// Wished doors that are not open.
+    fn barred(&self) -> BTreeMap<Port, String> {
+        let nobody = |port: &Port| (*port, format!("listen on {port}: this node has no proxy"));
+        let none = || self.plan.doors.keys().map(nobody).collect();
+        self.doors.as_ref().map_or_else(none, |doors| doors.barred().clone())
+    }
+
     /// Ports that a host without a router cannot have: nobody leads one to another.
     fn elsewhere(&self, own: Ipv4Addr) -> Vec<Failure> {
         let differ = self.plan.mappings.iter().filter(|(port, internal)| port.number != **internal);
@@ -411,7 +449,8 @@ impl Face {
     /// whoever does is trusted to have shown them.
     fn to_certify(&self) -> BTreeSet<Arc<str>> {
         let leads_here = |name: &Arc<str>| {
-            self.names.as_ref().is_none_or(|names| names.held().keys().any(|(shown, _)| shown == name))
+            let leads = |(shown, values): (&Key, &BTreeSet<Rdata>)| shown.0 == *name && !values.is_empty();
+            self.names.as_ref().is_none_or(|names| names.held().iter().any(leads))
         };
         self.plan.sites.keys().filter(|name| leads_here(name)).cloned().collect()
     }
@@ -456,13 +495,7 @@ impl Face {
         }
     }
 
-    fn publish(
-        &self,
-        wishes: &Wishes,
-        trouble: Option<String>,
-        failures: Vec<Failure>,
-        firewall: Vec<Failure>,
-    ) {
+    fn publish(&self, wishes: &Wishes, said: &Said, failures: Vec<Failure>, firewall: Vec<Failure>) {
         let before = self.inputs.status.now();
         for failure in failures.iter().filter(|one| !before.failures.contains(one)) {
             tracing::warn!(attempted = failure.attempted, cause = failure.cause, "exposure is incomplete");
@@ -485,7 +518,8 @@ impl Face {
             unguarded: self.unguarded.clone(),
             failures,
             complaints: wishes.complaints.clone(),
-            trouble,
+            trouble: said.trouble.clone(),
+            is_heard: !said.is_partial,
         };
         self.inputs.metrics.show(&status.shown("", true));
         self.inputs.status.publish_if_changed(status);
@@ -496,6 +530,16 @@ impl Face {
         let led: Vec<IpAddr> = self.led().into_keys().collect();
         let told = self.mappings.iter().flat_map(|ways| ways.all()).filter_map(|way| way.keeper().public());
         if led.is_empty() { told.collect() } else { led }
+    }
+}
+
+/// Resolves when something is not wished any more.
+async fn lost(said: &mut Reader<Said>, before: &Plan) {
+    loop {
+        let Some(now) = said.next().await else { return std::future::pending().await };
+        if now.wishes.as_ref().is_some_and(|wishes| before.loses(&plan(wishes))) {
+            return;
+        }
     }
 }
 

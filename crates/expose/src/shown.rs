@@ -1,5 +1,6 @@
 //! The status as people and programs read it: a chain for every port, link by link from the inside out.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::plan::Plan;
 use crate::source::own::external;
 use crate::status::{Grant, Grants, Status};
 use crate::ways::no_router;
-use crate::wish::{Missing, NameKind, Port, Protocol, Waiting};
+use crate::wish::{Missing, NameKind, Port, Protocol, Waiting, srv};
 
 const HOLDS: &str = "holds";
 const BROKEN: &str = "broken";
@@ -48,20 +49,33 @@ impl Status {
             complaints: self.complaints.iter().map(complaint).collect(),
             conflicts: self.plan.conflicts.iter().map(|text| text.as_str().into()).collect(),
             trouble: self.trouble.as_deref().unwrap_or_default().into(),
+            names: self.names(),
+            heard: self.is_heard,
         }
     }
 
+    /// All that anybody wishes or that is shown still.
+    fn names(&self) -> Vec<Arc<str>> {
+        let kept = self.plan.names.keys().chain(self.shown.keys()).map(|(name, _)| name);
+        let waiting = self.waiting.iter().flat_map(|waiting| &waiting.names);
+        // The name of a service has one of its host below it.
+        let hosts = waiting.clone().filter_map(|name| srv(name)).map(|(_, host)| Arc::from(host));
+        let all: BTreeSet<Arc<str>> = kept.chain(waiting).cloned().chain(hosts).collect();
+        all.into_iter().collect()
+    }
+
     fn chain(&self, service: &Arc<str>, port: Port, internal: u16, enabled: bool) -> Chain {
+        let inner = Port { number: internal, ..port };
         let mut links = vec![
-            match self.plan.doors.get(&Port { number: internal, ..port }) {
-                Some(_) => link("service", HOLDS, "an instance is on another node, over the mesh"),
-                None => link("service", HOLDS, "an instance is on this node"),
+            match (self.plan.doors.get(&inner), self.plan.barred.get(&inner)) {
+                (_, Some(why)) => link("service", BROKEN, why),
+                (Some(_), None) => link("service", HOLDS, "an instance is on another node, over the mesh"),
+                (None, None) => link("service", HOLDS, "an instance is on this node"),
             },
             link("health", HOLDS, "no check fails"),
         ];
         links.extend(self.answer(port, internal));
-        links.push(self.firewall_link(Port { number: internal, ..port }));
-        let inner = Port { number: internal, ..port };
+        links.push(self.firewall_link(inner));
         match self.direct {
             Some(own) if port.number != internal => {
                 links.push(link("mapping", BROKEN, no_router(own, internal)));
@@ -151,6 +165,9 @@ impl Status {
     fn firewall_link(&self, port: Port) -> Link {
         let about = |one: &&state::Failure| one.attempted == port.let_in();
         let general = |one: &&state::Failure| !Port::is_about_one(&one.attempted);
+        if self.plan.barred.contains_key(&port) {
+            return link("firewall", WAITS, "closed");
+        }
         let found = self.firewall.iter().find(about).or_else(|| self.firewall.iter().find(general));
         match found {
             None if self.unguarded.is_some() => {
@@ -173,14 +190,21 @@ impl Status {
         }
     }
 
+    /// What a name leads to; nothing where that is not known.
+    fn leads(&self, key: &Key) -> Option<&BTreeSet<Rdata>> {
+        self.shown.get(key).filter(|values| !values.is_empty())
+    }
+
     fn name_link(&self, key: &Key) -> Link {
         let (name, kind) = key;
         let kind = kind.word();
-        match (self.shown.get(key), self.hidden.get(key)) {
-            (Some(values), _) => {
-                let values: Vec<String> = values.iter().map(value).collect();
-                link("dns", HOLDS, format!("{name} {kind} {}", values.join(", ")))
+        let written = |values: &BTreeSet<Rdata>| values.iter().map(value).collect::<Vec<_>>().join(", ");
+        match (self.leads(key), self.hidden.get(key)) {
+            // What it leads to is not what it shall.
+            (Some(values), Some(why)) => {
+                link("dns", BROKEN, format!("{name} {kind} {}: {why}", written(values)))
             }
+            (Some(values), None) => link("dns", HOLDS, format!("{name} {kind} {}", written(values))),
             (None, Some(why)) if self.plan.optional.contains(key) => {
                 link("dns", NONE, format!("{name} {kind}: {why}"))
             }
@@ -213,7 +237,7 @@ impl Status {
     }
 
     fn url(&self, port: Port, names: &[&Key]) -> String {
-        let named = names.iter().find(|key| self.shown.contains_key(**key)).map(|(name, _)| name.to_string());
+        let named = names.iter().find(|key| self.leads(key).is_some()).map(|(name, _)| name.to_string());
         let Some(host) = named.or_else(|| self.public.first().map(ToString::to_string)) else {
             return String::new();
         };
@@ -313,5 +337,49 @@ fn complaint(complaint: &crate::wish::Complaint) -> Complaint {
         tag: complaint.tag.as_str().into(),
         column: complaint.column,
         why: complaint.why.as_str().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wish::NameKind;
+
+    #[test]
+    fn every_name_is_told_that_somebody_wishes_also_without_a_port() {
+        let key = |name: &str| (name.into(), NameKind::A);
+        let mut status = Status::default();
+        // As D53's tags alone wish it.
+        status.plan.names.insert(key("tagged.example.org"), BTreeSet::new());
+        status.shown.insert(key("late.example.org"), BTreeSet::new());
+        status.waiting.push(Waiting {
+            service: "mc".into(),
+            ports: Vec::new(),
+            names: vec!["_mc._tcp.game.example.org".into()],
+            on: Missing::Service,
+            why: String::new(),
+        });
+        let shown = status.shown("house", true);
+        assert!(shown.chains.iter().all(|chain| &*chain.service == "mc") && !shown.heard);
+        let names: Vec<&str> = shown.names.iter().map(|name| &**name).collect();
+        assert_eq!(
+            names,
+            ["_mc._tcp.game.example.org", "game.example.org", "late.example.org", "tagged.example.org"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_changed_does_not_hold() {
+        let key: Key = ("www.example.org".into(), NameKind::A);
+        let mut status = Status::default();
+        status.shown.insert(key.clone(), [Rdata::A([45, 83, 0, 1].into())].into());
+        assert_eq!(&*status.name_link(&key).state, HOLDS);
+        status.hidden.insert(key.clone(), "the server answered REFUSED".into());
+        let link = status.name_link(&key);
+        assert_eq!(&*link.state, BROKEN);
+        assert_eq!(&*link.detail, "www.example.org A 45.83.0.1: the server answered REFUSED");
+        // Asked for, and not answered: nobody knows.
+        status.shown.insert(key.clone(), BTreeSet::new());
+        assert_eq!(&*status.name_link(&key).detail, "www.example.org A: the server answered REFUSED");
     }
 }

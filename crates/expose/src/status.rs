@@ -55,6 +55,8 @@ pub struct Status {
     pub complaints: Vec<Complaint>,
     /// Why the source is not heard now.
     pub trouble: Option<String>,
+    /// Everybody who may wish something was heard.
+    pub is_heard: bool,
 }
 
 /// What routers hold for us in one family of addresses.
@@ -93,6 +95,7 @@ impl Status {
             waiting: wishes.waiting.clone(),
             complaints: wishes.complaints.clone(),
             mappings: Some(vec![Grants::default()]),
+            is_heard: true,
             ..Status::default()
         }
     }

@@ -9,6 +9,8 @@ use tokio::time::timeout;
 /// Between two tries; the RFC begins with 500 ms and goes on for half a minute.
 const TRIES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(1000), Duration::from_millis(1500)];
+/// Longest that a server's name is looked for.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 1280;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -41,7 +43,9 @@ pub async fn ask(from: IpAddr, servers: &[String]) -> Vec<Seen> {
 
 async fn one(socket: &UdpSocket, server: &str) -> Result<SocketAddr, String> {
     let is_v4 = socket.local_addr().is_ok_and(|own| own.is_ipv4());
-    let found = tokio::net::lookup_host(server).await.map_err(|cause| format!("find {server}: {cause}"))?;
+    let found = timeout(LOOKUP, tokio::net::lookup_host(server)).await;
+    let found = found.map_err(|_| format!("find {server}: no answer within {LOOKUP:?}"))?;
+    let found = found.map_err(|cause| format!("find {server}: {cause}"))?;
     let address = found.into_iter().find(|address| address.is_ipv4() == is_v4);
     let address = address.ok_or_else(|| format!("{server} has no address of our family"))?;
     let id: [u8; 12] = std::array::from_fn(|_| fastrand::u8(..));

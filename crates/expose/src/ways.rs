@@ -199,7 +199,7 @@ impl Ways {
 }
 
 /// The address that this host sends from, where it is a public one.
-pub(crate) fn direct() -> Option<Ipv4Addr> {
+pub fn direct() -> Option<Ipv4Addr> {
     outward().filter(|own| is_public((*own).into()))
 }
 

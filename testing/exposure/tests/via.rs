@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like tests")]
 
-use peers::until;
+use peers::{Running, until};
 use portolan_exposure::{Daemon, Home, LIMIT, REGISTER_INSIDE, need};
 
 /// What somebody outside gets from the rented machine.
 fn reaches(home: &Home) -> bool {
-    let curl = home.at_router("curl").args(["-sf", "--max-time", "2", "http://45.83.0.2:8443/"]).output();
+    asks(home, "http://45.83.0.2:8443/")
+}
+
+fn asks(home: &Home, url: &str) -> bool {
+    let curl = home.at_router("curl").args(["-sf", "--max-time", "2", url]).output();
     curl.is_ok_and(|out| out.stdout == b"leet")
 }
 
@@ -34,6 +38,7 @@ fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
     house.shows("node \"rented\" exposes it").unwrap();
     until(LIMIT, "the world to reach the service", || reaches(&home).then_some(()))
         .unwrap_or_else(|timeout| panic!("{timeout}\n{}\n{}", rented.said(), house.said()));
+    until(LIMIT, "the same by IPv6", || asks(&home, "http://[2a0d:db8:99::2]:8443/").then_some(())).unwrap();
     home.exposes_at_most(&[]).unwrap();
 
     service.kill();
@@ -44,6 +49,17 @@ fn a_home_that_nobody_can_reach_is_reached_through_a_rented_machine() {
     until(LIMIT, "the world to reach the service again", || reaches(&home).then_some(())).unwrap();
     house.say(&["unexpose", "web"]).unwrap();
     until(LIMIT, "the door to close for good", refused).unwrap();
+
+    // Where somebody else listens, nothing is opened, and it is said.
+    let mut other = Running::start(home.outside("python3").args(["-m", "http.server", "8443"])).unwrap();
+    let answers = || home.outside("curl").args(["-s", "--max-time", "2", "http://127.0.0.1:8443/"]).output();
+    let is_up = || answers().is_ok_and(|out| out.status.success());
+    other.wait_until(LIMIT, "somebody else to listen", is_up).unwrap();
+    house.say(&["expose", "web", "--port", "8443", "--via", "rented"]).unwrap();
+    rented.shows("service      broken   listen on 8443/tcp for \"web\"").unwrap();
+    rented.shows("firewall     waiting  closed").unwrap();
+    other.kill();
+    until(LIMIT, "the door to open all the same", || reaches(&home).then_some(())).unwrap();
     house.stop().unwrap();
     rented.stop().unwrap();
 }

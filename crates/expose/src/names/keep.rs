@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use state::Failure;
 
@@ -15,6 +15,8 @@ use crate::wish::{NameKind, Place, Port, Protocol, srv};
 
 /// Longest that withdrawing waits for name servers, in all: the doors behind the names are closed right after.
 const REMOVE: Duration = Duration::from_secs(4);
+/// Who does not answer one question for so long is not asked the next in the same round.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ports of this host, as named in [`Plan::openings`], that its firewall keeps shut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub struct Targets {
 impl Targets {
     /// Why the ports of a name do not lead through this host's firewall.
     fn is_open(&self, plan: &Plan, kind: NameKind, ports: &BTreeSet<Port>) -> Result<(), String> {
+        if let Some((_, why)) = plan.bar(ports) {
+            return Err(why.clone());
+        }
         let inner = |port: &Port| Some(Port { number: *plan.mappings.get(port)?, ..*port });
         let (all, by) = match kind {
             NameKind::Aaaa => (&self.shut.v6, " by IPv6"),
@@ -149,6 +154,8 @@ pub struct Names {
     journal: Journal,
     held: BTreeMap<Key, BTreeSet<Rdata>>,
     refused: BTreeMap<Key, String>,
+    /// Names that were asked for or taken back, and nobody knows what came of it.
+    unsure: BTreeSet<Key>,
 }
 
 impl Names {
@@ -157,10 +164,10 @@ impl Names {
     pub fn new(provider: Arc<dyn Provider>, journal: Option<PathBuf>) -> Names {
         let journal = Journal::open(journal);
         let held = journal.names().map(|key| (key.clone(), BTreeSet::new())).collect();
-        Names { provider, journal, held, refused: BTreeMap::new() }
+        Names { provider, journal, held, refused: BTreeMap::new(), unsure: BTreeSet::new() }
     }
 
-    /// What is shown.
+    /// What is shown; empty where nobody knows whether it is.
     pub fn held(&self) -> &BTreeMap<Key, BTreeSet<Rdata>> {
         &self.held
     }
@@ -181,10 +188,11 @@ impl Names {
     pub async fn provide(&mut self, plan: &Plan, targets: &Targets) -> Vec<Failure> {
         let mut failures = Vec::new();
         let mut hidden = Vec::new();
+        let mut silent = Silent::default();
         self.refused.clear();
         for (key, ports) in &plan.names {
             let target = targets.is_open(plan, key.1, ports);
-            let target = target.and_then(|()| targets.of(key, ports, self.held.get(key)));
+            let target = target.and_then(|()| targets.of(key, ports, self.held.get(key).filter(|values| !values.is_empty())));
             let values = match target {
                 Ok(values) => values,
                 Err(cause) => {
@@ -199,30 +207,55 @@ impl Names {
                     continue;
                 }
             };
-            if self.held.get(key) == Some(&values) {
+            if self.held.get(key) == Some(&values) && !self.unsure.contains(key) {
                 continue;
             }
-            self.journal.add(key);
-            match self.set(key, &values, &targets.siblings).await {
-                Ok(()) => {
-                    tracing::info!(name = %key.0, ?values, "a public name leads here");
-                    self.held.insert(key.clone(), values);
-                }
-                Err(error) => {
-                    if !matches!(error, NameError::Silent(_)) && !self.held.contains_key(key) {
-                        // It was not taken, so it is none of ours.
-                        self.journal.remove(key);
-                    }
-                    self.refused.insert(key.clone(), error.to_string());
-                    failures.push(Failure {
-                        attempted: format!("show {} to the world", in_words(key)),
-                        cause: error.to_string(),
-                    });
-                }
+            if let Err(error) = self.show(key, values, &targets.siblings, &mut silent).await {
+                let cause = error.to_string();
+                self.refused.insert(key.clone(), cause.clone());
+                failures.push(Failure { attempted: format!("show {} to the world", in_words(key)), cause });
             }
         }
         failures.extend(self.remove(hidden).await);
         failures
+    }
+
+    /// Shows it. Given up halfway, or not answered, it may be there: so it is held from before it is asked for, and asked
+    /// for again.
+    async fn show(
+        &mut self,
+        key: &Key,
+        values: BTreeSet<Rdata>,
+        from: &[Owner],
+        silent: &mut Silent,
+    ) -> Result<(), NameError> {
+        silent.about(self.provider.keeper(key))?;
+        let (was_held, was_unsure) = (self.held.contains_key(key), self.unsure.contains(key));
+        self.journal.add(key);
+        self.held.entry(key.clone()).or_default();
+        self.unsure.insert(key.clone());
+        let begun = Instant::now();
+        match self.set(key, &values, from).await {
+            Ok(()) => {
+                tracing::info!(name = %key.0, ?values, "a public name leads here");
+                self.held.insert(key.clone(), values);
+                self.unsure.remove(key);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, NameError::Silent(_)) {
+                    silent.note(self.provider.keeper(key), begun, &error);
+                } else if !was_unsure {
+                    self.unsure.remove(key);
+                }
+                if !matches!(error, NameError::Silent(_)) && !was_held {
+                    // It was not taken, so it is none of ours.
+                    self.held.remove(key);
+                    self.journal.remove(key);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Sets it; what another host of this home showed is taken over.
@@ -237,15 +270,33 @@ impl Names {
         outcome
     }
 
+    async fn hide(
+        &mut self,
+        key: &Key,
+        until: tokio::time::Instant,
+        silent: &mut Silent,
+    ) -> Result<(), NameError> {
+        let keeper = self.provider.keeper(key);
+        silent.about(keeper)?;
+        self.unsure.insert(key.clone());
+        let begun = Instant::now();
+        let removal = tokio::time::timeout_at(until, self.provider.remove(key)).await;
+        let removal = removal.unwrap_or_else(|_| Err(NameError::Silent("it takes too long".into())));
+        if let Err(error @ NameError::Silent(_)) = &removal {
+            silent.note(keeper, begun, error);
+        }
+        removal
+    }
+
     async fn remove(&mut self, keys: Vec<Key>) -> Vec<Failure> {
-        let mut failures = Vec::new();
+        let (mut failures, mut silent) = (Vec::new(), Silent::default());
         let until = tokio::time::Instant::now() + REMOVE;
         for key in keys.into_iter().filter(|key| self.held.contains_key(key)).collect::<Vec<_>>() {
-            let removal = tokio::time::timeout_at(until, self.provider.remove(&key)).await;
-            match removal.unwrap_or_else(|_| Err(NameError::Silent("it takes too long".into()))) {
+            match self.hide(&key, until, &mut silent).await {
                 Ok(()) => {
                     tracing::info!(name = %key.0, "a public name is gone");
                     self.held.remove(&key);
+                    self.unsure.remove(&key);
                     self.journal.remove(&key);
                 }
                 Err(error) => failures.push(Failure {
@@ -258,13 +309,37 @@ impl Names {
     }
 }
 
+/// Keepers that let us wait in this round.
+#[derive(Default)]
+struct Silent(BTreeMap<usize, NameError>);
+
+impl Silent {
+    /// What is known of one already.
+    fn about(&self, keeper: usize) -> Result<(), NameError> {
+        self.0.get(&keeper).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whoever says at once that it is not there holds nobody up.
+    fn note(&mut self, keeper: usize, begun: Instant, error: &NameError) {
+        if begun.elapsed() >= PATIENCE {
+            self.0.insert(keeper, error.clone());
+        }
+    }
+}
+
 fn in_words((name, kind): &Key) -> String {
     format!("{name} ({})", kind.word())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
     use super::*;
+    use crate::names::{BoxFuture, Several};
+    use crate::wish::Protocol;
 
     #[test]
     fn a_name_waits_for_its_ports_unless_the_operator_said_where_it_leads() {
@@ -322,5 +397,96 @@ mod tests {
             of("_sip._tcp.example.org", &[port(Protocol::Tcp, 1)].into()).unwrap_err().contains("not mapped")
         );
         assert!(of("www.example.org", &ports).is_err());
+    }
+
+    /// Takes what it is told and answers nothing.
+    #[derive(Default)]
+    struct Mute {
+        answers: AtomicBool,
+        asked: AtomicUsize,
+        names: Mutex<BTreeSet<Key>>,
+    }
+
+    impl Mute {
+        async fn answer(&self) -> Result<(), NameError> {
+            self.asked.fetch_add(1, Relaxed);
+            match self.answers.load(Relaxed) {
+                true => Ok(()),
+                false => {
+                    tokio::time::sleep(PATIENCE).await;
+                    Err(NameError::Silent("no answer".into()))
+                }
+            }
+        }
+    }
+
+    impl Provider for Mute {
+        fn set<'a>(&'a self, key: &'a Key, _: &'a BTreeSet<Rdata>) -> BoxFuture<'a, Result<(), NameError>> {
+            self.names.lock().unwrap().insert(key.clone());
+            Box::pin(self.answer())
+        }
+
+        fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>> {
+            self.names.lock().unwrap().remove(key);
+            Box::pin(self.answer())
+        }
+    }
+
+    fn wished(names: &[&str]) -> (Plan, Targets) {
+        let key = |name: &&str| ((*name).into(), NameKind::A);
+        let plan = Plan {
+            names: names.iter().map(|name| (key(name), BTreeSet::new())).collect(),
+            ..Plan::default()
+        };
+        let place = Place { public_ipv4: Some([45, 83, 0, 1].into()), ..Place::default() };
+        (plan, Targets { place, ..Targets::default() })
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_not_answered_for_is_taken_back_all_the_same() {
+        let mute = Arc::new(Mute::default());
+        let mut names = Names::new(mute.clone(), None);
+        let (plan, targets) = wished(&["a.example.org"]);
+        assert_eq!(names.provide(&plan, &targets).await.len(), 1);
+        assert!(names.held().values().all(BTreeSet::is_empty), "nobody knows whether it is shown");
+        // Nor whether it is gone: asked for again, it is set again.
+        mute.answers.store(true, Relaxed);
+        assert!(names.provide(&plan, &targets).await.is_empty());
+        mute.answers.store(false, Relaxed);
+        assert_eq!(names.withdraw(&Plan::default()).await.len(), 1);
+        mute.answers.store(true, Relaxed);
+        assert!(names.provide(&plan, &targets).await.is_empty());
+        assert_eq!(mute.names.lock().unwrap().len(), 1);
+        mute.answers.store(false, Relaxed);
+        assert_eq!(names.withdraw(&Plan::default()).await.len(), 1);
+        mute.answers.store(true, Relaxed);
+        assert!(names.withdraw(&Plan::default()).await.is_empty());
+        assert!(names.held().is_empty() && mute.names.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_asked_for_and_given_up_is_taken_back() {
+        let mute = Arc::new(Mute::default());
+        let mut names = Names::new(mute.clone(), None);
+        let (plan, targets) = wished(&["a.example.org"]);
+        assert!(tokio::time::timeout(Duration::ZERO, names.provide(&plan, &targets)).await.is_err());
+        assert_eq!(mute.names.lock().unwrap().len(), 1);
+        mute.answers.store(true, Relaxed);
+        assert!(names.withdraw(&Plan::default()).await.is_empty());
+        assert!(mute.names.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_is_asked_once_in_a_round_and_others_are_asked_still() {
+        let (mute, other) = (Arc::new(Mute::default()), Arc::new(Mute::default()));
+        other.answers.store(true, Relaxed);
+        let several = Several::default()
+            .with(&["example.org".into()], mute.clone())
+            .with(&["example.net".into()], other.clone());
+        let mut names = Names::new(Arc::new(several), None);
+        let (plan, targets) = wished(&["a.example.org", "b.example.org", "c.example.org", "d.example.net"]);
+        assert_eq!(names.provide(&plan, &targets).await.len(), 3);
+        assert_eq!((mute.asked.load(Relaxed), other.asked.load(Relaxed)), (1, 1));
+        assert_eq!(names.refused().len(), 3);
     }
 }

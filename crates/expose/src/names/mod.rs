@@ -46,6 +46,11 @@ pub trait Provider: Send + Sync {
         Box::pin(std::future::ready(Err(NameError::Foreign(from.word().to_owned()))))
     }
 
+    /// Which of several keepers a name is led to: of one that is silent no more is asked for a while.
+    fn keeper(&self, _key: &Key) -> usize {
+        0
+    }
+
     /// Removes them, if they are ours.
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>>;
 }

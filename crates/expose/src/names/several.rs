@@ -24,8 +24,7 @@ impl Several {
     }
 
     fn of(&self, key: &Key) -> Result<&Arc<dyn Provider>, NameError> {
-        let holds = |zone: &str| is_in(&key.0, zone);
-        let fits = self.0.iter().filter(|(zone, _)| holds(zone));
+        let fits = self.0.iter().filter(|(zone, _)| is_in(&key.0, zone));
         fits.max_by_key(|(zone, _)| zone.len()).map(|(_, provider)| provider).ok_or(NameError::Outside)
     }
 }
@@ -47,6 +46,11 @@ impl Provider for Several {
         from: &'a Owner,
     ) -> BoxFuture<'a, Result<(), NameError>> {
         Box::pin(async move { self.of(key)?.adopt(key, values, from).await })
+    }
+
+    fn keeper(&self, key: &Key) -> usize {
+        let same = |found: &Arc<dyn Provider>| self.0.iter().position(|(_, one)| Arc::ptr_eq(one, found));
+        self.of(key).ok().and_then(same).unwrap_or(usize::MAX)
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<(), NameError>> {

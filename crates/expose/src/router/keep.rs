@@ -14,8 +14,15 @@ use crate::wish::Port;
 const WITHDRAW: Duration = Duration::from_secs(4);
 /// A mapping that the router holds forever is made again this often: some forget it all the same.
 const FOREVER: Duration = Duration::from_secs(600);
+/// Longest that a round goes on asking a router for one mapping after another: what is to be closed meanwhile waits.
+const PROVIDE: Duration = Duration::from_secs(10);
+/// Longest that what an earlier run left is looked through.
+const ADOPT: Duration = Duration::from_secs(10);
 /// Between two searches that nothing but failure causes.
 const SEARCH_AGAIN: Duration = Duration::from_secs(20);
+
+/// Why a port is not asked for yet.
+const SLOW: &str = "the router takes its time over others; this one is asked for next";
 
 /// What is attempted when a router is asked for its public address.
 pub(crate) const BE_REACHABLE: &str = "be reachable through the router";
@@ -235,9 +242,15 @@ impl Keeper {
         }
         self.adopt_once(wanted).await;
         let mut failures = Vec::new();
+        let (begun, mut put_off) = (Instant::now(), 0);
         for (port, internal) in wanted {
             let is_held = self.held.get(port).is_some_and(|held| held.mapping.internal == *internal);
             if is_held && !self.held.get(port).is_some_and(Held::is_due) {
+                continue;
+            }
+            if begun.elapsed() >= PROVIDE {
+                put_off += 1;
+                self.refused.insert(*port, SLOW.into());
                 continue;
             }
             let mapping =
@@ -264,6 +277,9 @@ impl Keeper {
                     }
                 }
             }
+        }
+        if put_off > 0 {
+            failures.push(Failure { attempted: format!("map {put_off} more ports"), cause: SLOW.into() });
         }
         failures
     }
@@ -293,7 +309,9 @@ impl Keeper {
     async fn adopt_once(&mut self, wanted: &BTreeMap<Port, u16>) {
         if !self.is_adopted && !self.gateways.is_empty() {
             self.is_adopted = true;
-            self.adopt(wanted).await;
+            if tokio::time::timeout(ADOPT, self.adopt(wanted)).await.is_err() {
+                tracing::warn!(limit = ?ADOPT, "the router is slow to tell what an earlier run left; that ends with its lease");
+            }
         }
     }
 

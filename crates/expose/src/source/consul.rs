@@ -217,9 +217,10 @@ fn publish(
         tracing::info!("Consul is heard again");
     }
     // Without a word on health, where health counts, nothing was heard either.
-    let wishes = node.zip(health).map(|(node, ill)| match silent {
-        Some(silent) if silent >= config.hold => crate::wish::Wishes::default(),
-        _ => wishes(node, ill),
+    let is_over = silent.is_some_and(|silent| silent >= config.hold);
+    let wishes = node.zip(health).map(|(node, ill)| match is_over {
+        true => crate::wish::Wishes::default(),
+        false => wishes(node, ill),
     });
     if let Some(wishes) = &wishes {
         let known = before.wishes.as_ref().map_or(&[][..], |wishes| &wishes.complaints);
@@ -228,7 +229,7 @@ fn publish(
             tracing::warn!(%service, tag, column, why, "a tag cannot be read; none of it is done");
         }
     }
-    said.publish_if_changed(Said { wishes: wishes.map(Arc::new), trouble });
+    said.publish_if_changed(Said { wishes: wishes.map(Arc::new), trouble, is_partial: is_over });
 }
 
 /// Health of the node's services, where that counts.

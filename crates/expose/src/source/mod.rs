@@ -22,4 +22,6 @@ pub struct Said {
     pub wishes: Option<Arc<Wishes>>,
     /// Why it is not heard now. The last wishes are held meanwhile.
     pub trouble: Option<String>,
+    /// Somebody who may wish something was not heard yet, or too long ago, and counts as if he wished nothing.
+    pub is_partial: bool,
 }

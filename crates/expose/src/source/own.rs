@@ -61,7 +61,7 @@ pub async fn run(config: Config, mut views: Reader<View>, said: Publisher<Said>,
         if seen.as_ref() != Some(&mark) {
             let own = sys::host::addresses().unwrap_or_default();
             let wishes = wishes(&config, &view, &own);
-            said.publish_if_changed(Said { wishes: Some(Arc::new(wishes)), trouble: None });
+            said.publish_if_changed(Said { wishes: Some(Arc::new(wishes)), ..Said::default() });
             seen = Some(mark);
         }
         tokio::select! {

@@ -139,13 +139,20 @@ async fn outward(config: &Config, servers: &[String]) -> Vec<Finding> {
         true => bad("route", "there is no default route of IPv4", "connect this host to a network"),
         false => good("route", format!("the default route leads to {}", v4.join(", or else to "))),
     });
-    let found = Everywhere::V4(config.exposure.private_address).search().await;
-    findings.push(match found.first() {
-        Some(_) => {
+    let own_public = expose::direct();
+    let is_asked = config.exposure.mappings && own_public.is_none();
+    let found = match is_asked {
+        true => Everywhere::V4(config.exposure.private_address).search().await,
+        false => Vec::new(),
+    };
+    findings.push(match (found.first(), own_public) {
+        (_, Some(own)) => good("router", format!("none is needed: {own} is this host's own and public")),
+        (None, None) if !is_asked => good("router", "none is asked: exposure.mappings is false"),
+        (Some(_), None) => {
             let names: Vec<&str> = found.iter().map(|gateway| gateway.name()).collect();
             good("router", names.join(", "))
         }
-        None => bad(
+        (None, None) => bad(
             "router",
             "no router answers to UPnP, PCP or NAT-PMP",
             "switch one of them on there; or forward the ports by hand and set exposure.mappings = false",
@@ -155,7 +162,7 @@ async fn outward(config: &Config, servers: &[String]) -> Vec<Finding> {
     findings.extend(told);
     let own = found.first().map(|gateway| gateway.client());
     let towards = gateways.iter().find(|gateway| gateway.address.is_ipv4()).map(|gateway| gateway.address);
-    let own = own.or_else(|| sys::host::local_address(towards?).ok());
+    let own = own_public.map(IpAddr::from).or(own).or_else(|| sys::host::local_address(towards?).ok());
     findings.extend(verdict(config, own, router, servers).await);
     findings
 }

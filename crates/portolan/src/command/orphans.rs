@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use consul::exposure::{Chain, Exposures};
+use consul::exposure::Exposures;
 use expose::NameSettings;
 use expose::names::{Key, Provider as _, Rfc2136};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::sources::SourceArgs;
 use crate::cli::Global;
 use crate::compose::keeper;
 use crate::config::load;
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
 use crate::output::Row;
 use crate::remote::Remote;
 
@@ -50,7 +50,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
     super::block_on(async move {
         // Without the daemon nobody knows what is wished, and every name would seem to be an orphan.
         let shown = remote.get::<Exposures>("/v1/portolan/exposures").await?.value;
-        let wished: BTreeSet<String> = shown.chains.iter().flat_map(names).collect();
+        if !shown.heard {
+            return Err(Failure::new(Exit::Failure, unheard(&shown))
+                .advise("try again when all are heard: portolan exposures"));
+        }
+        let wished: BTreeSet<&str> = shown.names.iter().map(|name| &**name).collect();
         let mut rows = Vec::new();
         for settings in &config.public_dns {
             let NameSettings::Rfc2136(settings) = settings else { continue };
@@ -58,6 +62,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result {
             let names = keeper(settings, &shown.node)?;
             for (key, marked) in names.marked().await.map_err(anyhow::Error::from)? {
                 let state = match () {
+                    // Proof for an authority, there for moments.
+                    () if key.0.starts_with("_acme-challenge.") => continue,
                     () if wished.contains(&*key.0) => "wished",
                     () if marked != owner => "another's",
                     () if args.remove => taken_away(&names, &key).await?,
@@ -82,8 +88,8 @@ async fn taken_away(names: &Rfc2136, key: &Key) -> Result<&'static str> {
     Ok("removed")
 }
 
-/// Names that a chain has, or waits for: the first word of what its links say of DNS.
-fn names(chain: &Chain) -> impl Iterator<Item = String> {
-    let links = chain.links.iter().filter(|link| &*link.link == "dns");
-    links.filter_map(|link| Some(link.detail.split([' ', ':']).next()?.to_owned()))
+/// Who is not heard may wish any of them.
+fn unheard(shown: &Exposures) -> anyhow::Error {
+    let trouble = if shown.trouble.is_empty() { "it has just begun" } else { &shown.trouble };
+    anyhow::anyhow!("the daemon does not know yet which names are wished ({trouble})")
 }

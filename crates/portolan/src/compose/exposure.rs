@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use expose::router::BoxFuture;
 use expose::source::{Said, both, consul, household, own};
 use expose::{HttpSettings, NameSettings, OpenDoors, Rfc2136Settings, Status};
 use hostnet::firewall;
+use rustix::io::Errno;
 use state::{Publisher, Reader, Report, channel};
 use store::Store;
 
@@ -57,22 +58,13 @@ impl Shared {
             (self.outdoors.trusted.take(), std::mem::take(&mut self.outdoors.listening));
         let https = self.https(config, names.clone());
         if !config.exposure.enabled {
-            return Ok(Arc::new(Planned { node, wished, store: self.store.clone() }));
+            let is_alone = config.consul.is_empty();
+            return Ok(Arc::new(Planned { node, wished, store: self.store.clone(), is_alone }));
         }
         let sources = config.consul.iter().map(|source| source.read(&identity.name));
         let sources = sources.collect::<Result<Vec<_>, _>>().context("set up a Consul source")?;
 
-        let (said, own_said) = channel(Said::default());
-        self.tasks.spawn("wishes", own::run(wished, self.store.reader(), said, self.drain.clone()));
-        let mut all = vec![own_said];
-        for source in sources {
-            let (said, heard) = channel(Said::default());
-            self.tasks.spawn("consul", consul::run(source, said, self.drain.clone()));
-            all.push(heard);
-        }
-        let (said, together) = channel(Said::default());
-        self.tasks.spawn("sources", both::run(all, said, self.drain.clone()));
-
+        let together = self.wishes(wished, sources);
         let (openings, doors) = channel(Openings::default());
         let (reports, reported) = channel(Report::default());
         let mut firewall = config.firewall.clone();
@@ -104,6 +96,21 @@ impl Shared {
         let carried = expose::Config { unguarded, journal, ..config.exposure.config() };
         self.tasks.spawn("expose", expose::run(carried, inputs, self.drain.clone()));
         Ok(Arc::new(Carried { node, shown, desk }))
+    }
+
+    /// What is wished here, and by whoever is asked beside it.
+    fn wishes(&mut self, wished: own::Config, sources: Vec<consul::Config>) -> Reader<Said> {
+        let (said, own_said) = channel(Said::default());
+        self.tasks.spawn("wishes", own::run(wished, self.store.reader(), said, self.drain.clone()));
+        let mut all = vec![own_said];
+        for source in sources {
+            let (said, heard) = channel(Said::default());
+            self.tasks.spawn("consul", consul::run(source, said, self.drain.clone()));
+            all.push(heard);
+        }
+        let (said, together) = channel(Said::default());
+        self.tasks.spawn("sources", both::run(all, said, self.drain.clone()));
+        together
     }
 
     /// Nodes of other homes, where this one says which is its own.
@@ -235,19 +242,40 @@ fn listening(addresses: &Addresses) -> Vec<Port> {
 /// The proxy opens ports that lead to other nodes.
 struct ProxyDoors(proxy::VirtualListeners);
 
-fn everywhere(port: Port) -> SocketAddr {
-    (Ipv4Addr::UNSPECIFIED, port.number).into()
+/// The firewall lets in by both families.
+fn everywhere(port: Port) -> [SocketAddr; 2] {
+    [(Ipv4Addr::UNSPECIFIED, port.number).into(), (Ipv6Addr::UNSPECIFIED, port.number).into()]
+}
+
+/// What a kernel without IPv6 says.
+fn has_no_family(cause: &io::Error) -> bool {
+    let said = cause.raw_os_error();
+    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|errno| said == Some(errno.raw_os_error()))
 }
 
 impl OpenDoors for ProxyDoors {
     fn open(&self, port: Port, service: Arc<str>) -> BoxFuture<'_, io::Result<()>> {
         let is_tcp = port.protocol == Protocol::Tcp;
         let transports = proxy::Transports { tcp: is_tcp, udp: !is_tcp };
-        Box::pin(self.0.open(everywhere(port), service, transports))
+        let [v4, v6] = everywhere(port);
+        Box::pin(async move {
+            self.0.open(v4, service.clone(), transports).await?;
+            match self.0.open(v6, service, transports).await {
+                Err(cause) if !has_no_family(&cause) => {
+                    self.0.close(v4).await;
+                    Err(cause)
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     fn close(&self, port: Port) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.close(everywhere(port)))
+        Box::pin(async move {
+            for address in everywhere(port) {
+                self.0.close(address).await;
+            }
+        })
     }
 }
 
@@ -321,12 +349,15 @@ struct Planned {
     node: Arc<str>,
     wished: own::Config,
     store: Store,
+    /// Nobody else's wishes would count.
+    is_alone: bool,
 }
 
 impl api::Exposure for Planned {
     fn exposures(&self) -> ::consul::exposure::Exposures {
         let addresses = sys::host::addresses().unwrap_or_default();
         let wishes = own::wishes(&self.wished, &self.store.now(), &addresses);
-        Status::planned(&wishes).shown(&self.node, false)
+        let is_heard = self.is_alone;
+        Status { is_heard, ..Status::planned(&wishes) }.shown(&self.node, false)
     }
 }
