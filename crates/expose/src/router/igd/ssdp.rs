@@ -16,8 +16,10 @@ const GROUP_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xff05, 0,
 const PORT: u16 = 1900;
 /// How long answers are waited for, in all.
 const WAIT: Duration = Duration::from_millis(2500);
-/// After the first answer of a router, others have this long.
+/// After an answer, others have this long.
 const GRACE: Duration = Duration::from_millis(300);
+/// Any host may answer as a router and be the first: the default gateway has at least so long.
+const LEAST: Duration = Duration::from_millis(1200);
 /// The search is repeated: datagrams get lost.
 const TIMES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(400), Duration::from_millis(1200)];
 /// Longest answer that is read, in bytes.
@@ -40,8 +42,8 @@ pub struct Answer {
     pub location: String,
 }
 
-/// Asks from one of our addresses: everybody, and `gateway` directly. Devices that described themselves at an
-/// address other than the one that they answered from are left out.
+/// Asks from one of our addresses: everybody, and `gateway` directly. Where that answers, nobody else counts. Devices that
+/// described themselves at an address other than the one that they answered from are left out.
 pub(super) async fn search(from: IpAddr, gateway: Option<SocketAddr>) -> std::io::Result<Vec<Answer>> {
     let socket = UdpSocket::bind((from, 0)).await?;
     let group = if from.is_ipv4() { GROUP } else { GROUP_V6 };
@@ -63,17 +65,32 @@ pub(super) async fn search(from: IpAddr, gateway: Option<SocketAddr>) -> std::io
         match timeout_at(until, socket.recv_from(&mut buffer)).await {
             Ok(Ok((length, sender))) => {
                 let Some(answer) = parse(&buffer[..length], sender.ip()) else { continue };
-                if !found.contains(&answer) && found.len() < MOST {
-                    end = end.min(Instant::now() + GRACE);
+                let is_gateway = gateway.is_some_and(|gateway| gateway.ip() == answer.from);
+                // Others cannot fill the list up before it answers.
+                if !found.contains(&answer) && (found.len() < MOST || is_gateway) {
+                    end = end.min(patience(begin, Instant::now(), is_gateway));
                     found.push(answer);
                 }
             }
             // A gateway without UPnP answers that its port is closed.
             Ok(Err(_)) => {}
-            Err(_) if Instant::now() >= end => return Ok(found),
+            Err(_) if Instant::now() >= end => return Ok(preferred(found, gateway.map(|one| one.ip()))),
             Err(_) => {}
         }
     }
+}
+
+/// Until when others are waited for after an answer.
+fn patience(begin: Instant, now: Instant, is_gateway: bool) -> Instant {
+    if is_gateway { now + GRACE } else { (now + GRACE).max(begin + LEAST) }
+}
+
+/// The default gateway alone, where it is among them.
+fn preferred(mut found: Vec<Answer>, gateway: Option<IpAddr>) -> Vec<Answer> {
+    if found.iter().any(|answer| Some(answer.from) == gateway) {
+        found.retain(|answer| Some(answer.from) == gateway);
+    }
+    found
 }
 
 async fn ask(socket: &UdpSocket, group: SocketAddr, direct: Option<SocketAddr>) -> std::io::Result<()> {
@@ -125,6 +142,19 @@ mod tests {
             "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nst: {target}\r\nLocation: {location}\r\n\r\n"
         )
         .into()
+    }
+
+    #[test]
+    fn the_default_gateway_is_waited_for_and_then_nobody_else_counts() {
+        let begin = Instant::now();
+        assert_eq!(patience(begin, begin, false), begin + LEAST);
+        assert_eq!(patience(begin, begin, true), begin + GRACE);
+        assert_eq!(patience(begin, begin + LEAST, false), begin + LEAST + GRACE);
+        let of = |last: u8| Answer { from: [192, 168, 77, last].into(), location: String::new() };
+        let router = IpAddr::from([192, 168, 77, 1]);
+        assert_eq!(preferred(vec![of(9), of(1), of(8)], Some(router)), [of(1)]);
+        assert_eq!(preferred(vec![of(9), of(8)], Some(router)), [of(9), of(8)]);
+        assert_eq!(preferred(vec![of(9)], None), [of(9)]);
     }
 
     #[test]
