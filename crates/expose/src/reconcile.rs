@@ -100,21 +100,7 @@ pub async fn run_with(
 ) {
     let mut said = inputs.said.clone();
     let mut certified = inputs.https.certified.clone();
-    let names = inputs.names.clone().map(|names| Names::new(names, config.journal.clone()));
-    let mut face = Face {
-        mappings: v4.map(|search| Ways::new(search, &config)),
-        pinholes: v6.map(|search| Keeper::new(search, config.lease, &config.description)),
-        names,
-        doors: inputs.doors.clone().map(Doors::new),
-        direct: None,
-        public: config.public,
-        inside: Inside::new(inputs.indoors.clone(), &config),
-        unguarded: config.unguarded.clone(),
-        outside: Outside::new(inputs.lookout.clone()),
-        plan: Plan::default(),
-        answers: BTreeMap::new(),
-        inputs,
-    };
+    let mut face = Face::new(&config, inputs, v4, v6);
     let mut refreshes = interval(config.refresh.max(Duration::from_secs(1)));
     refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut again = Again::new(config.refresh);
@@ -202,6 +188,29 @@ struct Face {
 }
 
 impl Face {
+    fn new(
+        config: &Config,
+        inputs: Inputs,
+        v4: Option<Arc<dyn Search>>,
+        v6: Option<Arc<dyn Search>>,
+    ) -> Face {
+        let names = inputs.names.clone().map(|names| Names::new(names, config.journal.clone()));
+        Face {
+            mappings: v4.map(|search| Ways::new(search, config)),
+            pinholes: v6.map(|search| Keeper::new(search, config.lease, &config.description)),
+            names,
+            doors: inputs.doors.clone().map(Doors::new),
+            direct: None,
+            public: config.public,
+            inside: Inside::new(inputs.indoors.clone(), config),
+            unguarded: config.unguarded.clone(),
+            outside: Outside::new(inputs.lookout.clone()),
+            plan: Plan::default(),
+            answers: BTreeMap::new(),
+            inputs,
+        }
+    }
+
     /// Withdraws, opens, maps: all that somebody outside may come in by.
     async fn hold(&mut self, wishes: &Wishes) -> Holding {
         let next = plan(wishes);

@@ -192,7 +192,7 @@ impl Names {
         self.refused.clear();
         for (key, ports) in &plan.names {
             let target = targets.is_open(plan, key.1, ports);
-            let target = target.and_then(|()| targets.of(key, ports, self.held.get(key).filter(|values| !values.is_empty())));
+            let target = target.and_then(|()| targets.of(key, ports, self.held.get(key)));
             let values = match target {
                 Ok(values) => values,
                 Err(cause) => {
