@@ -1,7 +1,8 @@
 //! NAT Port Mapping Protocol: RFC 6886.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::epoch::Epoch;
@@ -73,12 +74,14 @@ pub struct NatPmp {
     router: SocketAddr,
     client: Ipv4Addr,
     epoch: Epoch,
+    /// The outside port of each inside port that it maps for us. It has one of them, and removes by the inside port.
+    given: Mutex<BTreeMap<(Protocol, u16), u16>>,
 }
 
 /// Asks the gateway whether it speaks this.
 pub async fn find(client: Ipv4Addr, gateway: Ipv4Addr) -> Option<Arc<dyn Gateway>> {
     let (name, router) = (format!("NAT-PMP at {gateway}"), (gateway, PORT).into());
-    let found = NatPmp { name, router, client, epoch: Epoch::default() };
+    let found = NatPmp { name, router, client, epoch: Epoch::default(), given: Mutex::default() };
     found.ask(&address_request(), 0).await.ok()?;
     Some(Arc::new(found))
 }
@@ -103,6 +106,22 @@ impl NatPmp {
     }
 }
 
+impl NatPmp {
+    fn given(&self) -> MutexGuard<'_, BTreeMap<(Protocol, u16), u16>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another outside port that the inside port of `mapping` has.
+    fn other(&self, mapping: &Mapping) -> Option<u16> {
+        let given = self.given().get(&inside(mapping)).copied();
+        given.filter(|given| *given != mapping.external.number)
+    }
+}
+
+fn inside(mapping: &Mapping) -> (Protocol, u16) {
+    (mapping.external.protocol, mapping.internal)
+}
+
 impl Gateway for NatPmp {
     fn name(&self) -> &str {
         &self.name
@@ -118,6 +137,12 @@ impl Gateway for NatPmp {
 
     fn map<'a>(&'a self, mapping: &'a Mapping, lease: Duration) -> BoxFuture<'a, Result<Duration, MapError>> {
         Box::pin(async move {
+            if let Some(other) = self.other(mapping) {
+                let internal = mapping.internal;
+                return Err(MapError::Unable(format!(
+                    "NAT-PMP leads to an inside port by one outside port, and {internal} has {other}"
+                )));
+            }
             let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX).max(1);
             let (external, granted) = self.change(mapping, mapping.external.number, seconds).await?;
             if external != mapping.external.number {
@@ -125,6 +150,7 @@ impl Gateway for NatPmp {
                 drop(self.change(mapping, 0, 0).await);
                 return Err(MapError::OtherPort(external));
             }
+            self.given().insert(inside(mapping), external);
             Ok(Duration::from_secs(granted.into()))
         })
     }
@@ -138,7 +164,15 @@ impl Gateway for NatPmp {
     }
 
     fn unmap<'a>(&'a self, mapping: &'a Mapping) -> BoxFuture<'a, Result<(), MapError>> {
-        Box::pin(async move { self.change(mapping, 0, 0).await.map(drop) })
+        Box::pin(async move {
+            if self.other(mapping).is_some() {
+                // It was never granted, and this would take back the one that was.
+                return Ok(());
+            }
+            self.change(mapping, 0, 0).await?;
+            self.given().remove(&inside(mapping));
+            Ok(())
+        })
     }
 
     fn public_address(&self) -> BoxFuture<'_, Result<IpAddr, MapError>> {
@@ -158,6 +192,7 @@ impl Gateway for NatPmp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wish::Port;
 
     #[test]
     fn requests_are_as_the_standard_draws_them() {
@@ -166,6 +201,46 @@ mod tests {
             [0, 2, 0, 0, 0x1f, 0x90, 0x46, 0xa1, 0, 0, 0, 30]
         );
         assert_eq!(map_request(Protocol::Udp, 1, 2, 0)[1], 1);
+    }
+
+    /// A router that grants everything, and what it is asked.
+    async fn router() -> (NatPmp, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+        let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let router = socket.local_addr().unwrap();
+        let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut packet = [0; 12];
+            while let Ok((12, from)) = socket.recv_from(&mut packet).await {
+                let answer = [&[0, packet[1] + 128, 0, 0, 0, 0, 0, 9], &packet[4..]].concat();
+                drop(socket.send_to(&answer, from).await);
+                drop(tell.send(packet.to_vec()));
+            }
+        });
+        let (name, given) = ("a router".into(), Mutex::default());
+        (NatPmp { name, router, client: Ipv4Addr::LOCALHOST, epoch: Epoch::default(), given }, asked)
+    }
+
+    #[tokio::test]
+    async fn an_inside_port_has_one_outside_port() {
+        let (gateway, mut asked) = router().await;
+        let mapping = |external| Mapping {
+            external: Port { protocol: Protocol::Tcp, number: external },
+            internal: 8080,
+            description: "".into(),
+        };
+        let lease = Duration::from_secs(60);
+        gateway.map(&mapping(80), lease).await.unwrap();
+        let second = gateway.map(&mapping(8080), lease).await.unwrap_err();
+        assert!(second.to_string().contains("8080 has 80"), "{second}");
+        gateway.unmap(&mapping(8080)).await.unwrap();
+        gateway.unmap(&mapping(80)).await.unwrap();
+        gateway.map(&mapping(8080), lease).await.unwrap();
+        let lifetimes = std::iter::from_fn(|| asked.try_recv().ok()).map(|packet| packet[11]);
+        assert_eq!(
+            lifetimes.collect::<Vec<_>>(),
+            [60, 0, 60],
+            "the first is taken back once, and by its own removal"
+        );
     }
 
     #[test]
