@@ -155,21 +155,39 @@ pub async fn run(
             .map_err(|cause| RunError::Start { attempted: "serve DNS by TCP", cause })?;
         tokio::spawn(tcp::run(shared.clone(), listener, config.tcp.clone(), drain.clone()));
     }
-    let leaving = Arc::new(AtomicBool::new(false));
-    let sockets: Vec<_> = listeners.udp.into_iter().map(Arc::new).collect();
-    let workers = start_workers(&shared, &sockets, &leaving)?;
+    let workers = start_workers(&shared, listeners.udp)?;
     drain.started().await;
-    leaving.store(true, Ordering::Relaxed);
-    for socket in &sockets {
-        // An unconnected socket answers with an error, and wakes whoever waits on it all the same.
-        let _ = SockRef::from(&**socket).shutdown(Shutdown::Both);
-    }
-    let threads = workers.into_iter().chain([zoner]);
-    let joined = tokio::task::spawn_blocking(|| threads.map(|thread| thread.join()).all(|end| end.is_ok()));
+    let joined = tokio::task::spawn_blocking(|| {
+        drop(workers);
+        zoner.join().is_ok()
+    });
     if !joined.await.unwrap_or(false) {
         tracing::error!("a DNS thread panicked");
     }
     Ok(())
+}
+
+/// The threads that answer datagrams. Dropping it ends them, also when whoever ran [`run`] gives it up: no socket is
+/// left behind.
+struct Workers {
+    sockets: Vec<Arc<UdpSocket>>,
+    leaving: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        for socket in &self.sockets {
+            // An unconnected socket answers with an error, and wakes whoever waits on it all the same.
+            let _ = SockRef::from(&**socket).shutdown(Shutdown::Both);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a DNS thread panicked");
+            }
+        }
+    }
 }
 
 fn start_zoner(zoner: Zoner, drain: Drain) -> Result<std::thread::JoinHandle<()>, RunError> {
@@ -179,15 +197,13 @@ fn start_zoner(zoner: Zoner, drain: Drain) -> Result<std::thread::JoinHandle<()>
     std::thread::Builder::new().name("dns-zone".into()).spawn(work).map_err(error)
 }
 
-fn start_workers(
-    shared: &Arc<Shared>,
-    sockets: &[Arc<UdpSocket>],
-    leaving: &Arc<AtomicBool>,
-) -> Result<Vec<std::thread::JoinHandle<()>>, RunError> {
+fn start_workers(shared: &Arc<Shared>, sockets: Vec<UdpSocket>) -> Result<Workers, RunError> {
     let (later, queue) = mpsc::channel(later::MOST_WAITING);
     tokio::spawn(later::run(shared.clone(), queue));
-    let start = |(number, socket): (usize, &Arc<UdpSocket>)| {
-        let (shared, leaving, later) = (shared.clone(), leaving.clone(), later.clone());
+    let sockets = sockets.into_iter().map(Arc::new).collect();
+    let mut workers = Workers { sockets, leaving: Arc::default(), threads: Vec::new() };
+    for (number, socket) in workers.sockets.iter().enumerate() {
+        let (shared, leaving, later) = (shared.clone(), workers.leaving.clone(), later.clone());
         let worker = Worker { shared, socket: socket.clone(), later, leaving };
         let work = move || {
             if let Err(cause) = worker.run() {
@@ -195,7 +211,9 @@ fn start_workers(
             }
         };
         let thread = std::thread::Builder::new().name(format!("dns-{number}")).spawn(work);
-        thread.map_err(|cause| RunError::Start { attempted: "start a DNS thread", cause })
-    };
-    sockets.iter().enumerate().map(start).collect()
+        workers
+            .threads
+            .push(thread.map_err(|cause| RunError::Start { attempted: "start a DNS thread", cause })?);
+    }
+    Ok(workers)
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lease::{Leases, NobodyElse, PassOn};
 use log::transport::LinkReceiver;
-use relay::Relay;
+use relay::StopOnDrop;
 use relay::tls::Certificates;
 use state::DrainTrigger;
 use store::Store;
@@ -64,7 +64,7 @@ pub(crate) struct Node {
     pub(crate) identity: Identity,
     store: Store,
     tasks: Tasks,
-    relay: Relay,
+    relay: StopOnDrop,
     control: Arc<Control>,
     links: Option<Links>,
     drain: DrainTrigger,
@@ -131,7 +131,13 @@ pub(crate) async fn start(
     shared.dns(&config, &identity, listeners.dns);
     let virtuals = (virtual_work, shared.leading(&config, guards.leader)?);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtuals, linked.as_ref())?;
-    shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, (linked.as_ref(), ends));
+    shared.broker(
+        &config,
+        &identity,
+        (listeners.broker, listeners.gateway),
+        &relay.0,
+        (linked.as_ref(), ends),
+    );
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let lookout = shared.lookout(&config, linked.as_ref());
@@ -176,7 +182,7 @@ impl Node {
         }
         // Joins threads, which may not block a runtime's.
         let relay = self.relay;
-        let _ = tokio::task::spawn_blocking(move || relay.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || drop(relay)).await;
         self.store.close().await;
         if let Some(links) = self.links {
             links.stop().await;

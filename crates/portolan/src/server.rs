@@ -69,7 +69,8 @@ impl Server {
     }
 }
 
-/// A node that serves. Dropping it ends it without draining; [`Running::shutdown`] ends it in order.
+/// A node that serves. Dropping it ends it without draining: its data threads are gone when that returns, its tasks
+/// once the runtime has dropped them. [`Running::shutdown`] ends it in order.
 pub struct Running {
     node: compose::Node,
     /// Its readers take the end of it for the end of the node.

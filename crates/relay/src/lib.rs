@@ -32,4 +32,4 @@ pub use keeping::Keeping;
 pub use local::{Busy, Local};
 pub use metrics::Metrics;
 pub use stream::{Duplex, Stream};
-pub use threads::{Job, Relay};
+pub use threads::{Job, Relay, StopOnDrop};

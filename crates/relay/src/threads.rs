@@ -64,6 +64,16 @@ pub struct Relay {
     joins: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
+/// Stops the data threads when it is dropped, so that whatever they listened on is free once its owner is gone.
+/// Where blocking is not allowed, call [`Relay::stop`] elsewhere first.
+pub struct StopOnDrop(pub Relay);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Relay {
     /// Starts the data threads.
     ///
@@ -193,4 +203,6 @@ fn run(
             accept::give_way(&mut in_a_row).await;
         }
     });
+    // A host's name that is still being looked up is nobody's any more.
+    runtime.shutdown_background();
 }

@@ -206,6 +206,27 @@ fn connections_are_dealt_to_the_less_busy_of_two() {
 }
 
 #[test]
+fn an_address_is_free_once_the_owner_of_the_threads_is_gone() {
+    for _ in 0..20 {
+        let relay = relay(2);
+        let exclusive = sys::listen::Sharing::Exclusive;
+        let listener = sys::listen::tcp((Ipv4Addr::LOCALHOST, 0).into(), exclusive).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, _told) = mpsc::channel();
+        let (_trigger, drain) = state::drain();
+        let stopping = portolan_relay::StopOnDrop(relay.clone());
+        relay.run_on(0, move |local| {
+            let accept = Arc::new(Keep(tell));
+            let never = std::future::pending();
+            let serving = serve(local.clone(), listener, Limits::new(100, 100), accept, drain, never);
+            tokio::task::spawn_local(async move { serving.await.unwrap() });
+        });
+        drop(stopping);
+        sys::listen::tcp(address, exclusive).unwrap();
+    }
+}
+
+#[test]
 fn an_address_that_nobody_has_is_told_with_its_reason() {
     let said = on_thread(|local| async move {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -12,7 +12,7 @@ use lease::{Leases, PassOn};
 use prometheus_client::registry::Registry;
 use proxy::VirtualListeners;
 use relay::tls::Certificates;
-use relay::{Dial, Relay, TcpDial};
+use relay::{Dial, Relay, StopOnDrop, TcpDial};
 use route::{Facts, Here, OpenVirtual, Routes, Witness};
 use state::{Drain, Publisher, Reader};
 use store::Store;
@@ -103,7 +103,7 @@ impl Shared {
         live: &Live,
         (virtual_work, led): (hostnet::Work, Reader<hostnet::transparent::Led>),
         linked: Option<&Linked>,
-    ) -> anyhow::Result<Relay> {
+    ) -> anyhow::Result<StopOnDrop> {
         let routes = self.routes.clone();
         let dial: Arc<dyn Dial> = match linked {
             Some(linked) => Arc::new(Reach { mesh: linked.mesh.clone() }),
@@ -113,6 +113,7 @@ impl Shared {
         let dial: Arc<dyn Dial> = Arc::new(broker::Dialer::new(self.offers.clone(), dial));
         let relay = Relay::start(config.relay.clone(), &routes, dial.clone(), self.counted())
             .context("start the data threads")?;
+        let stopping = StopOnDrop(relay.clone());
         if let Some(linked) = linked {
             let answering = reach::Answering {
                 mesh: linked.mesh.clone(),
@@ -145,7 +146,7 @@ impl Shared {
             led,
         };
         self.tasks.spawn("hostnet", hostnet::run(config.hostnet.clone(), inputs, self.drain.clone()));
-        Ok(relay)
+        Ok(stopping)
     }
 
     /// Where local programs ask for connections, and remote clients if anywhere.
