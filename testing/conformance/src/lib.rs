@@ -3,11 +3,13 @@
 //! Each test starts a `portolan dev` of its own on ports of its own, and an unmodified client beside it.
 //! What a client needs said is said over `curl`, so that nothing of ours stands between it and the daemon.
 
+mod browser;
 mod consul;
 mod daemon;
 pub mod score;
 mod web;
 
+pub use browser::Browser;
 pub use consul::Consul;
 pub use daemon::Daemon;
 pub use web::Web;
