@@ -131,13 +131,7 @@ pub(crate) async fn start(
     shared.dns(&config, &identity, listeners.dns);
     let virtuals = (virtual_work, shared.leading(&config, guards.leader)?);
     let relay = shared.proxy(&config, &identity, listeners.proxy, live, virtuals, linked.as_ref())?;
-    shared.broker(
-        &config,
-        &identity,
-        (listeners.broker, listeners.gateway),
-        &relay.0,
-        (linked.as_ref(), ends),
-    );
+    shared.broker(&config, &identity, (listeners.broker, listeners.gateway), &relay, (linked.as_ref(), ends));
     let gost = shared.gost(&config, listeners.gost)?;
     shared.netsel(&config, listeners.netsel)?;
     let lookout = shared.lookout(&config, linked.as_ref());

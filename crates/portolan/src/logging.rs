@@ -1,10 +1,12 @@
 //! Lines about what happens: to people on a terminal, as JSON to machines. Written to standard error.
 
+mod limit;
+
 use std::io::IsTerminal as _;
 use std::str::FromStr as _;
 
 use anyhow::Context as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt as _, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
@@ -39,6 +41,7 @@ pub(crate) fn start(config: &Logging, color: bool) -> anyhow::Result<LevelHandle
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines =
         if is_human { lines.with_ansi(color).with_target(false).boxed() } else { lines.json().boxed() };
+    let filter = filter.and(limit::Limit::default());
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().context("start logging")?;
     Ok(LevelHandle(handle))
 }

@@ -68,6 +68,14 @@ pub struct Relay {
 /// Where blocking is not allowed, call [`Relay::stop`] elsewhere first.
 pub struct StopOnDrop(pub Relay);
 
+impl std::ops::Deref for StopOnDrop {
+    type Target = Relay;
+
+    fn deref(&self) -> &Relay {
+        &self.0
+    }
+}
+
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop();
