@@ -106,6 +106,7 @@ async fn attack_all(daemon: &Daemon, quick: &Handle, attackers: &Handle, time: D
         let body = format!("{{\"Name\":\"{service}\",\"Address\":\"127.0.0.1\",\"Port\":{port}}}");
         put(daemon.ports.api, "/v1/agent/service/register", &body).await;
     }
+    timeout(LIMIT, routed(daemon.ports.http)).await.expect("the services are reached");
     let attacks: [(&'static str, Attack); 21] = attacks![
         http::rapid_reset,
         http::made_you_reset,
@@ -220,6 +221,21 @@ async fn newcomers(http: SocketAddr, over: Arc<AtomicBool>) -> Vec<Duration> {
         sleep(Duration::from_millis(10)).await;
     }
     waits
+}
+
+/// Returns once routes have followed the catalog.
+async fn routed(http: SocketAddr) {
+    for host in ["aside", "127.0.0.1"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        loop {
+            let mut stream = TcpStream::connect(http).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            if answer(&mut stream).await.unwrap().0.starts_with("HTTP/1.1 200 ") {
+                break;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 async fn ask(http: &mut TcpStream) {
