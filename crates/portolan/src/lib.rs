@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod px;
 mod remote;
+mod secret;
 mod server;
 mod signals;
 

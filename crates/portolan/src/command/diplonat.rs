@@ -22,6 +22,7 @@ use crate::config::{LogFormat, Logging};
 use crate::daemon::guard::Guard;
 use crate::exit::{Exit, Failure, Result};
 use crate::logging;
+use crate::secret;
 use crate::signals::{Signals, Word};
 
 /// Says that this process is Diplonat although no command is given.
@@ -39,9 +40,9 @@ pub(crate) struct Args {
     /// Consul's API
     #[arg(long, env = "DIPLONAT_CONSUL_URL", value_name = "URL", default_value = "http://127.0.0.1:8500")]
     consul: String,
-    /// ACL token for it
-    #[arg(long, env = "CONSUL_HTTP_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    consul_token: Option<String>,
+    /// File with an ACL token for it; else the one in CONSUL_HTTP_TOKEN
+    #[arg(long, env = "CONSUL_HTTP_TOKEN_FILE", value_name = "FILE")]
+    consul_token_file: Option<PathBuf>,
     /// CA certificates to trust there, PEM
     #[arg(long, env = "DIPLONAT_CONSUL_CA_CERT", value_name = "FILE")]
     consul_ca_cert: Option<PathBuf>,
@@ -190,7 +191,7 @@ fn settings(args: Args) -> Result<Settings> {
     };
     let base = Base::parse(&args.consul).context("read Consul's address").map_err(usage)?;
     let base = base.with_tls(&TlsSettings { files, skip_verify: args.consul_tls_skip_verify });
-    let token = args.consul_token.filter(|token| !token.is_empty());
+    let token = secret::read(args.consul_token_file.as_deref(), "CONSUL_HTTP_TOKEN").map_err(usage)?;
     let mut token = token.map(http::HeaderValue::try_from).transpose().context("read Consul's token")?;
     if let Some(token) = &mut token {
         token.set_sensitive(true);

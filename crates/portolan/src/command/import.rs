@@ -1,6 +1,7 @@
 //! `portolan import consul URL`: what a running Consul knows, taken over once, or followed until the day of the switch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use client::{Client, Error};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
 use crate::remote::{Remote, encoded};
+use crate::secret;
 
 mod policies;
 
@@ -32,9 +34,9 @@ pub(crate) enum Import {
 pub(crate) struct Args {
     /// Consul's API, like http://127.0.0.1:8500
     url: String,
-    /// Token for it
-    #[arg(long, env = "IMPORT_CONSUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    /// File with a token for it; else the one in IMPORT_CONSUL_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Follow it until stopped: what changes there changes here, and what goes there goes here
     #[arg(long)]
     mirror: bool,
@@ -55,8 +57,9 @@ pub(crate) struct Args {
 pub(crate) fn run(Import::Consul(args): Import, global: &Global) -> Result {
     let usage = |cause: Error| Failure::new(Exit::Usage, cause);
     let from = Client::new(args.url.parse().map_err(usage)?);
-    let from = match &args.token {
-        Some(token) => from.with_token(token),
+    let token = secret::read(args.token_file.as_deref(), "IMPORT_CONSUL_TOKEN");
+    let from = match token.map_err(|cause| Failure::new(Exit::Usage, cause))? {
+        Some(token) => from.with_token(&token),
         None => from,
     };
     let to = Remote::new(global)?;
@@ -88,6 +91,22 @@ pub(crate) fn run(Import::Consul(args): Import, global: &Global) -> Result {
             tokio::time::sleep(args.every).await;
         }
     })
+}
+
+/// What went wrong there, in words that do not take it for this daemon.
+fn of_consul(error: Error) -> Failure {
+    if let Error::Connect { address, cause } = error {
+        let cause = anyhow::Error::new(cause).context(format!("connect to Consul at {address}"));
+        return Failure::new(Exit::Unreachable, cause)
+            .advise("name its HTTP API, like http://127.0.0.1:8500");
+    }
+    let failure = Failure::from(error);
+    match failure.exit {
+        Exit::Denied if !policies::is_off(&failure) => failure.advise(
+            "set IMPORT_CONSUL_TOKEN, or --token-file, to a token of that Consul which may read all of it",
+        ),
+        _ => failure,
+    }
 }
 
 /// What the pass before brought, so that the next takes away what is gone.
@@ -154,7 +173,7 @@ impl Pass<'_> {
         let answer = tokio::time::timeout(PATIENCE, self.from.get(path)).await;
         let answer =
             answer.map_err(|_| Failure::new(Exit::Unreachable, anyhow::anyhow!("Consul does not answer")))?;
-        Ok(answer.map_err(Failure::from)?.value)
+        Ok(answer.map_err(of_consul)?.value)
     }
 
     /// Brings every node with its instances; their names with the ids of the instances.

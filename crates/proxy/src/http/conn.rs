@@ -24,7 +24,7 @@ use super::forward::{Client, Speaks, respond};
 use super::framer::{Framer, HeadLimits};
 use super::guard::{Guard, State};
 use super::refusal::Refusal;
-use super::two;
+use super::two::{self, SEND_BUFFER};
 use super::watch::{Step, Watch, time_limits};
 use crate::config::Http;
 use crate::public::Door;
@@ -101,7 +101,7 @@ async fn plainly(
     }
     client.state.set_in_head(true);
     let patience = time_limits(config);
-    let visited = rounds::visit(&client.context.face, &client.state, patience, live.response_timeout());
+    let visited = rounds::visit(&client.context, &client.state, patience, live.response_timeout());
     fast::serve(client, stream, visited, limits).await
 }
 
@@ -120,6 +120,7 @@ async fn over_http1(client: Rc<Client>, guard: Guard, config: &Http) {
     });
     let mut connection = http1::Builder::new()
         .max_header_size(config.max_head_bytes + 1)
+        .max_buf_size(config.max_head_bytes + SEND_BUFFER)
         .max_headers(config.max_head_fields)
         .serve_connection(guard, service);
     let ended = {

@@ -5,6 +5,14 @@
 
 use std::time::Duration;
 
+use relay::Local;
+use relay::limit::Held;
+
+use super::two::SEND_BUFFER;
+
+/// Looks after which such a client is closed when memory is short.
+const LOOKS_WHEN_SHORT: u32 = 2;
+
 /// What a look finds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -62,12 +70,14 @@ pub(crate) struct Patience {
     body: u32,
     write: u32,
     idle: u32,
+    /// Counts what is kept while the client takes nothing.
+    kept: Option<Held>,
 }
 
 impl Patience {
     /// A judge that has seen nothing.
     pub(crate) fn new(limits: Limits) -> Patience {
-        Patience { limits, last: Seen::default(), head: 0, body: 0, write: 0, idle: 0 }
+        Patience { limits, last: Seen::default(), head: 0, body: 0, write: 0, idle: 0, kept: None }
     }
 
     /// Time between looks.
@@ -76,8 +86,13 @@ impl Patience {
         (shortest / 2).max(Duration::from_millis(10))
     }
 
-    /// Looks once.
-    pub(crate) fn look(&mut self, seen: Seen) -> Verdict {
+    /// Looks once, and counts what the client has us keep. When that is too much with all the others', it goes sooner.
+    pub(crate) fn look(&mut self, seen: Seen, local: &Local) -> Verdict {
+        self.kept = seen.write_blocked.then(|| self.kept.take().unwrap_or_else(|| local.hold(SEND_BUFFER)));
+        self.judge(seen, !local.has_memory())
+    }
+
+    fn judge(&mut self, seen: Seen, is_short: bool) -> Verdict {
         let (last, interval) = (std::mem::replace(&mut self.last, seen), self.interval());
         let count = |looks: &mut u32, still: bool| {
             *looks = if still { *looks + 1 } else { 0 };
@@ -94,6 +109,7 @@ impl Patience {
         let idle = count(&mut self.idle, resting && same_heads);
         match () {
             () if write >= self.limits.stall => Verdict::SlowReader,
+            () if is_short && self.write >= LOOKS_WHEN_SHORT => Verdict::SlowReader,
             () if body >= self.limits.stall => Verdict::SlowBody,
             () if head >= self.limits.head && seen.in_flight == 0 => Verdict::SlowHead,
             () if idle >= self.limits.idle => Verdict::Idle,
@@ -112,10 +128,14 @@ mod tests {
     }
 
     /// Looks until there is a verdict; returns it with the seconds that passed.
-    fn verdict(mut seen: impl FnMut(u64) -> Seen) -> (Verdict, u64) {
+    fn verdict(seen: impl FnMut(u64) -> Seen) -> (Verdict, u64) {
+        verdict_when(false, seen)
+    }
+
+    fn verdict_when(is_short: bool, mut seen: impl FnMut(u64) -> Seen) -> (Verdict, u64) {
         let mut patience = patience();
         for look in 1..1000 {
-            match patience.look(seen(look)) {
+            match patience.judge(seen(look), is_short) {
                 Verdict::Wait => {}
                 verdict => return (verdict, look * patience.interval().as_secs()),
             }
@@ -159,7 +179,8 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_is_cut_off() {
         let stuck = |_| Seen { heads: 1, in_flight: 1, write_blocked: true, written: 5, ..Seen::default() };
-        assert_eq!(verdict(stuck).0, Verdict::SlowReader);
+        assert_eq!(verdict(stuck), (Verdict::SlowReader, 30));
+        assert_eq!(verdict_when(true, stuck), (Verdict::SlowReader, 10), "sooner when memory is short");
         let sipping = |look| Seen {
             heads: 1,
             in_flight: 1,

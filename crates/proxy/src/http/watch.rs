@@ -78,7 +78,7 @@ impl<'a> Watch<'a> {
                 face.metrics.slow_readers.inc();
                 return Step::Close;
             }
-            match self.patience.look(self.client.state.seen()) {
+            match self.patience.look(self.client.state.seen(), local) {
                 Verdict::Wait => {}
                 Verdict::Idle => return Step::GoAway,
                 Verdict::SlowHead => {

@@ -77,6 +77,35 @@ async fn a_client_that_does_not_read_is_cut_off() {
     harness.stop().await;
 }
 
+/// What is kept for it is all that may be kept: others are turned away for it, and so it goes.
+#[tokio::test]
+async fn a_client_that_does_not_read_goes_sooner_when_memory_is_short() {
+    let server = serve(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
+        let part = vec![0; 100_000];
+        while stream.write_all(&part).await.is_ok() {}
+    })
+    .await;
+    for fast in [true, false] {
+        let relay = relay::Config { threads: 2, max_buffered: 64 * 1024, ..relay::Config::default() };
+        let mut config = config();
+        config.http.fast = fast;
+        // Looks come twice in the shortest of these times.
+        config.http.head_timeout = Duration::from_secs(2);
+        config.http.stall_timeout = Duration::from_secs(3600);
+        let harness = Harness::on(relay, config).await;
+        harness.register("web", Instance::at(server.address));
+        let mut client = TcpStream::connect(harness.http).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+        eventually("it is counted", async || harness.count("relay_buffered_bytes") == 64 * 1024).await;
+        eventually("it is cut off", async || harness.count("proxy_slow_readers_total") == 1).await;
+        eventually("nothing is left of it", async || harness.count("relay_buffered_bytes") == 0).await;
+        harness.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
     let server = serve(|mut stream| async move {

@@ -109,6 +109,6 @@ fn allowed<T>(read: Result<T>, whose: &str, done: &mut Done) -> Result<Option<T>
 }
 
 /// Where nobody is asked for a token there are no policies to miss.
-fn is_off(failure: &Failure) -> bool {
+pub(super) fn is_off(failure: &Failure) -> bool {
     format!("{:#}", failure.cause).contains("ACL support disabled")
 }

@@ -4,13 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Weak as Remote};
-use std::task::{Context, Waker};
+use std::task::{self, Waker};
 use std::time::{Duration, Instant, SystemTime};
+
+use relay::Local;
 
 use super::super::guard::State;
 use super::super::patience::{Limits, Patience, Verdict};
 use super::super::refusal::Refusal;
-use crate::serve::Face;
+use crate::serve::{Context, Face};
 
 /// What a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(crate) enum Order {
 /// A connection that is visited.
 pub(crate) struct Visited {
     state: Rc<State>,
+    local: Rc<Local>,
     patience: RefCell<Patience>,
     interval: Duration,
     due: Cell<Instant>,
@@ -60,17 +63,19 @@ thread_local! {
 
 /// Has a connection visited until what is returned is dropped.
 pub(crate) fn visit(
-    face: &Arc<Face>,
+    context: &Context,
     state: &Rc<State>,
     limits: Limits,
     response: Option<Duration>,
 ) -> Rc<Visited> {
+    let Context { face, local, .. } = context;
     let patience = Patience::new(limits);
     let interval = response.map_or(patience.interval(), |response| patience.interval().min(response / 2));
     ROUNDS.with(|rounds| {
         let now = Instant::now();
         let visited = Rc::new(Visited {
             state: state.clone(),
+            local: local.clone(),
             interval: patience.interval(),
             patience: RefCell::new(patience),
             due: Cell::new(now),
@@ -100,7 +105,7 @@ impl Visited {
     }
 
     /// Remembers whom to wake.
-    pub(super) fn note_waker(&self, cx: &Context<'_>) {
+    pub(super) fn note_waker(&self, cx: &task::Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -144,7 +149,7 @@ impl Visited {
             return;
         }
         self.due.set(now + self.interval);
-        match self.patience.borrow_mut().look(self.state.seen()) {
+        match self.patience.borrow_mut().look(self.state.seen(), &self.local) {
             Verdict::Wait => {}
             Verdict::Idle => self.tell(Order::Leave),
             Verdict::SlowHead => {

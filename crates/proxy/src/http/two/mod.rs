@@ -32,7 +32,7 @@ use crate::config::Http;
 /// Flow-control windows toward clients; the protocol's 64 KiB throttle.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
-/// What is kept of an answer for which the client has no room.
+/// What is kept of an answer for which the client has no room; of those by HTTP/1, too.
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection to its end.
