@@ -42,14 +42,14 @@ impl Where {
         let config = load(&sources.sources()?)?.config;
         let dir = &config.node.data_dir;
         if let Some(remote) = Remote::named(global, dir)? {
-            return Ok(Where::Running(remote));
+            return Where::running(remote, sources).await;
         }
         for at in &config.api.listen {
             match ask_where(*at).await {
                 None => {}
                 // It has no socket in its directory, or one that we may not use.
                 Some((LivesIn::Directory(same), client)) if same == *dir => {
-                    return Ok(Where::Running(Remote::at(global, client)));
+                    return Where::running(Remote::at(global, client), sources).await;
                 }
                 Some((other, _)) => return Err(beside(*at, &other, dir)),
             }
@@ -60,6 +60,19 @@ impl Where {
             Failure::new(Exit::Failure, cause).advise(advice)
         })?;
         Ok(Where::Idle(home, Box::new(config)))
+    }
+
+    /// A daemon has its name already.
+    async fn running(remote: Remote, sources: &SourceArgs) -> Result<Where> {
+        if let Some(wanted) = sources.node() {
+            let own = remote.get::<ClusterStatus>("/v1/portolan/status").await?.value.own;
+            if &*own.node != wanted {
+                let cause = anyhow!("--node {wanted}: the daemon that runs here is node \"{}\"", own.node);
+                let advice = "leave --node out; or stop the daemon, and start it with `node.name` in its configuration";
+                return Err(Failure::new(Exit::Usage, cause).advise(advice));
+            }
+        }
+        Ok(Where::Running(remote))
     }
 }
 

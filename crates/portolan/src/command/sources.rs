@@ -37,6 +37,11 @@ impl SourceArgs {
         Ok(Sources { file: self.config.clone(), env: env.collect(), flags: self.flags()? })
     }
 
+    /// The name that `--node` gives.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     fn flags(&self) -> Result<Vec<Flag>> {
         let mut flags = Vec::new();
         let mut put = |name: &str, key: &str, value: Option<String>| {

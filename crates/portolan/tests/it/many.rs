@@ -165,6 +165,25 @@ fn init_is_refused_beside_a_daemon_that_lives_elsewhere() {
     assert_eq!(code, 0, "{said}");
 }
 
+#[test]
+fn a_daemon_that_runs_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let _daemon = Daemon::serve(&home, &["--node", "one"]);
+    let begin = |words: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        let output = clean(command.args(words).arg("--data-dir").arg(&home)).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in [&["init", "--node", "two"][..], &["join", "never-read", "--node", "two"]] {
+        let (code, said) = begin(words);
+        assert!(code == 2 && said.contains("--node two") && said.contains("\"one\""), "{code} {said}");
+    }
+    // Its own name is no contradiction; what is wrong then is the token.
+    let (code, said) = begin(&["join", "never-read", "--node", "one"]);
+    assert!(code != 0 && said.contains("token") && !said.contains("--node"), "{code} {said}");
+}
+
 /// Root stops the service, and begins the cluster by hand: what is written is the service's own.
 #[test]
 fn what_root_begins_belongs_to_the_owner_of_the_directory() {
