@@ -43,6 +43,8 @@ const LEFT_KIB: u64 = 64 * 1024;
 const GIVING_BACK: Duration = Duration::from_secs(6);
 /// Longest that others may wait.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Each time there are so many rows more, one of peace follows.
+const BETWEEN: usize = 6;
 /// Tasks that attack at once.
 const ATTACKERS: usize = 2;
 
@@ -132,13 +134,17 @@ async fn attack_all(daemon: &Daemon, quick: &Handle, attackers: &Handle, time: D
     ];
     let only = std::env::var("PORTOLAN_FLOOD_ONLY").ok();
     let wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
-    let calm = under(daemon, (quick, attackers), ("(calm)", None), time, u64::MAX).await;
+    let handles = (quick, attackers);
+    let calm = under(daemon, handles, (table::CALM, None), time, u64::MAX).await;
     let at_first = calm.kib;
     let mut rows = vec![calm];
     for (name, attack) in attacks.into_iter().filter(|(name, _)| wanted(name)) {
-        let row = under(daemon, (quick, attackers), (name, Some(attack)), time, at_first).await;
+        let row = under(daemon, handles, (name, Some(attack)), time, at_first).await;
         assert!(row.kib < at_first + MOST_KIB, "{name}: {} KiB after {at_first} KiB", row.kib);
         rows.push(row);
+        if rows.len() % BETWEEN == 0 {
+            rows.push(under(daemon, handles, (table::CALM, None), time, at_first).await);
+        }
     }
     let left = rows.last().unwrap().kib_afterwards;
     assert!(left < at_first + LEFT_KIB, "{left} KiB are left after {at_first} KiB");
