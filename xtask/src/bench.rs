@@ -7,9 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 /// Passes everything on to `testing/bench`, which explains its own options.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<ExitCode> {
-    crate::peers::fetch_for_benchmarks(root);
     let portolan = root.join("target/release/portolan");
-    build(root, &["build", "--release", "--locked", "--package", "portolan"])?;
+    // Who only asks for help is not to wait for a quarter of an hour.
+    if !args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        crate::peers::fetch_for_benchmarks(root);
+        build(root, &["build", "--release", "--locked", "--package", "portolan"])?;
+    }
     let mut bench = cargo(root);
     bench.args(["run", "--quiet", "--profile", "fast", "--locked", "--package", "portolan-bench", "--"]);
     bench.arg("--portolan").arg(portolan).args(args);

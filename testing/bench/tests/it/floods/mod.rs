@@ -166,12 +166,14 @@ async fn under(
     let over = Arc::new(AtomicBool::new(false));
     let kept = quick.spawn(others(daemon.ports, over.clone()));
     let new = quick.spawn(newcomers(daemon.ports.http, over.clone()));
+    let clock = stage::watch_the_clock(over.clone());
     let (begin, cpu) = (Instant::now(), daemon.cpu_ms());
     sleep(time).await;
     let cpu_percent = (daemon.cpu_ms() - cpu) as f64 / begin.elapsed().as_millis() as f64 * 100.0;
     let kib = daemon.usage().kib;
     over.store(true, Relaxed);
     let (kept, new) = (Waits::new(kept.await.unwrap()), Waits::new(new.await.unwrap()));
+    let clock = Waits::new(clock.join().unwrap());
     for attacker in attackers {
         attacker.abort();
         // It was stopped: that is no news.
@@ -180,7 +182,7 @@ async fn under(
     // Whoever attacked is thrown out or has left, and others' connections idle out.
     daemon.is_quiet();
     let kib_afterwards = given_back(daemon, at_first.saturating_add(at_first / 8)).await;
-    let row = Row { name, kept, new, cpu_percent, kib, kib_afterwards };
+    let row = Row { name, kept, new, clock, cpu_percent, kib, kib_afterwards };
     row.report();
     row
 }

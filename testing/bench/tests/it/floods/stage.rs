@@ -6,6 +6,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 
@@ -49,4 +53,20 @@ pub(super) fn give_way() {
 /// For a thread that measures, or answers those who do.
 pub(super) fn go_first() {
     let _ = sys::process::take_short_turns();
+}
+
+/// Sleeps as those do who measure, on their processor, and asks nobody anything: how late it wakes up is what the attackers
+/// there cost, and the machine.
+pub(super) fn watch_the_clock(over: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+    const NAP: Duration = Duration::from_millis(2);
+    std::thread::spawn(move || {
+        go_first();
+        let mut late = Vec::new();
+        while !over.load(Relaxed) {
+            let begin = Instant::now();
+            std::thread::sleep(NAP);
+            late.push(begin.elapsed().saturating_sub(NAP));
+        }
+        late
+    })
 }

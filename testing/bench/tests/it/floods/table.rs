@@ -6,8 +6,8 @@ use std::time::Duration;
 const BEGIN: &str = "<!-- begin floods -->\n";
 const END: &str = "<!-- end floods -->";
 const HEAD: &str = "\
-| attack | others' questions | 99 of 100 | times calm | slowest | on a new connection | times calm | CPU | memory | afterwards |
-|---|---|---|---|---|---|---|---|---|---|
+| attack | others' questions | 99 of 100 | times calm | slowest | on a new connection | times calm | a plain timer | CPU | memory | afterwards |
+|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 /// The name of a row in which nobody attacks.
@@ -18,6 +18,8 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kept: Waits,
     pub(super) new: Waits,
+    /// How late a timer was that has nothing to do with the daemon.
+    pub(super) clock: Waits,
     /// Of one processor.
     pub(super) cpu_percent: f64,
     pub(super) kib: u64,
@@ -55,12 +57,13 @@ impl Row {
         let (kept, new) = (self.kept.at(0.99), self.new.at(0.99));
         let mib = |kib: u64| kib as f64 / 1024.0;
         format!(
-            "| `{}` | {} | {kept:.2} ms | {:.1} | {:.1} ms | {new:.2} ms | {:.1} | {:.0} % | {:.1} MiB | {:.1} MiB |\n",
+            "| `{}` | {} | {kept:.2} ms | {:.1} | {:.1} ms | {new:.2} ms | {:.1} | {:.2} ms | {:.0} % | {:.1} MiB | {:.1} MiB |\n",
             self.name,
             self.kept.0.len(),
             kept / calm.kept.at(0.99),
             self.kept.at(1.0),
             new / calm.new.at(0.99),
+            self.clock.at(0.99),
             self.cpu_percent,
             mib(self.kib),
             mib(self.kib_afterwards),
