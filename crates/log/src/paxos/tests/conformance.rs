@@ -21,7 +21,12 @@ impl Servers {
     fn config(&self, number: u64) -> Config {
         let first = 1 + u64::from(self.follows);
         let members = (first..=self.count).map(identity).collect();
-        small(self.dir.path().join(number.to_string()), number, Begin::FoundWith(members))
+        let begin = Begin::FoundWith(members);
+        let mut config = small(self.dir.path().join(number.to_string()), number, begin);
+        // What is queued is for a leader, and on a busy host even the first election takes its time.
+        config.close_patience = Duration::from_secs(30);
+        config.barrier_patience = Duration::from_secs(30);
+        config
     }
 }
 
